@@ -1,0 +1,29 @@
+"""Fixtures of the whole suite."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of public benchmark data that lies beside the checkout."""
+    folder = Path(
+        os.environ.get("ZCBENCH_SHARED_DATA", ROOT.parent / "shared" / "data")
+    )
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is not there: this test needs public benchmark data")
+    return folder
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread() -> None:
+    """Scores are compared bit for bit, so every test uses one thread."""
+    import torch
+
+    torch.set_num_threads(1)

@@ -1,0 +1,55 @@
+"""Literal float64 references for every proxy: the formula and nothing else.
+
+`reference("snip")(net, x, y)` works on a deep copy in train mode and gives the value
+of the published definition, or None where the definition yields no finite number.
+Written from the formulas alone, each with its own passes; independent of
+`zcbench.evidence` and `zcbench.proxies`, which are tested against these.
+
+Everywhere: the weights are those of conv and linear layers (no bias, no BatchNorm),
+L is the mean cross-entropy of the batch, and parameters take part frozen or not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from reference.activations import nwot, zen, zen_repeats
+from reference.baselines import flops, l2_norm, n_layers, params
+from reference.gradients import fisher, grad_norm, grasp, plain, snip, synflow
+from reference.inputs import epe_nas, jacov
+
+REFERENCES: dict[str, Callable[..., float]] = {
+    "params": params,
+    "flops": flops,
+    "n_layers": n_layers,
+    "l2_norm": l2_norm,
+    "plain": plain,
+    "snip": snip,
+    "grad_norm": grad_norm,
+    "fisher": fisher,
+    "grasp": grasp,
+    "synflow": synflow,
+    "jacov": jacov,
+    "epe_nas": epe_nas,
+    "nwot": nwot,
+    "zen": zen,
+}
+
+
+def reference(name: str) -> Callable[..., float | None]:
+    """Function (net, x, y, dtype=torch.float64) → value, or None if not finite."""
+    function = REFERENCES[name]
+
+    def value(
+        net: nn.Module, x: Tensor, y: Tensor, dtype: torch.dtype = torch.float64
+    ) -> float | None:
+        number = float(function(net, x, y, dtype))
+        return number if abs(number) < float("inf") else None  # NaN fails, too
+
+    return value
+
+
+__all__ = ["REFERENCES", "reference", "zen_repeats"]

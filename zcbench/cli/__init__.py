@@ -1,0 +1,152 @@
+"""The command line. Commands live one file each and are imported when they are used."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import click
+
+import zcbench
+from zcbench.errors import ZcbenchError, unknown
+
+_COMMANDS: dict[str, tuple[str, str, str]] = {
+    # name: (module, attribute, summary)
+    "run": ("run", "run", "Score architectures and print how the proxies rank them."),
+    "report": ("report", "report", "Correlation tables of one or more runs."),
+    "compare": ("compare", "compare", "Compare a run with a baseline run."),
+    "list": ("catalogue", "list_names", "List proxies, spaces, datasets or truths."),
+    "show": ("catalogue", "show", "Explain one proxy."),
+    "check": ("check", "check", "Check a file with proxies of your own."),
+    "data": ("data", "data", "Fetch, import and verify images and ground truth."),
+    "doctor": ("doctor", "doctor", "Check this installation."),
+}
+_CLOSED_PIPE = 141  # what a shell reports of a program that SIGPIPE ended
+
+
+class LazyGroup(click.Group):
+    """Group whose commands are imported when they are called.
+
+    Its `main` turns errors into one line on stderr and an exit code.
+    """
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click
+        """Commands whose file exists, in the order of a first session."""
+        return [name for name in _COMMANDS if _exists(name)]
+
+    def get_command(
+        self,
+        ctx: click.Context,  # noqa: ARG002 - click
+        cmd_name: str,
+    ) -> click.Command | None:
+        """Command of that name, imported now."""
+        if cmd_name not in _COMMANDS or not _exists(cmd_name):
+            return None
+        module, attribute, _ = _COMMANDS[cmd_name]
+        found = importlib.import_module(f"zcbench.cli.{module}")
+        command: click.Command = getattr(found, attribute)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click, but an unknown command suggests the nearest."""
+        if args and not args[0].startswith("-"):
+            known = self.list_commands(ctx)
+            if args[0] not in known:
+                raise unknown("command", args[0], known)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(
+        self, ctx: click.Context, formatter: click.HelpFormatter
+    ) -> None:
+        """Summaries from the table above: help imports no command."""
+        rows = [(name, _COMMANDS[name][2]) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Run the program and exit with its code."""
+
+        def program() -> object:
+            return super(LazyGroup, self).main(
+                args, prog_name, complete_var, standalone_mode=False, **extra
+            )
+
+        if not standalone_mode:
+            return program()
+        sys.exit(exit_code_of(program))
+
+
+def exit_code_of(program: Callable[[], object]) -> int:
+    """Run something and say its failures in one line on stderr.
+
+    Returns:
+        The exit code: 0, that of a `ZcbenchError`, 2 for a click error, 130 if
+        interrupted. ``ZCBENCH_DEBUG=1`` shows where errors come from.
+    """
+    try:
+        result = program()
+        sys.stdout.flush()
+    except ZcbenchError as error:
+        if os.environ.get("ZCBENCH_DEBUG"):
+            traceback.print_exc()
+        click.echo(f"zcbench: {error}", err=True)
+        return error.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return error.exit_code
+    except click.ClickException as error:
+        click.echo(f"zcbench: {_sentence(error)}", err=True)
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("zcbench: Interrupted.", err=True)
+        return 130
+    except BrokenPipeError:
+        # Whatever is still buffered has nowhere to go; Python would complain at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _CLOSED_PIPE
+    return result if isinstance(result, int) else 0
+
+
+def _sentence(error: click.ClickException) -> str:
+    text = error.format_message().replace("\n", " ").strip()
+    context = getattr(error, "ctx", None)
+    if context is not None and "Did you mean" not in text:
+        text += f" See {context.command_path} --help."
+    return text
+
+
+def _exists(command: str) -> bool:
+    module = _COMMANDS[command][0]
+    return importlib.util.find_spec(f"zcbench.cli.{module}") is not None
+
+
+@click.group(
+    cls=LazyGroup,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 88},
+)
+@click.version_option(zcbench.__version__, prog_name="zcbench")
+def main() -> None:
+    r"""Benchmark zero-cost NAS proxies against trained accuracies.
+
+    \b
+    Examples:
+      zcbench run --space toy                      a run in seconds
+      zcbench run --n 100 --out runs/first         NAS-Bench-201, three datasets
+      zcbench report runs/first --format md        its table again
+      zcbench list proxies
+    """

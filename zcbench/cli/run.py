@@ -1,0 +1,181 @@
+"""`zcbench run`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from zcbench.cli.complete import complete_datasets, complete_proxies, complete_spaces
+from zcbench.cli.progress import TerminalObserver
+from zcbench.config import OVERWRITE, TARGETS, RunConfig, load_config
+from zcbench.errors import UsageError, ZcbenchError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_DEFAULTS = RunConfig()
+_FINISHED_WITH_FAILURES = 4
+
+
+def _option(name: str, text: str, **settings: Any) -> Callable[[F], F]:
+    """Option of a configuration key: its default is said here, and filled in later.
+
+    Environment and configuration file come between the command line and the default,
+    so click must not know the default.
+    """
+    key = name.removeprefix("--").replace("-", "_")
+    default = getattr(_DEFAULTS, key)
+    if isinstance(default, tuple):
+        default = ",".join(map(str, default))
+    if default not in (None, "") and default is not False:
+        text = f"{text}  [default: {default}]"
+    return click.option(name, key, default=None, help=text, **settings)
+
+
+def _file() -> click.Path:
+    return click.Path(path_type=Path)
+
+
+@click.command(short_help="Score architectures and print how the proxies rank them.")
+@_option("--space", "Search space.", metavar="NAME", shell_complete=complete_spaces)
+@_option(
+    "--datasets",
+    "Datasets of the space: all, or names with commas.",
+    metavar="NAMES",
+    multiple=True,
+    shell_complete=complete_datasets,
+)
+@_option(
+    "--proxies",
+    "Proxies: all, or names with commas.",
+    metavar="NAMES",
+    multiple=True,
+    shell_complete=complete_proxies,
+)
+@_option(
+    "--n",
+    "Architectures to sample, or all. The first 100 of 200 are those of 100.",
+    metavar="N",
+)
+@_option("--population", "Sample from these only.", metavar="NAME")
+@_option(
+    "--archs",
+    "Take these instead of a sample: one architecture string or index a line.",
+    type=_file(),
+    metavar="FILE",
+)
+@_option("--seed", "Seed of sample, weights and images.", metavar="N")
+@_option("--repeats", "Initialisations and minibatches per network.", metavar="N")
+@_option("--batch-size", "Images in the minibatch.", metavar="N")
+@_option("--minibatch", "Images: auto, builtin, gaussian, or a path.", metavar="SOURCE")
+@_option("--device", "auto, cpu, cuda, cuda:1 or mps.", metavar="DEVICE")
+@_option(
+    "--workers",
+    "Processes; auto is one for each core (one in all on a GPU). Scores do not "
+    "depend on it.",
+    metavar="N",
+)
+@_option(
+    "--threads",
+    "Threads of each worker. Last digits of scores can depend on it.",
+    metavar="N",
+)
+@_option(
+    "--out",
+    "Run directory. On one that exists, only what is missing is done. Without it, a "
+    "new one under runs/.",
+    type=_file(),
+    metavar="DIR",
+)
+@_option(
+    "--overwrite",
+    "What to do with scores that are there.",
+    metavar=f"[{'|'.join(OVERWRITE)}]",
+)
+@_option("--truth", "Ground truth: auto, a name, a path, or none.", metavar="SOURCE")
+@_option("--target", "Accuracy to correlate with.", metavar=f"[{'|'.join(TARGETS)}]")
+@_option(
+    "--plugin",
+    "Python file with proxies of your own. It is code, and is run.",
+    type=_file(),
+    multiple=True,
+    metavar="FILE",
+)
+@click.option(
+    "--config",
+    "config_file",
+    type=_file(),
+    metavar="FILE",
+    help="TOML file with these options, or the manifest.json of a run to do again.",
+)
+@_option("--dry-run", "Say what would be done and how long it takes.", is_flag=True)
+@_option("--strict", "Exit with 4 if any score failed.", is_flag=True)
+def run(config_file: Path | None, **options: object) -> None:
+    r"""Score architectures with proxies, and print how well the proxies rank them.
+
+    Scores go to the run directory as they come. After Ctrl-C, a crash or a power cut,
+    the same command with the same --out does only what is missing.
+
+    Options can also come from the environment (ZCBENCH_BATCH_SIZE=32) or from --config
+    FILE; the command line wins over the environment, and that over the file.
+
+    \b
+    Examples:
+      zcbench run --space toy
+      zcbench run --n 100 --out runs/first
+      zcbench run --n 1000 --proxies snip,nwot --datasets cifar10 --dry-run
+      zcbench run --config runs/first/manifest.json --out runs/again
+    """
+    given = {k: v for k, v in options.items() if v is not None and v != ()}
+    for key in ("n", "population"):
+        if "archs" in given and key in given:
+            raise UsageError(
+                f"--archs and --{key} exclude each other.", f"Drop --{key} or --archs."
+            )
+    config = load_config(given, file=config_file, environ=os.environ)
+    if config.dry_run:
+        from zcbench.engine.dry_run import dry_run
+
+        click.echo("\n".join(dry_run(config)))
+        return
+    _run(config)
+
+
+def _run(config: RunConfig) -> None:
+    from zcbench.engine import execute
+
+    observer = TerminalObserver()
+    outcome = execute(config, observer)
+    observer.conclude(outcome)
+    failed = _print_table(config, outcome.path)
+    observer.message(f"the run is in {outcome.path}")
+    observer.message(
+        f"next: zcbench report {outcome.path} --format md   "
+        f"zcbench compare BASELINE {outcome.path}"
+    )
+    if config.strict and failed:
+        raise FailedScoresError(
+            f"{failed:,} scores of {outcome.path} have no value.",
+            "Their status in scores.jsonl says why.",
+        )
+
+
+class FailedScoresError(ZcbenchError):
+    """The run is complete, but not every score has a value (under ``--strict``)."""
+
+    exit_code = _FINISHED_WITH_FAILURES
+
+
+def _print_table(config: RunConfig, path: Path) -> int:
+    """Print the correlations; returns how many scores have no value."""
+    from zcbench.store import load_run
+
+    scores = load_run(path)
+    if config.truth != "none":
+        from zcbench.report import print_report
+
+        print_report([scores], target=config.target, truth=config.truth)
+    return int(scores["status"].map(len).sum())

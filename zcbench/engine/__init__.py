@@ -1,0 +1,170 @@
+"""The engine: sample, score, store. `run` does it all."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import shlex
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from types import FrameType
+
+from zcbench.config import RunConfig
+from zcbench.engine.executors import executor
+from zcbench.engine.job import Job, prepare
+from zcbench.engine.manifest import changed_proxies, check_same, describe, merged
+from zcbench.engine.observer import Observer, Outcome
+from zcbench.engine.work import WorkItem
+from zcbench.errors import DataError, UsageError, ZcbenchError
+from zcbench.store import RunStore
+
+__all__ = ["InterruptedRunError", "Observer", "Outcome", "execute", "run"]
+
+
+class InterruptedRunError(ZcbenchError):
+    """The run was stopped by Ctrl-C or SIGTERM; what was done is kept."""
+
+    exit_code = 130
+
+
+def run(config: RunConfig, observer: Observer | None = None) -> Path:
+    """Score the networks of a configuration and keep the scores.
+
+    Run again with the same directory, it does only what is missing. In a script, call
+    it under ``if __name__ == "__main__":``, as it may start other processes.
+
+    Args:
+        config: what to run.
+        observer: is told how it goes.
+
+    Returns:
+        The run directory; `zcbench.load_run` reads it.
+
+    Raises:
+        UsageError: something named does not exist, or the directory belongs to another
+            configuration or process.
+        DataError: truth, images or the directory are missing or invalid.
+        InterruptedRunError: by Ctrl-C or SIGTERM.
+    """
+    return execute(config, observer).path
+
+
+def execute(config: RunConfig, observer: Observer | None = None) -> Outcome:
+    """As `run`, with more to say about it."""
+    observer = observer or Observer()
+    job = prepare(config)
+    for note in job.notes:
+        observer.message(note)
+    path = config.out or _new_directory(job.space.name)
+    with RunStore(path) as store:
+        items = _open(job, store, observer)
+        total = len(job.archs) * len(job.datasets) * config.repeats
+        observer.start(total, total - len(items))
+        failed = _work(job, store, items, observer)
+        store.compact()
+    return Outcome(path, total, len(items), failed)
+
+
+def _open(job: Job, store: RunStore, observer: Observer) -> list[WorkItem]:
+    """Settle what the directory holds already; returns what is left to do."""
+    config, old, new = job.config, store.manifest, describe(job)
+    if old is not None:
+        check_same(store.path, old, new)
+        if config.overwrite == "never" and len(store):
+            raise UsageError(
+                f"{store.path} has scores already, and overwriting is set to never.",
+                "Give another --out, or --overwrite only-missing to go on with it.",
+            )
+        _settle_changed(store, changed_proxies(old, new), config, observer)
+        new = merged(old, new)
+    if config.archs is not None:
+        specs = [job.space.architecture(index).spec for index in job.archs]
+        store.write_archs(dict.fromkeys([*store.read_archs(), *specs]))
+    store.write_manifest(new)
+    return job.items(store.done)
+
+
+def _settle_changed(
+    store: RunStore, changed: list[str], config: RunConfig, observer: Observer
+) -> None:
+    if not changed or not len(store):
+        return
+    names = ", ".join(changed)
+    if config.overwrite != "always":
+        raise UsageError(
+            f"{store.path} holds scores of another version of {names}.",
+            "Give another --out, or --overwrite always to replace them.",
+        )
+    observer.message(f"dropping the scores of other versions of {names}")
+    store.drop(changed)
+
+
+def _work(job: Job, store: RunStore, items: list[WorkItem], observer: Observer) -> int:
+    """Score and store the items; returns how many scores have no value."""
+    failed = n_done = 0
+    if not items:
+        observer.finish()
+        return 0
+    execution = executor(job.workers, job.device)
+    try:
+        with _interrupt_on_sigterm(), closing(execution(job.setup, items)) as records:
+            for record in records:
+                store.append(record)
+                n_done += 1
+                failed += len(record["status"])
+                observer.advance(len(record["status"]))
+    except KeyboardInterrupt:
+        manifest = shlex.quote(str(store.path / "manifest.json"))
+        raise InterruptedRunError(
+            f"Interrupted: {n_done:,} of {len(items):,} networks were done and are "
+            f"kept in {store.path}.",
+            f"Go on with: zcbench run --config {manifest} "
+            f"--out {shlex.quote(str(store.path))}",
+        ) from None
+    finally:
+        observer.finish()
+    return failed
+
+
+@contextmanager
+def _interrupt_on_sigterm() -> Iterator[None]:
+    """Take SIGTERM, which batch systems send, as Ctrl-C."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(TypeError):  # set by something else than Python
+            signal.signal(signal.SIGTERM, before)
+
+
+def _new_directory(space: str) -> Path:
+    """A directory under runs/ that did not exist."""
+    today = datetime.datetime.now().astimezone().strftime("%Y-%m-%d")
+    number = 1
+    while True:
+        path = Path("runs") / f"{space}-{today}-{number}"
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:
+            if not path.parent.is_dir():
+                raise DataError(
+                    "runs is not a directory.", "Give another place with --out."
+                ) from None
+            number += 1
+        except OSError as error:
+            raise DataError(
+                f"{path} cannot be made: {error.strerror}.",
+                "Give another place with --out.",
+            ) from None
+        else:
+            return path

@@ -1,0 +1,94 @@
+"""What a run would do and how long it would take, without doing it."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from zcbench.config import RunConfig
+from zcbench.engine.executors import count_workers
+from zcbench.engine.job import Job, prepare
+from zcbench.engine.manifest import check_same, describe
+from zcbench.engine.observer import duration
+from zcbench.engine.work import Evaluator, WorkItem, torch_state
+from zcbench.store import Key, is_empty, read_done, read_manifest
+
+N_MEASURED = 3
+
+
+def dry_run(config: RunConfig) -> list[str]:
+    """Lines that describe a run; nothing is written.
+
+    Raises:
+        ZcbenchError: whatever would stop the run before it starts.
+    """
+    job = prepare(config)
+    done = _done(job)
+    items = job.items(lambda key: done.get(key, frozenset()))
+    total = len(job.archs) * len(job.datasets) * config.repeats
+    return [*_what(job, total, total - len(items)), *_passes(job), *_time(job, items)]
+
+
+def _done(job: Job) -> Mapping[Key, frozenset[str]]:
+    """What the run directory has, if it is one that the run could go on with."""
+    path = job.config.out
+    if path is None or not path.exists() or is_empty(path):
+        return {}
+    check_same(path, read_manifest(path), describe(job))
+    return read_done(path)
+
+
+def _what(job: Job, total: int, done: int) -> list[str]:
+    config = job.config
+    truths = {str(a.get("release", a.get("truth", "?"))) for a in job.truths.values()}
+    images = dict.fromkeys(batch["name"] for batch in job.minibatches.values())
+    counts = f"{len(job.archs):,} architectures × {len(job.datasets)} datasets"
+    origin = config.archs or f"sampled with seed {config.seed}"
+    there = f", {done:,} of them already done" if done else ""
+    return [
+        f"space      {job.space.name}, population {config.population}, {origin}",
+        f"datasets   {' '.join(job.datasets)}",
+        f"networks   {counts} × {config.repeats} repeats = {total:,}{there}",
+        f"minibatch  {config.batch_size} images: {' '.join(images)}",
+        f"truth      {config.target}: {'; '.join(sorted(truths)) or 'none'}",
+        f"device     {job.device}, {count_workers(job.workers, job.device)} workers "
+        f"× {config.threads} threads",
+    ]
+
+
+def _passes(job: Job) -> list[str]:
+    from zcbench.plan import make_plan
+
+    plan = make_plan(job.proxies)
+    width = max(map(len, plan.passes), default=0)
+    lines = ["passes     each once per network, shared by the proxies named"]
+    lines += [f"  {name:<{width}}  {' '.join(ids)}" for name, ids in plan.users.items()]
+    served = {name for ids in plan.users.values() for name in ids}
+    if rest := [proxy.name for proxy in job.proxies if proxy.name not in served]:
+        lines.append(f"  {'-':<{width}}  {' '.join(rest)}")
+    return lines
+
+
+def _time(job: Job, items: Sequence[WorkItem]) -> list[str]:
+    """Estimate from a few networks of each dataset."""
+    left = Counter(item.dataset for item in items)
+    if not left:
+        return ["time       nothing is missing"]
+    per_network = {}
+    with torch_state(job.config.threads):
+        evaluator = Evaluator(job.setup)
+        for dataset in left:
+            trials = [item for item in items if item.dataset == dataset][:N_MEASURED]
+            evaluator(trials[0])  # makes the minibatch and warms up
+            start = time.perf_counter()
+            for item in trials:
+                evaluator(item)
+            per_network[dataset] = (time.perf_counter() - start) / len(trials)
+    workers = min(count_workers(job.workers, job.device), len(items))
+    seconds = sum(count * per_network[name] for name, count in left.items()) / workers
+    each = ", ".join(f"{name} {spent:.2g} s" for name, spent in per_network.items())
+    return [
+        f"time       about {duration(seconds)} (a network takes: {each}; measured on "
+        f"{N_MEASURED} each)"
+    ]

@@ -1,0 +1,192 @@
+"""A run, checked and resolved, before anything is computed or written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from zcbench.config import RunConfig
+from zcbench.engine.sample import read_archs, sample
+from zcbench.engine.work import Setup, WorkItem
+from zcbench.errors import DataError, UsageError, unknown
+from zcbench.minibatch import batch_digest, open_source
+from zcbench.plugins import load_plugins
+from zcbench.proxies import PROXIES
+from zcbench.spaces import SPACES, Space, load_space
+from zcbench.store import Key
+
+if TYPE_CHECKING:
+    from zcbench.types import Proxy
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a configuration comes to here and now.
+
+    Attributes:
+        config: the configuration.
+        space: the search space.
+        datasets: names of its tasks.
+        proxies: the proxies.
+        archs: indices of the architectures, in the order of work.
+        device: torch's name of the device.
+        minibatches: dataset → name and digests of its minibatch.
+        truths: dataset → attributes of its ground truth; empty without one.
+        notes: what the user should know, one line each.
+    """
+
+    config: RunConfig
+    space: Space
+    datasets: tuple[str, ...]
+    proxies: tuple[Proxy, ...]
+    archs: tuple[int, ...]
+    device: str
+    minibatches: Mapping[str, Mapping[str, str]]
+    truths: Mapping[str, Mapping[str, Any]]
+    notes: tuple[str, ...]
+
+    @property
+    def setup(self) -> Setup:
+        """What workers have to know."""
+        config = self.config
+        return Setup(
+            space=config.space,
+            seed=config.seed,
+            batch_size=config.batch_size,
+            minibatch=config.minibatch,
+            device=self.device,
+            threads=config.threads,
+            plugin=config.plugin,
+        )
+
+    @property
+    def workers(self) -> int | Literal["auto"]:
+        """As configured; 1 with proxies that other processes cannot import."""
+        typed_in = any(
+            proxy.origin != "built-in" and not Path(proxy.origin).is_file()
+            for proxy in self.proxies
+        )
+        return 1 if typed_in else self.config.workers
+
+    def items(self, done: Callable[[Key], frozenset[str]]) -> list[WorkItem]:
+        """Work that is left: all datasets of an architecture, then the next.
+
+        Args:
+            done: gives the proxies that need no work for (dataset, index, repeat).
+        """
+        names = tuple(proxy.name for proxy in self.proxies)
+        again = self.config.overwrite == "always"
+        items = []
+        for index in self.archs:
+            for repeat in range(self.config.repeats):
+                for dataset in self.datasets:
+                    there = frozenset() if again else done((dataset, index, repeat))
+                    missing = tuple(name for name in names if name not in there)
+                    if missing:
+                        items.append(WorkItem(index, dataset, repeat, missing))
+        return items
+
+
+def prepare(config: RunConfig) -> Job:
+    """Check a configuration against what is there.
+
+    Raises:
+        UsageError: something named does not exist.
+        DataError: truth or images are missing, or do not cover the sample.
+    """
+    load_plugins(config.plugin)
+    space = load_space(config.space)
+    datasets = _datasets(space, config.datasets)
+    proxies = tuple(PROXIES.select(config.proxies))
+    if config.population not in space.populations:
+        raise unknown(
+            f"population of {space.name}", config.population, space.populations
+        )
+    if config.archs is not None:
+        archs = read_archs(space, config.archs)
+    else:
+        archs = sample(space, config.n, seed=config.seed, population=config.population)
+    truths = {
+        name: _truth(config, space, name, archs)
+        for name in datasets
+        if config.truth != "none"
+    }
+    return Job(
+        config=config,
+        space=space,
+        datasets=datasets,
+        proxies=proxies,
+        archs=tuple(archs),
+        device=find_device(config.device),
+        minibatches={name: _minibatch(config, space, name) for name in datasets},
+        truths=truths,
+        notes=(*PROXIES.broken, *SPACES.broken),
+    )
+
+
+def find_device(wanted: str) -> str:
+    """Torch's name of a device that is there.
+
+    Args:
+        wanted: ``cpu``, ``cuda``, ``cuda:1``, ``mps``, or ``auto`` for the first of
+            CUDA, MPS and CPU.
+
+    Raises:
+        UsageError: it is not there.
+    """
+    import torch
+
+    kind, _, number = wanted.partition(":")
+    n_cuda = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    has_mps = torch.backends.mps.is_available()
+    if kind == "auto":
+        return "cuda" if n_cuda else "mps" if has_mps else "cpu"
+    there = {"cpu": True, "mps": has_mps, "cuda": int(number or 0) < n_cuda}
+    if not there[kind]:
+        raise UsageError(
+            f"There is no device {wanted} on this machine.",
+            "Use --device auto for the best there is.",
+        )
+    return wanted
+
+
+def _datasets(space: Space, wanted: tuple[str, ...]) -> tuple[str, ...]:
+    if "all" in wanted:
+        return tuple(space.tasks)
+    for name in wanted:
+        if name not in space.tasks:
+            raise unknown(f"dataset of {space.name}", name, space.tasks)
+    return wanted
+
+
+def _minibatch(config: RunConfig, space: Space, dataset: str) -> dict[str, str]:
+    source = open_source(config.minibatch, space.tasks[dataset])
+    batch = source.batch(config.batch_size, seed=config.seed)
+    return {
+        "name": source.name,
+        "digest": source.digest,
+        "batch_digest": batch_digest(batch),
+    }
+
+
+def _truth(
+    config: RunConfig, space: Space, dataset: str, archs: list[int]
+) -> Mapping[str, Any]:
+    """Attributes of the truth, once it is known to cover the sample."""
+    from zcbench.truth import load_truth, require_target
+
+    table = load_truth(space.name, dataset, config.truth)
+    require_target(table, config.target)
+    known = set(table.loc[table[config.target].notna(), "index"])
+    lacking = [index for index in archs if index not in known]
+    if lacking:
+        example = space.architecture(lacking[0]).spec
+        raise DataError(
+            f"The truth {table.attrs.get('truth', config.truth)} lacks {len(lacking):,}"
+            f" of the {len(archs):,} architectures for {dataset}, such as {example}.",
+            "Sample from those that it covers (--archs), or give another --truth.",
+        )
+    attrs: Mapping[str, Any] = table.attrs
+    return attrs

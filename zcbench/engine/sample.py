@@ -1,0 +1,97 @@
+"""Which architectures a run covers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from zcbench.errors import DataError, UsageError, ZcbenchError
+from zcbench.seeding import derive
+from zcbench.spaces import Space
+from zcbench.types import Architecture
+
+
+def sample(
+    space: Space, n: int | Literal["all"], *, seed: int, population: str
+) -> list[int]:
+    """Random architectures of a population, without replacement.
+
+    Every architecture has a random key that depends on (seed, space, index) alone, and
+    the sample is the n members with the smallest keys. So samples are nested: the
+    first 100 of 200 are those of 100.
+
+    Args:
+        space: the search space.
+        n: how many, or ``"all"``.
+        seed: seed of the run.
+        population: name of a population of the space.
+
+    Returns:
+        Indices, in random order.
+
+    Raises:
+        UsageError: the population is unknown or smaller than n.
+    """
+    import numpy as np
+
+    members = space.population(population)
+    if n == "all":
+        n = len(members)
+    if n > len(members):
+        raise UsageError(
+            f"--n {n} is more than the {len(members):,} architectures of {space.name} "
+            f"(population {population}).",
+            "Use --n all for all of them.",
+        )
+    # Raw output of a bit generator: NumPy keeps it the same from version to version,
+    # which it does not promise of permutations.
+    keys = np.random.PCG64(derive(seed, "sample", space.name)).random_raw(len(space))
+    order = np.argsort(keys[members], kind="stable")
+    return [int(index) for index in members[order[:n]]]
+
+
+def read_archs(space: Space, file: Path) -> list[int]:
+    """Architectures listed in a file, without repeats, in its order.
+
+    Args:
+        space: the search space.
+        file: one architecture string or index a line; blank lines and what follows a
+            ``#`` are ignored.
+
+    Returns:
+        Indices.
+
+    Raises:
+        DataError: the file is missing or empty, or a line is no architecture.
+    """
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise DataError(
+            f"The list of architectures {file} cannot be read: {reason}.",
+            "Give a text file with one architecture string or index a line.",
+        ) from None
+    found: dict[int, None] = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        spec = line.partition("#")[0].strip()
+        if not spec:
+            continue
+        try:
+            found[_architecture(space, spec).index] = None
+        except ZcbenchError as error:
+            raise DataError(
+                f"{file}, line {number}: {error.what}", error.hint
+            ) from None
+    if not found:
+        raise DataError(
+            f"The list of architectures {file} is empty.",
+            "Write one architecture string or index a line.",
+        )
+    return list(found)
+
+
+def _architecture(space: Space, spec: str) -> Architecture:
+    if spec.isascii() and spec.isdigit() and len(spec) < 19:
+        return space.architecture(int(spec))
+    return space.parse(spec)

@@ -1,0 +1,194 @@
+"""One unit of work: all proxies of a run on one network."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from zcbench.errors import ZcbenchError
+from zcbench.minibatch import open_source
+from zcbench.plugins import load_plugins
+from zcbench.proxies import PROXIES
+from zcbench.seeding import derive
+from zcbench.spaces import load_space
+from zcbench.store import Record
+
+if TYPE_CHECKING:
+    from zcbench.plan import Plan
+    from zcbench.types import Batch, Evaluation, Status
+
+_LONGEST_MESSAGE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class WorkItem:
+    """One network to score.
+
+    Attributes:
+        index: index of the architecture.
+        dataset: task.
+        repeat: which initialisation and minibatch, from 0.
+        proxies: the ones that have no score yet.
+    """
+
+    index: int
+    dataset: str
+    repeat: int
+    proxies: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What every worker of a run has to know. Goes to other processes.
+
+    Attributes:
+        space: name of the search space.
+        seed: seed of the run.
+        batch_size: images in the minibatch.
+        minibatch: option that says where images come from.
+        device: torch's name of the device.
+        threads: threads of each worker.
+        plugin: files that add proxies, spaces or truths.
+    """
+
+    space: str
+    seed: int
+    batch_size: int
+    minibatch: str
+    device: str
+    threads: int
+    plugin: tuple[Path, ...] = ()
+
+
+class Evaluator:
+    """Scores networks; keeps plans and minibatches between them.
+
+    Args:
+        setup: what the run has in common.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        load_plugins(setup.plugin)
+        self.setup = setup
+        self.space = load_space(setup.space)
+        self._warm = False
+        self._plans: dict[tuple[str, ...], Plan] = {}
+        self._batches: dict[tuple[str, int], Batch] = {}
+
+    def __call__(self, item: WorkItem) -> Record:
+        """Score one network.
+
+        An exception from a network or a proxy is a status of the scores; one of ours
+        (a `ZcbenchError`) concerns the run as a whole and is raised.
+        """
+        try:
+            if not self._warm:  # the first time is slower, and seconds are reported
+                self._evaluate(item)
+                self._warm = True
+            start = time.perf_counter()
+            evaluation = self._evaluate(item)
+        except ZcbenchError:
+            raise
+        except Exception as error:  # networks may raise anything
+            return self.failed(item, _status(error), f"{type(error).__name__}: {error}")
+        return self._record(item, evaluation, time.perf_counter() - start)
+
+    def failed(self, item: WorkItem, status: Status, message: str) -> Record:
+        """Line for a network of which nothing is known but why."""
+        return {
+            **self._identity(item),
+            "scores": dict.fromkeys(item.proxies),
+            "status": dict.fromkeys(item.proxies, status),
+            "seconds": {},
+            "messages": dict.fromkeys(item.proxies, message[:_LONGEST_MESSAGE]),
+        }
+
+    def _evaluate(self, item: WorkItem) -> Evaluation:
+        from zcbench.evaluate import evaluate
+
+        setup = self.setup
+        arch = self.space.architecture(item.index)
+        network = self.space.build(
+            arch, item.dataset, seed=setup.seed, repeat=item.repeat
+        ).to(setup.device)
+        # The first repeat takes the seed itself, as `zcbench.score` does.
+        seed = derive(setup.seed, "repeat", item.repeat) if item.repeat else setup.seed
+        batch = self._batch(item.dataset, item.repeat)
+        return evaluate(network, batch, self._plan(item.proxies), seed=seed)
+
+    def _record(self, item: WorkItem, evaluation: Evaluation, total: float) -> Record:
+        scores = evaluation.scores
+        record: Record = {
+            **self._identity(item),
+            "scores": {name: score.value for name, score in scores.items()},
+            "status": {n: s.status for n, s in scores.items() if s.status != "ok"},
+            "seconds": {
+                "total": round(total, 6),
+                "passes": {
+                    name: round(seconds, 6)
+                    for name, seconds in evaluation.seconds.items()
+                    if name != "total"
+                },
+                "proxies": {n: round(s.seconds, 6) for n, s in scores.items()},
+            },
+        }
+        messages = {n: s.message for n, s in scores.items() if s.message}
+        if messages:
+            record["messages"] = {
+                name: text[:_LONGEST_MESSAGE] for name, text in messages.items()
+            }
+        return record
+
+    def _identity(self, item: WorkItem) -> Mapping[str, str | int]:
+        return {
+            "space": self.space.name,
+            "dataset": item.dataset,
+            "arch": self.space.architecture(item.index).spec,
+            "index": item.index,
+            "repeat": item.repeat,
+        }
+
+    def _plan(self, proxies: tuple[str, ...]) -> Plan:
+        from zcbench.plan import make_plan
+
+        if proxies not in self._plans:
+            self._plans[proxies] = make_plan(PROXIES.select(proxies))
+        return self._plans[proxies]
+
+    def _batch(self, dataset: str, repeat: int) -> Batch:
+        from zcbench.types import Batch
+
+        key = (dataset, repeat)
+        if key not in self._batches:
+            setup = self.setup
+            source = open_source(setup.minibatch, self.space.tasks[dataset])
+            batch = source.batch(setup.batch_size, seed=setup.seed, repeat=repeat)
+            self._batches[key] = Batch(
+                batch.x.to(setup.device), batch.y.to(setup.device)
+            )
+        return self._batches[key]
+
+
+@contextmanager
+def torch_state(threads: int) -> Iterator[None]:
+    """Give torch that many threads; restore them and the random state at the end."""
+    import torch
+
+    before = torch.get_num_threads()
+    with torch.random.fork_rng(devices=[]):
+        torch.set_num_threads(threads)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
+
+
+def _status(error: Exception) -> Status:
+    import torch
+
+    memory = (MemoryError, torch.OutOfMemoryError)
+    return "oom" if isinstance(error, memory) else "error"

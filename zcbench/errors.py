@@ -1,0 +1,69 @@
+"""Errors that a user can act on.
+
+Each carries one sentence on what happened and one on what to do, and the exit code
+that the command line returns for it.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class ZcbenchError(Exception):
+    """Base of every error that zcbench raises on purpose.
+
+    Args:
+        what: what happened, one sentence.
+        hint: what to do about it, one sentence; may be empty.
+    """
+
+    exit_code = 1
+
+    def __init__(self, what: str, hint: str = "") -> None:
+        self.what = what
+        self.hint = hint
+        super().__init__(f"{what} {hint}".strip())
+
+    def __reduce__(self) -> tuple[type[ZcbenchError], tuple[str, str]]:
+        """Survive the trip from a worker process."""
+        return type(self), (self.what, self.hint)
+
+
+class UsageError(ZcbenchError):
+    """The command or call asks for something that does not exist (exit code 2)."""
+
+    exit_code = 2
+
+
+class DataError(ZcbenchError):
+    """Data is missing, unreadable or invalid (exit code 3)."""
+
+    exit_code = 3
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
+    """Error for an unknown name, with the nearest known ones.
+
+    Args:
+        kind: what the name should have been, such as ``"proxy"``.
+        name: the name as given.
+        known: the names that exist.
+
+    Returns:
+        A `UsageError` to raise.
+    """
+    names = sorted(known)
+    by_fold = {candidate.casefold(): candidate for candidate in names}
+    close = difflib.get_close_matches(name.casefold(), by_fold, n=1, cutoff=0.5)
+    hint = f"Did you mean {by_fold[close[0]]}?" if close else ""
+    if not hint:
+        hint = f"Known: {', '.join(names)}." if names else "None is known."
+    return UsageError(f"Unknown {kind} {name!r}.", hint)
+
+
+class Undefined(Exception):
+    """A proxy's definition yields no finite number for this network.
+
+    Raised by proxies and passes; becomes the status ``undefined`` of the score.
+    """

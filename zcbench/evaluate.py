@@ -1,0 +1,156 @@
+"""Scores of one network: passes once, then every proxy on their evidence."""
+
+from __future__ import annotations
+
+import copy
+import math
+import numbers
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from zcbench.errors import UsageError
+from zcbench.evidence.clock import Clock
+from zcbench.evidence.collect import Missing, attempt, collect, first_missing
+from zcbench.evidence.prepare import prepare
+from zcbench.evidence.records import FreshNetwork
+from zcbench.plan import Plan, make_plan
+from zcbench.proxies import PROXIES
+from zcbench.types import Batch, Evaluation, Proxy, Score
+
+
+def score(
+    network: nn.Module,
+    batch: Batch,
+    proxies: str | Iterable[str] = "all",
+    *,
+    seed: int = 0,
+    precision: Literal["float64", "float32"] = "float64",
+) -> dict[str, Score]:
+    """Score any image classifier at its present weights.
+
+    The network is copied first and left bit-equal: weights, buffers, mode, hooks; the
+    random state of Python, NumPy and torch is left alone too.
+
+    Args:
+        network: maps images [N, C, H, W] to logits [N, n_classes].
+        batch: the minibatch, on any device; it is moved to the network's.
+        proxies: ``"all"``, ``"snip,zen"`` or a list of ids.
+        seed: for proxies that draw random numbers (zen) and for dropout.
+        precision: float64 gives the definition's value. ``"float32"`` is what
+            `zcbench run` uses for speed: rounding flips a few ReLUs, which moves plain,
+            epe_nas and grasp by up to some percent and the others by 1e-3 or less;
+            see docs/precision.md.
+
+    Returns:
+        Proxy id → `Score`, in the order asked for.
+
+    Raises:
+        UsageError: a proxy is unknown, or the batch is not one of images and labels.
+    """
+    plan = make_plan(PROXIES.select(proxies))
+    _check(batch)
+    dtype = {"float64": torch.float64, "float32": torch.float32}[precision]
+    batch = Batch(batch.x.to(dtype), batch.y)
+    with torch.random.fork_rng(devices=_cuda_devices(network)):
+        evaluation = evaluate(copy.deepcopy(network).to(dtype), batch, plan, seed=seed)
+    return dict(evaluation.scores)
+
+
+def evaluate(
+    network: nn.Module, batch: Batch, plan: Plan, *, seed: int = 0
+) -> Evaluation:
+    """Score a network that the caller gives away; `score` is the polite form.
+
+    Args:
+        network: maps images [N, C, H, W] to logits; it is changed.
+        batch: the minibatch.
+        plan: which proxies, from `zcbench.plan.make_plan`.
+        seed: for proxies that draw random numbers, and torch's own generator.
+
+    Returns:
+        Scores, and the seconds of each pass with their ``"total"``.
+    """
+    _check(batch)
+    start = time.perf_counter()
+    device = _device(network)
+    torch.manual_seed(seed % 2**63)  # dropout, if the network has any
+    batch = Batch(batch.x.to(device), batch.y.to(device))
+    clock = Clock(device)
+    subject = attempt(lambda: prepare(network, batch, seed))
+    if isinstance(subject, Missing):
+        evidence: Mapping[type, Any] = dict.fromkeys(plan.records, subject)
+    else:
+        with torch.enable_grad():
+            evidence = collect(subject, plan.records, clock)
+    scores = {
+        proxy.name: _apply(proxy, plan, evidence, clock) for proxy in plan.proxies
+    }
+    seconds = dict(clock.seconds) | {"total": time.perf_counter() - start}
+    return Evaluation(scores, seconds)
+
+
+def _apply(
+    proxy: Proxy, plan: Plan, evidence: Mapping[type, Any], clock: Clock
+) -> Score:
+    start = time.perf_counter()
+    records = [_private(evidence[record]) for record in plan.needs[proxy.name]]
+    missing = first_missing(records)
+    value = missing or attempt(lambda: _number(proxy.function(*records)))
+    own = time.perf_counter() - start
+    passes = plan.passes_of(proxy.name)
+    seconds = own + sum(clock.seconds.get(name, 0.0) for name in passes)
+    if isinstance(value, Missing):
+        return Score(None, value.status, seconds, value.message)
+    if math.isnan(value):
+        return Score(None, "nan", seconds)
+    if math.isinf(value):
+        return Score(None, "inf", seconds)
+    return Score(value, "ok", seconds)
+
+
+def _private(record: Any) -> Any:
+    """A copy of its own for each proxy that gets the raw network."""
+    return copy.deepcopy(record) if isinstance(record, FreshNetwork) else record
+
+
+def _number(value: object) -> float:
+    """The proxy's result as a float; a tensor of one element will do.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    if isinstance(value, Tensor) and value.numel() == 1:
+        return float(value)
+    if isinstance(value, numbers.Real) and not isinstance(value, bool):
+        return float(value)
+    kind = type(value).__name__
+    if isinstance(value, Tensor):
+        kind = f"a tensor of shape {list(value.shape)}"
+    raise TypeError(f"the proxy returned {kind}, not a number")
+
+
+def _check(batch: Batch) -> None:
+    x, y = batch.x, batch.y
+    fault = ""
+    if x.dim() < 2 or not x.is_floating_point():
+        fault = f"x is {x.dtype} {list(x.shape)}, not floating point [N, C, H, W]"
+    elif y.dim() != 1 or y.dtype != torch.int64 or len(y) != len(x):
+        fault = f"y is {y.dtype} {list(y.shape)}, not int64 [{len(x)}]"
+    elif len(x) < 2:
+        fault = "it has fewer than 2 images"
+    if fault:
+        raise UsageError(f"The minibatch cannot be used: {fault}.", "")
+
+
+def _device(network: nn.Module) -> torch.device:
+    parameter = next(network.parameters(), None)
+    return torch.device("cpu") if parameter is None else parameter.device
+
+
+def _cuda_devices(network: nn.Module) -> list[torch.device]:
+    device = _device(network)
+    return [device] if device.type == "cuda" else []

@@ -1,0 +1,1 @@
+"""Evidence: few passes over a network, reduced to small records that proxies read."""

@@ -1,0 +1,117 @@
+"""Runs the passes that some records need, each once for a network."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from zcbench.errors import Undefined
+from zcbench.evidence.clock import Clock
+from zcbench.evidence.gaussian_response import measure_gaussian_response
+from zcbench.evidence.minibatch_pass import MinibatchPass
+from zcbench.evidence.prepare import Subject
+from zcbench.evidence.records import (
+    ActivationKernel,
+    ChannelSaliency,
+    FreshNetwork,
+    GaussianResponse,
+    Gradients,
+    HessianGradient,
+    InputCorrelation,
+    Structure,
+    SynapticFlow,
+)
+from zcbench.evidence.structure import measure_structure
+from zcbench.evidence.synaptic_flow import measure_synaptic_flow
+from zcbench.types import Status
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """Why a record could not be made."""
+
+    status: Status
+    message: str
+
+
+def collect(
+    subject: Subject, needs: frozenset[type], clock: Clock
+) -> Mapping[type, Any]:
+    """Make every record of the given types, or a `Missing` in its place.
+
+    Args:
+        subject: network and minibatch, owned by the passes.
+        needs: record types, closed under `zcbench.plan.REQUIRES`.
+        clock: gets the seconds of every pass.
+
+    Returns:
+        Record type → record.
+    """
+    found: dict[type, Any] = {}
+    if FreshNetwork in needs:  # before any pass moves BatchNorm's statistics
+        found[FreshNetwork] = attempt(lambda: _fresh(subject))
+    if Structure in needs:
+        with clock.time("structure"):
+            found[Structure] = attempt(lambda: measure_structure(subject))
+    found |= _from_minibatch(subject, needs, clock)
+    if SynapticFlow in needs:
+        with clock.time("synaptic_flow"):
+            found[SynapticFlow] = attempt(lambda: measure_synaptic_flow(subject))
+    if GaussianResponse in needs:
+        with clock.time("gaussian_response"):
+            response = attempt(lambda: measure_gaussian_response(subject))
+            found[GaussianResponse] = response
+    return found
+
+
+def _from_minibatch(
+    subject: Subject, needs: frozenset[type], clock: Clock
+) -> dict[type, Any]:
+    steps: dict[type, Callable[[MinibatchPass], object]] = {
+        ActivationKernel: MinibatchPass.activation_kernel,
+        Gradients: MinibatchPass.gradients,
+        ChannelSaliency: MinibatchPass.channel_saliency,
+        HessianGradient: MinibatchPass.hessian_gradient,
+        InputCorrelation: MinibatchPass.input_correlation,
+    }
+    wanted = [record for record in steps if record in needs]
+    if not wanted:
+        return {}
+    held = attempt(lambda: MinibatchPass(subject, needs, clock))
+    if isinstance(held, Missing):
+        return dict.fromkeys(wanted, held)
+    return {record: attempt(partial(steps[record], held)) for record in wanted}
+
+
+def _fresh(subject: Subject) -> FreshNetwork:
+    network = copy.deepcopy(subject.network).requires_grad_(True)
+    return FreshNetwork(network, subject.batch, F.cross_entropy)
+
+
+def attempt(make: Callable[[], Any]) -> Any:
+    """Result of the call, or why there is none; one failure ends nothing else."""
+    try:
+        return make()
+    except Undefined as error:
+        return Missing("undefined", str(error))
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        return Missing("oom", _first_line(error))
+    except Exception as error:  # whatever a network raises
+        if "not enough memory" in str(error):  # what the CPU allocator says
+            return Missing("oom", _first_line(error))
+        return Missing("error", f"{type(error).__name__}: {_first_line(error)}")
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [""])[0][:300]
+
+
+def first_missing(records: Iterable[Any]) -> Missing | None:
+    """The first record that could not be made, if any."""
+    return next((r for r in records if isinstance(r, Missing)), None)

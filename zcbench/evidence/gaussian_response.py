@@ -1,0 +1,107 @@
+"""Response of the features to a Gaussian change of input (Zen-NAS, Lin et al. 2021)."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from zcbench.errors import Undefined
+from zcbench.evidence.prepare import Subject
+from zcbench.evidence.records import GaussianResponse
+from zcbench.seeding import generator
+
+STEP = 0.01
+"""Length of the input's change (the authors' mixup_gamma)."""
+
+
+@torch.no_grad()
+def measure_gaussian_response(subject: Subject) -> GaussianResponse:
+    """Two forwards with standard Gaussian weights, BatchNorm in train mode.
+
+    Raises:
+        Undefined: the network has no 4-dimensional features before its logits.
+    """
+    network, x = subject.network, subject.batch.x
+    values = _gaussian_tensors(subject)
+    base = _gaussian("input", tuple(x.shape), subject.seed)
+    change = _gaussian("change", tuple(x.shape), subject.seed)
+    responses = []
+    for image in (base, base + STEP * change):
+        image = image.to(x.device, x.dtype, memory_format=_memory_format(x))
+        responses.append(_features(network, values, image))
+    difference = (responses[0] - responses[1]).abs().flatten(1).sum(1)
+    names = {module: name for name, module in network.named_modules()}
+    return GaussianResponse(
+        float(difference.double().mean()),
+        tuple(
+            float(values[f"{names[bn]}.running_var"].mean())
+            for bn in subject.batchnorms
+            if bn.running_var is not None
+        ),
+    )
+
+
+def _gaussian_tensors(subject: Subject) -> dict[str, Tensor]:
+    """Gaussian weights, zero biases, normalisation layers as new."""
+    values: dict[str, Tensor] = {}
+    layers = set(subject.layers)
+    for prefix, module in subject.network.named_modules():
+        tensors = [
+            *module.named_parameters(prefix, recurse=False),
+            *module.named_buffers(prefix, recurse=False),
+        ]
+        for name, tensor in tensors:
+            kind = name.rpartition(".")[2]
+            if module in layers and kind == "weight":
+                drawn = _gaussian(name, tuple(tensor.shape), subject.seed)
+                values[name] = drawn.to(
+                    tensor.device,
+                    tensor.dtype,
+                    memory_format=_memory_format(tensor),
+                )
+            elif kind == "bias" or kind in ("running_mean", "num_batches_tracked"):
+                values[name] = torch.zeros_like(tensor)
+            elif kind == "running_var" or isinstance(module, _NORMALISATION):
+                values[name] = torch.ones_like(tensor)
+            else:
+                values[name] = tensor.detach().clone()
+    return values
+
+
+_NORMALISATION = (_BatchNorm, nn.GroupNorm, nn.LayerNorm)
+
+
+def _memory_format(tensor: Tensor) -> torch.memory_format:
+    return torch.channels_last if tensor.dim() == 4 else torch.contiguous_format
+
+
+@lru_cache(maxsize=1024)  # every network of a run draws the same ones
+def _gaussian(name: str, shape: tuple[int, ...], seed: int) -> Tensor:
+    return torch.randn(shape, generator=generator(seed, "zen", name))
+
+
+def _features(network: nn.Module, values: dict[str, Tensor], x: Tensor) -> Tensor:
+    """Input of the last global pooling; else the last 4-dimensional output."""
+    pooled: list[Tensor] = []
+    maps: list[Tensor] = []
+
+    def note(module: nn.Module, inputs: tuple[Tensor, ...], output: object) -> None:
+        if isinstance(module, nn.AdaptiveAvgPool2d):
+            pooled[:] = inputs[:1]
+        elif isinstance(output, Tensor) and output.dim() == 4:
+            maps[:] = [output]
+
+    leaves = [m for m in network.modules() if next(m.children(), None) is None]
+    hooks = [module.register_forward_hook(note) for module in leaves]
+    try:
+        functional_call(network, values, (x,))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if not (pooled or maps):
+        raise Undefined("the network has no feature maps")
+    return (pooled or maps)[0]

@@ -1,0 +1,202 @@
+"""One forward over the minibatch, and the backwards that start from it.
+
+The forward feeds the ReLU codes (`ActivationKernel`), the loss backward (`Gradients`,
+`ChannelSaliency`), the Hessian product (`HessianGradient`) and the input backward
+(`InputCorrelation`). Each is done at most once, and only if asked for.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from zcbench.evidence.clock import Clock
+from zcbench.evidence.curvature import (
+    by_double_backward,
+    by_four_part_forward,
+    carries_derivatives,
+)
+from zcbench.evidence.prepare import Subject
+from zcbench.evidence.records import (
+    ActivationKernel,
+    ChannelSaliency,
+    Gradients,
+    HessianGradient,
+    InputCorrelation,
+)
+
+
+class MinibatchPass:
+    """Holds the graph of one forward while backwards are taken from it.
+
+    Args:
+        subject: the network and its minibatch.
+        needs: record types that will be asked for.
+        clock: gets the seconds of forward, relu_codes, channel_saliency,
+            loss_backward, hessian_product and input_backward.
+    """
+
+    def __init__(self, subject: Subject, needs: frozenset[type], clock: Clock) -> None:
+        self.subject = subject
+        self.needs = needs
+        self.clock = clock
+        self._codes = _CodeAgreement(subject.batch.x.shape[0], subject.batch.x.device)
+        self._saliency: dict[int, Tensor] = {}
+        self._in_loss_backward = False
+        self._by_graph = HessianGradient in needs and not carries_derivatives(
+            subject.network
+        )
+        self._graph_readers = len(needs & {Gradients, InputCorrelation})
+        self._graph_readers += self._by_graph
+        with clock.time("forward"):
+            self._forward()
+
+    def _forward(self) -> None:
+        network, x = self.subject.network, self.subject.batch.x
+        self.x = x.detach().requires_grad_(InputCorrelation in self.needs)
+        hooks = []
+        if ActivationKernel in self.needs:
+            hooks += [
+                module.register_forward_pre_hook(self._read_codes)
+                for module in network.modules()
+                if isinstance(module, nn.ReLU)
+            ]
+        if ChannelSaliency in self.needs:
+            hooks += [
+                layer.register_forward_hook(partial(self._watch_output, number))
+                for number, layer in enumerate(self.subject.layers)
+            ]
+        try:
+            self.logits: Tensor = network(self.x)
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    def _read_codes(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        with self.clock.time("relu_codes"):
+            self._codes.add(inputs[0], getattr(module, "multiplicity", 1))
+
+    def _watch_output(
+        self, number: int, _module: nn.Module, _inputs: object, output: Tensor
+    ) -> None:
+        if output.requires_grad:
+            activation = output.detach()
+            output.register_hook(  # type: ignore[no-untyped-call]
+                partial(self._add_saliency, number, activation)
+            )
+
+    def _add_saliency(self, number: int, activation: Tensor, grad: Tensor) -> None:
+        if not self._in_loss_backward:
+            return
+        with self.clock.time("channel_saliency"), torch.no_grad():
+            product = activation * grad.detach()
+            if product.dim() > 2:
+                product = product.flatten(2).sum(2)
+            saliency = product.double().square().mean(0) / 2
+            # A layer used twice adds up.
+            self._saliency[number] = self._saliency.get(number, 0) + saliency
+
+    def gradients(self) -> Gradients:
+        """Loss backward; fills the channel saliency on its way."""
+        weights = self.subject.weights
+        loss = F.cross_entropy(self.logits, self.subject.batch.y)
+        with self.clock.time("loss_backward"):
+            self._in_loss_backward = True
+            grads = self._backward(loss, weights, create_graph=self._by_graph)
+            self._in_loss_backward = False
+        self._grads = grads
+        return Gradients(
+            tuple(w.detach() for w in weights),
+            tuple(g.detach() for g in grads),
+        )
+
+    def channel_saliency(self) -> ChannelSaliency:
+        """What the loss backward left; layers it did not reach have zero."""
+        weights = self.subject.weights
+        saliency = tuple(
+            self._saliency.get(number, w.new_zeros(w.shape[0], dtype=torch.float64))
+            for number, w in enumerate(weights)
+        )
+        return ChannelSaliency(saliency, tuple(w[0].numel() for w in weights))
+
+    def hessian_gradient(self) -> HessianGradient:
+        """Second derivative along the weights and along the gradient."""
+        grads, self._grads = self._grads, ()
+        with self.clock.time("hessian_product"):
+            if not self._by_graph:
+                return HessianGradient(by_four_part_forward(self.subject, grads))
+            self._graph_readers -= 1
+            keep = self._graph_readers > 0
+            weights = self.subject.weights
+            return HessianGradient(
+                by_double_backward(weights, grads, retain_graph=keep)
+            )
+
+    def input_correlation(self) -> InputCorrelation:
+        """Input backward, reduced to the correlation between images."""
+        with self.clock.time("input_backward"):
+            (jacobian,) = self._backward(self.logits.sum(), (self.x,))
+            rows = jacobian.detach().flatten(1).double()
+            return InputCorrelation(
+                _row_correlation(rows),
+                tuple(self.subject.batch.y.tolist()),
+                self.logits.shape[1],
+            )
+
+    def activation_kernel(self) -> ActivationKernel:
+        """What the forward's ReLU codes add up to."""
+        return ActivationKernel(self._codes.kernel())
+
+    def _backward(
+        self, output: Tensor, inputs: tuple[Tensor, ...], *, create_graph: bool = False
+    ) -> tuple[Tensor, ...]:
+        """Gradients with zeros for what is not reached; frees the graph at the last."""
+        self._graph_readers -= 1
+        if not output.requires_grad:
+            return tuple(torch.zeros_like(value) for value in inputs)
+        grads = torch.autograd.grad(
+            output,
+            inputs,
+            retain_graph=self._graph_readers > 0,
+            create_graph=create_graph,
+            allow_unused=True,
+        )
+        return tuple(
+            torch.zeros_like(value) if grad is None else grad
+            for grad, value in zip(grads, inputs, strict=True)
+        )
+
+
+class _CodeAgreement:
+    """Sums b bᵀ over ReLU layers; b [N, units] is 1 where the input is positive."""
+
+    def __init__(self, n_images: int, device: torch.device) -> None:
+        dtype = torch.float32 if device.type == "mps" else torch.float64
+        self.both_on = torch.zeros(n_images, n_images, dtype=dtype, device=device)
+        self.units = 0
+
+    def add(self, value: Tensor, multiplicity: int) -> None:
+        value = value.detach()
+        if value.dim() == 4:  # a view for channels-last memory; order is free
+            value = value.permute(0, 2, 3, 1)
+        codes = (value > 0).flatten(1).to(torch.float32)
+        # Sums of zeros and ones: exact in float32 below 2²⁴ units a layer.
+        self.both_on += (codes @ codes.T).to(self.both_on.dtype) * multiplicity
+        self.units += codes.shape[1] * multiplicity
+
+    def kernel(self) -> Tensor:
+        """B bᵀ + (1 − b)(1 − b)ᵀ = 2 b bᵀ + units − (1 b) − (1 b)ᵀ."""
+        on = self.both_on.diagonal()
+        return 2 * self.both_on + self.units - on[:, None] - on[None, :]
+
+
+def _row_correlation(rows: Tensor) -> Tensor:
+    """Pearson correlation between rows [N, D] → [N, N]; NaN for constant rows."""
+    centred = rows - rows.mean(1, keepdim=True)
+    norm = centred.norm(dim=1, keepdim=True)
+    constant = (rows == rows[:, :1]).all(1, keepdim=True)
+    unit = torch.where(constant, torch.nan, centred / norm)
+    return (unit @ unit.T).clamp(-1, 1)

@@ -1,0 +1,74 @@
+"""A network made ready for the passes, and the layers that proxies speak of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvNd
+
+from zcbench.types import Batch
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network that the passes own, with its minibatch.
+
+    Passes leave the weights as they are; only BatchNorm's running statistics move.
+
+    Attributes:
+        network: in train mode, no in-place activations, gradients for weights only.
+        batch: on the network's device.
+        layers: every convolution and linear layer, in order of definition.
+        n_params: trainable parameters, counted before anything was frozen.
+        seed: for passes that draw their own random numbers.
+    """
+
+    network: nn.Module
+    batch: Batch
+    layers: tuple[nn.Module, ...]
+    n_params: int
+    seed: int
+
+    @property
+    def weights(self) -> tuple[Tensor, ...]:
+        """Weight tensor of each layer."""
+        return tuple(layer.weight for layer in self.layers)  # type: ignore[misc]
+
+    @property
+    def batchnorms(self) -> tuple[_BatchNorm, ...]:
+        """Every BatchNorm layer."""
+        return tuple(m for m in self.network.modules() if isinstance(m, _BatchNorm))
+
+
+def prepare(network: nn.Module, batch: Batch, seed: int) -> Subject:
+    """Make a network ready. The network is the caller's to give away: it is changed.
+
+    Channels-last memory is what CPU and GPU convolutions run fastest on; it changes
+    the order of summation, so scores carry the usual last-digit differences from a
+    contiguous network, and the same ones everywhere.
+    """
+    n_params = sum(p.numel() for p in network.parameters() if p.requires_grad)
+    network.train()
+    layers = tuple(
+        module
+        for module in network.modules()
+        if isinstance(module, (_ConvNd, nn.Linear)) and not _is_lazy(module)
+    )
+    network.requires_grad_(False)
+    for layer in layers:
+        layer.weight.requires_grad_(True)
+    for module in network.modules():
+        if getattr(module, "inplace", False) is True:
+            # An in-place ReLU would overwrite the layer output that Fisher reads.
+            module.inplace = False  # type: ignore[assignment]
+    if batch.x.dim() == 4:
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        batch = replace(batch, x=batch.x.contiguous(memory_format=torch.channels_last))
+    return Subject(network, batch, layers, n_params, seed)
+
+
+def _is_lazy(module: nn.Module) -> bool:
+    return isinstance(module, nn.modules.lazy.LazyModuleMixin)

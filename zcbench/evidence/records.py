@@ -1,0 +1,145 @@
+"""Evidence: what proxies may ask for by annotating a parameter with its type.
+
+Records are small and frozen, already reduced inside the pass that makes them: there
+are no raw activations. Importing this file does not import torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from zcbench.types import Batch
+
+
+@dataclass(frozen=True, slots=True)
+class Structure:
+    """What the network is, before any data.
+
+    Attributes:
+        n_params: trainable parameters, all of them.
+        macs: multiply-accumulates of convolutions and linear layers for one image.
+        n_layers: convolutions and linear layers on a path from input to output.
+        weights: weight tensor of every convolution and linear layer.
+    """
+
+    n_params: int
+    macs: int
+    n_layers: int
+    weights: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Gradients:
+    """Gradients of the mean cross-entropy L of the minibatch.
+
+    Attributes:
+        weights: weight tensor w of every convolution and linear layer.
+        grads: ∂L/∂w for each, zero where the layer does not reach the output.
+    """
+
+    weights: tuple[Tensor, ...]
+    grads: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelSaliency:
+    """Fisher information of every output channel of convolutions and linear layers.
+
+    Attributes:
+        saliency: per layer [C_out]: ½ · mean over images of (Σ_hw a · ∂L/∂a)², with
+            a the layer's output and L the mean cross-entropy.
+        fan_in: per layer, how many weights one output channel owns.
+    """
+
+    saliency: tuple[Tensor, ...]
+    fan_in: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HessianGradient:
+    """Hessian H of the mean cross-entropy applied to its own gradient g.
+
+    Attributes:
+        weight_product: Σ w · (H g) over the weights w of convolutions and linear
+            layers, H = ∂²L/∂w² and g = ∂L/∂w over all of them.
+    """
+
+    weight_product: float
+
+
+@dataclass(frozen=True, slots=True)
+class SynapticFlow:
+    """Flow of an all-ones image through the network of absolute parameters.
+
+    BatchNorm is taken out, everything is float64, R is the sum of the outputs
+    (Tanaka et al. 2020).
+
+    Attributes:
+        flow: per convolution and linear layer, Σ_w abs(w) · ∂R/∂abs(w).
+    """
+
+    flow: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class InputCorrelation:
+    """Correlation between images of the gradients of the summed logits.
+
+    Attributes:
+        correlation: [N, N] float64, Pearson correlation of the rows of
+            J [N, C·H·W] = ∂(Σ logits)/∂x; NaN in rows whose J is constant.
+        labels: [N] class of each image.
+        n_classes: number of classes of the task (outputs of the network).
+    """
+
+    correlation: Tensor
+    labels: tuple[int, ...]
+    n_classes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ActivationKernel:
+    """Agreement of ReLU codes between images.
+
+    Attributes:
+        kernel: [N, N] float64, K_ij = number of ReLU units (over all ReLU layers) that
+            are both on or both off for images i and j. Exact integers.
+    """
+
+    kernel: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class GaussianResponse:
+    """Change of features under a small change of a Gaussian input, Gaussian weights.
+
+    Attributes:
+        difference: mean over images of Σ abs(f(x) − f(x + 0.01 e)), f the features
+            before global pooling, weights, x and e standard Gaussian, BatchNorm in
+            train mode.
+        batchnorm_variances: per BatchNorm layer, mean over channels of the running
+            variance after both passes (momentum 0.1, from 1).
+    """
+
+    difference: float
+    batchnorm_variances: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FreshNetwork:
+    """Escape hatch: a private copy of the network at initialisation.
+
+    Attributes:
+        network: yours to change, in train mode.
+        batch: the minibatch, on the network's device.
+        loss: mean cross-entropy of (logits, labels).
+    """
+
+    network: nn.Module
+    batch: Batch
+    loss: Callable[[Tensor, Tensor], Tensor]

@@ -1,0 +1,76 @@
+"""Synaptic flow (Tanaka et al. 2020): one all-ones image, absolute weights, float64."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from zcbench.evidence.prepare import Subject
+from zcbench.evidence.records import SynapticFlow
+
+
+def measure_synaptic_flow(subject: Subject) -> SynapticFlow:
+    """Forward and backward of one image through the linearised network.
+
+    float64 because the flow of a deep cell passes float32's largest number. A device
+    without float64 (MPS) hands this pass to the CPU.
+    """
+    network = subject.network
+    device = subject.batch.x.device
+    if device.type == "mps":
+        device = torch.device("cpu")
+    values = {
+        name: tensor.detach().to(device, torch.float64).abs()
+        if tensor.is_floating_point()
+        else tensor.detach().to(device)
+        for name, tensor in _named_tensors(network)
+    }
+    names = {module: name for name, module in network.named_modules()}
+    weights = [
+        values[f"{names[layer]}.weight"].requires_grad_(True)
+        for layer in subject.layers
+    ]
+    ones = torch.ones_like(subject.batch.x[:1], dtype=torch.float64, device=device)
+    with _without_batchnorm(network):
+        output: Tensor = functional_call(network, values, (ones,)).sum()
+    if not output.requires_grad:
+        return SynapticFlow(tuple(0.0 for _ in weights))
+    grads = torch.autograd.grad(output, weights, allow_unused=True)
+    return SynapticFlow(
+        tuple(
+            0.0 if grad is None else float((weight.detach() * grad).sum())
+            for weight, grad in zip(weights, grads, strict=True)
+        )
+    )
+
+
+def _named_tensors(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Parameters and buffers, those of BatchNorm left out."""
+    for prefix, module in network.named_modules():
+        if not isinstance(module, _BatchNorm):
+            yield from module.named_parameters(prefix, recurse=False)
+            yield from module.named_buffers(prefix, recurse=False)
+
+
+@contextmanager
+def _without_batchnorm(network: nn.Module) -> Iterator[None]:
+    """Every BatchNorm replaced by the identity, and put back."""
+    taken = [
+        (parent, name, child)
+        for parent in network.modules()
+        for name, child in parent.named_children()
+        if isinstance(child, _BatchNorm)
+    ]
+    identity = nn.Identity()
+    try:
+        for parent, name, _ in taken:
+            setattr(parent, name, identity)
+        yield
+    finally:
+        for parent, name, child in taken:
+            setattr(parent, name, child)

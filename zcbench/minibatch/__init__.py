@@ -1,0 +1,182 @@
+"""Sources of minibatches: real images, built-in ones, Gaussian noise.
+
+A minibatch is a pure function of (seed, task, repeat, index): every network of a run
+sees the same one. Images are normalised by the standard mean and standard deviation
+of their dataset; there is no augmentation. Importing this does not import torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zcbench.errors import DataError, UsageError
+from zcbench.minibatch.builtin import RECIPE, VERSION, Random, builtin_pixels
+from zcbench.minibatch.fetch import fetch, image_folder
+from zcbench.minibatch.image_files import Images, holds_images, read_images
+from zcbench.minibatch.normalise import normalise
+from zcbench.types import Task
+
+if TYPE_CHECKING:
+    from zcbench.types import Batch
+
+OPTIONS = ("auto", "builtin", "gaussian")
+"""What ``--minibatch`` takes besides a path."""
+
+Drawn = tuple[NDArray[np.float32], NDArray[np.int64]]
+
+
+@dataclass(frozen=True)
+class Source(ABC):
+    """Where the minibatches of a task come from.
+
+    Attributes:
+        name: what tables call it.
+        digest: sha256 of the files read, or of the generator's name and version.
+        task: gives image size and number of classes.
+    """
+
+    name: str
+    digest: str
+    task: Task
+
+    def batch(self, n: int, *, seed: int, repeat: int = 0, index: int = 0) -> Batch:
+        """Minibatch of ``n`` images, normalised, with their labels.
+
+        Args:
+            n: number of images.
+            seed: seed of the run.
+            repeat: which repeat of the run, from 0.
+            index: which minibatch of the repeat, for proxies that want several. Of
+                real images those of one repeat share none as long as they last.
+
+        Raises:
+            UsageError: ``n`` is not positive, or repeat or index is negative.
+            DataError: there are not that many images.
+        """
+        import torch
+
+        from zcbench.types import Batch
+
+        if n < 1 or repeat < 0 or index < 0:
+            raise UsageError(
+                f"No minibatch has {n} images, repeat {repeat} and index {index}.",
+                "Ask for at least 1 image; repeat and index count from 0.",
+            )
+        x, y = self._draw(n, index, (seed, "minibatch", self.task.name, repeat))
+        return Batch(torch.from_numpy(x), torch.from_numpy(y))
+
+    @abstractmethod
+    def _draw(self, n: int, index: int, identity: tuple[object, ...]) -> Drawn:
+        """Images [N, C, H, W] and labels [N]."""
+
+
+@dataclass(frozen=True)
+class _Files(Source):
+    """Real images, drawn without replacement."""
+
+    images: Images
+
+    def _draw(self, n: int, index: int, identity: tuple[object, ...]) -> Drawn:
+        total = len(self.images.labels)
+        if n > total:
+            raise DataError(
+                f"{self.name} has {total} images of {self.task.name}, but the batch "
+                f"needs {n}.",
+                "Give more images or lower the batch size.",
+            )
+        # When one shuffle is used up, the next begins.
+        shuffle, place = divmod(index, total // n)
+        order = Random(*identity, shuffle).permutation(total)
+        chosen = order[place * n : (place + 1) * n]
+        pixels, labels = self.images.pixels[chosen], self.images.labels[chosen]
+        return normalise(pixels, self.task), labels
+
+
+@dataclass(frozen=True)
+class _Builtin(Source):
+    """Dead leaves with random labels."""
+
+    def _draw(self, n: int, index: int, identity: tuple[object, ...]) -> Drawn:
+        pixels = builtin_pixels(n, self.task, *identity, index, "images")
+        labels = Random(*identity, index, "labels").classes(n, self.task.n_classes)
+        return normalise(pixels, self.task), labels
+
+
+@dataclass(frozen=True)
+class _Gaussian(Source):
+    """Standard normal noise in every pixel, with random labels."""
+
+    def _draw(self, n: int, index: int, identity: tuple[object, ...]) -> Drawn:
+        x = Random(*identity, index, "noise").normal(n, *self.task.input_shape)
+        labels = Random(*identity, index, "labels").classes(n, self.task.n_classes)
+        return x.astype(np.float32), labels
+
+
+def open_source(option: str, task: Task, *, cache: Path | None = None) -> Source:
+    """Source of minibatches for a task.
+
+    Args:
+        option: ``"auto"`` (the real images if the cache has them, else built-in
+            ones), ``"builtin"``, ``"gaussian"``, or the path of an image file or of
+            a folder with one for each dataset.
+        task: gives the dataset, the image size and the number of classes.
+        cache: the cache, `zcbench.cache.cache_dir()` by default.
+
+    Raises:
+        DataError: the path leads to no images, or they do not fit the task.
+    """
+    if option == "auto":
+        from zcbench.cache import cache_dir
+
+        folder = image_folder(cache or cache_dir())
+        if not holds_images(folder, task):
+            return open_source("builtin", task)
+        images = read_images(folder, task, verify=True)
+        return _Files(images.name, images.digest, task, images)
+    if option == "builtin":
+        return _Builtin(option, _text_digest(option, VERSION, RECIPE), task)
+    if option == "gaussian":
+        return _Gaussian(option, _text_digest(option, VERSION), task)
+    path = Path(option).expanduser()
+    if not path.exists():
+        close = get_close_matches(option.casefold(), OPTIONS, n=1)
+        raise DataError(
+            f"There is no {option!r} to take images from.",
+            f"Did you mean {close[0]}?"
+            if close
+            else "Give an image file or folder, or say auto, builtin or gaussian.",
+        )
+    images = read_images(path, task)
+    return _Files(images.name, images.digest, task, images)
+
+
+def batch_digest(batch: Batch) -> str:
+    """Sha256 of shapes, images and labels."""
+    digest = hashlib.sha256()
+    for tensor, kind in ((batch.x, "<f4"), (batch.y, "<i8")):
+        array = tensor.detach().cpu().contiguous().numpy()
+        digest.update(repr(array.shape).encode())
+        digest.update(array.astype(kind, copy=False).tobytes())
+    return digest.hexdigest()
+
+
+def _text_digest(*parts: object) -> str:
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+__all__ = [
+    "OPTIONS",
+    "Source",
+    "batch_digest",
+    "fetch",
+    "image_folder",
+    "open_source",
+]

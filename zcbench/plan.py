@@ -1,0 +1,116 @@
+"""From the annotations of proxies to the minimal set of passes. No torch here."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import get_type_hints
+
+from zcbench.errors import UsageError
+from zcbench.evidence.records import (
+    ActivationKernel,
+    ChannelSaliency,
+    FreshNetwork,
+    GaussianResponse,
+    Gradients,
+    HessianGradient,
+    InputCorrelation,
+    Structure,
+    SynapticFlow,
+)
+from zcbench.types import Proxy
+
+PASSES: Mapping[type, tuple[str, ...]] = {
+    Structure: ("structure",),
+    ActivationKernel: ("forward", "relu_codes"),
+    Gradients: ("forward", "loss_backward"),
+    ChannelSaliency: ("forward", "loss_backward", "channel_saliency"),
+    HessianGradient: ("forward", "loss_backward", "hessian_product"),
+    InputCorrelation: ("forward", "input_backward"),
+    SynapticFlow: ("synaptic_flow",),
+    GaussianResponse: ("gaussian_response",),
+    FreshNetwork: (),
+}
+"""Passes that each record type takes, by the names that timings use."""
+
+REQUIRES: Mapping[type, type] = {
+    ChannelSaliency: Gradients,
+    HessianGradient: Gradients,
+}
+"""Records that are made on the way to others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to run for a set of proxies.
+
+    Attributes:
+        proxies: the proxies.
+        needs: proxy id → evidence types, in the order of the function's parameters.
+    """
+
+    proxies: tuple[Proxy, ...]
+    needs: Mapping[str, tuple[type, ...]]
+
+    @property
+    def records(self) -> frozenset[type]:
+        """Every record type that must be made."""
+        wanted = {record for needs in self.needs.values() for record in needs}
+        return frozenset(wanted | {REQUIRES[r] for r in wanted if r in REQUIRES})
+
+    @property
+    def users(self) -> Mapping[str, tuple[str, ...]]:
+        """Pass → ids of the proxies that share it, in the order of running."""
+        order = dict.fromkeys(name for passes in PASSES.values() for name in passes)
+        users = {
+            name: tuple(p.name for p in self.proxies if name in self.passes_of(p.name))
+            for name in order
+        }
+        return {name: ids for name, ids in users.items() if ids}
+
+    @property
+    def passes(self) -> tuple[str, ...]:
+        """Names of the passes, in the order of running."""
+        return tuple(self.users)
+
+    def passes_of(self, proxy: str) -> tuple[str, ...]:
+        """Names of the passes that one proxy needs."""
+        names = (name for record in self.needs[proxy] for name in PASSES[record])
+        return tuple(dict.fromkeys(names))
+
+
+def make_plan(proxies: Sequence[Proxy]) -> Plan:
+    """Plan for some proxies.
+
+    Raises:
+        UsageError: a proxy asks for something that is not evidence.
+    """
+    return Plan(tuple(proxies), {p.name: evidence_of(p.function) for p in proxies})
+
+
+def evidence_of(function: Callable[..., float]) -> tuple[type, ...]:
+    """Evidence types that a proxy's parameters are annotated with.
+
+    Raises:
+        UsageError: a parameter has no annotation, or one that is not evidence.
+    """
+    name = getattr(function, "__name__", "the proxy")
+    known = ", ".join(record.__name__ for record in PASSES)
+    try:
+        hints = get_type_hints(function)
+    except NameError as error:
+        raise UsageError(
+            f"The annotations of proxy {name!r} cannot be read: {error}.",
+            "Import the evidence types at the top of the file.",
+        ) from error
+    needs = []
+    for parameter in inspect.signature(function).parameters:
+        if hints.get(parameter) not in PASSES:
+            raise UsageError(
+                f"Parameter {parameter!r} of proxy {name!r} is not annotated with "
+                "an evidence type.",
+                f"Evidence types are {known}.",
+            )
+        needs.append(hints[parameter])
+    return tuple(needs)

@@ -1,0 +1,76 @@
+"""Plug-in files: Python that registers proxies, spaces or truths when it is run."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import traceback
+from collections.abc import Iterable
+from pathlib import Path
+
+from zcbench.errors import DataError, UsageError, ZcbenchError
+from zcbench.proxies import PROXIES
+from zcbench.spaces import SPACES
+
+_loaded: set[Path] = set()
+
+
+def load_plugins(files: Iterable[Path]) -> None:
+    """Run plug-in files, each once in a process.
+
+    Args:
+        files: Python files. They are code: run only what you trust.
+
+    Raises:
+        DataError: a file does not exist or cannot be read.
+        UsageError: a file raises, or takes a name that exists.
+    """
+    for file in files:
+        path = file.resolve()
+        if path not in _loaded:
+            _load(file, path)
+            _loaded.add(path)
+
+
+def _load(file: Path, path: Path) -> None:
+    if not path.is_file():
+        what = "is not a file" if path.exists() else "does not exist"
+        raise DataError(f"The plug-in {file} {what}.", "Give a Python file.")
+    name = f"zcbench_plugin_{len(_loaded)}_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise UsageError(
+            f"The plug-in {file} is not Python.", "Give a file that ends in .py."
+        )
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # where dataclasses and annotations look for it
+    before = {*PROXIES.names()}, {*SPACES.names()}
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        _undo(name, *before)
+        raise _broken(file, path, error) from error
+
+
+def _undo(module: str, proxies: set[str], spaces: set[str]) -> None:
+    """Take out what a file registered before it failed."""
+    sys.modules.pop(module, None)
+    for name in set(PROXIES.names()) - proxies:
+        PROXIES.remove(name)
+    for name in set(SPACES.names()) - spaces:
+        SPACES.remove(name)
+
+
+def _broken(file: Path, path: Path, error: Exception) -> ZcbenchError:
+    if isinstance(error, ZcbenchError):
+        return type(error)(f"The plug-in {file}: {error.what}", error.hint)
+    if isinstance(error, SyntaxError):
+        line: int | None = error.lineno
+    else:
+        frames = traceback.extract_tb(error.__traceback__)
+        line = next((f.lineno for f in reversed(frames) if f.filename == str(path)), 0)
+    where = f", line {line}" if line else ""
+    return UsageError(
+        f"The plug-in {file}{where} raises {type(error).__name__}: {error}.",
+        "Correct the file; `python` on it alone shows the whole traceback.",
+    )

@@ -1,0 +1,139 @@
+"""Named things that plug-ins can add to: proxies, spaces, truths."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from importlib.metadata import entry_points
+from pathlib import Path
+from runpy import run_path
+from typing import Generic, TypeVar
+
+from zcbench.errors import UsageError, unknown
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """Names, aliases and what they stand for, in order of registration.
+
+    Args:
+        kind: what it holds, for messages: ``"proxy"``.
+        group: entry-point group that installed plug-ins use; read at first use.
+        builtins: imports the built-in entries, which register themselves.
+
+    Attributes:
+        broken: one line for each installed plug-in that failed to load.
+    """
+
+    def __init__(self, kind: str, group: str, builtins: Callable[[], object]) -> None:
+        self.kind = kind
+        self.group = group
+        self.broken: list[str] = []
+        self._builtins: Callable[[], object] | None = builtins
+        self._entries: dict[str, T] = {}
+        self._aliases: dict[str, str] = {}
+        self._plugins: dict[Path, list[str]] = {}
+
+    def add(self, name: str, entry: T, aliases: Iterable[str] = ()) -> None:
+        """Register an entry.
+
+        Raises:
+            UsageError: a name or alias is taken.
+        """
+        self._load()
+        for taken in (name, *aliases):
+            if taken in self._entries or taken in self._aliases:
+                raise UsageError(
+                    f"The {self.kind} name {taken!r} is already taken.",
+                    "Rename the one in the plug-in.",
+                )
+        self._entries[name] = entry
+        self._aliases.update(dict.fromkeys(aliases, name))
+
+    def names(self) -> list[str]:
+        """All names, aliases left out, in order of registration."""
+        self._load()
+        return list(self._entries)
+
+    def get(self, name: str) -> T:
+        """Entry of that name or alias.
+
+        Raises:
+            UsageError: there is none; the message suggests the nearest.
+        """
+        self._load()
+        canonical = self._aliases.get(name, name)
+        if canonical not in self._entries:
+            raise unknown(self.kind, name, [*self._entries, *self._aliases])
+        return self._entries[canonical]
+
+    def remove(self, name: str) -> None:
+        """Take an entry and its aliases out again (plug-ins under test)."""
+        del self._entries[name]
+        self._aliases = {a: n for a, n in self._aliases.items() if n != name}
+
+    def select(self, wanted: str | Iterable[str]) -> list[T]:
+        """Entries for ``"all"``, ``"a,b"`` or a list of names, without repeats.
+
+        Raises:
+            UsageError: a name is unknown, or nothing is named.
+        """
+        parts = [wanted] if isinstance(wanted, str) else list(wanted)
+        names = [name.strip() for part in parts for name in part.split(",")]
+        names = [name for name in names if name]
+        if not names:
+            raise UsageError(f"No {self.kind} is named.", "Name some, or say all.")
+        if "all" in names:
+            return [self.get(name) for name in self.names()]
+        chosen = {id(entry): entry for entry in map(self.get, names)}
+        return list(chosen.values())
+
+    def load_plugin(self, path: Path) -> list[str]:
+        """Run a Python file that registers entries. It is code: it can do anything.
+
+        Args:
+            path: the file. Loading it twice in one process does nothing the second
+                time.
+
+        Returns:
+            Names that the file added.
+
+        Raises:
+            UsageError: the file is missing, fails to run, or adds nothing.
+        """
+        self._load()
+        file = path.resolve()
+        if file in self._plugins:
+            return self._plugins[file]
+        before = set(self._entries)
+        try:
+            run_path(str(file), run_name=f"zcbench_plugin_{file.stem}")
+        except UsageError:
+            raise
+        except Exception as error:  # a plug-in may raise anything
+            raise UsageError(
+                f"The plug-in {path} failed to load: {type(error).__name__}: {error}.",
+                "Mend the file; `zcbench check` tells more.",
+            ) from error
+        added = [name for name in self._entries if name not in before]
+        if not added:
+            raise UsageError(
+                f"The plug-in {path} registers no {self.kind}.",
+                f"Decorate a function with @zcbench.{self.kind}(reference=...).",
+            )
+        self._plugins[file] = added
+        return added
+
+    def _load(self) -> None:
+        """Import built-ins, then installed plug-ins, once."""
+        if self._builtins is None:
+            return
+        builtins, self._builtins = self._builtins, None
+        builtins()
+        for point in entry_points(group=self.group):
+            try:
+                point.load()
+            except Exception as error:  # a plug-in may raise anything
+                self.broken.append(
+                    f"{self.kind} plug-in {point.name!r} ({point.value}): {error}"
+                )

@@ -1,0 +1,29 @@
+"""Search spaces. `load_space("nb201")` gives one."""
+
+from __future__ import annotations
+
+from zcbench.registry import Registry
+from zcbench.spaces.base import Space
+
+
+def _builtins() -> None:
+    from zcbench.spaces.nb201 import NASBench201
+    from zcbench.spaces.toy import Toy
+
+    for space in (NASBench201(), Toy()):
+        SPACES.add(space.name, space)
+
+
+SPACES: Registry[Space] = Registry("space", "zcbench.spaces", _builtins)
+
+
+def load_space(name: str) -> Space:
+    """Search space of that name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    return SPACES.get(name)
+
+
+__all__ = ["SPACES", "Space", "load_space"]

@@ -1,0 +1,86 @@
+"""What a search space offers. A new space is one file that fulfils this protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Protocol
+
+from zcbench.errors import UsageError, unknown
+from zcbench.types import Architecture, Task
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import nn
+
+
+class Space(Protocol):
+    """A finite set of architectures with a network for each."""
+
+    @property
+    def name(self) -> str:
+        """Name on the command line."""
+        ...
+
+    @property
+    def tasks(self) -> Mapping[str, Task]:
+        """Task name → `Task`, names as the benchmark writes them."""
+        ...
+
+    @property
+    def populations(self) -> tuple[str, ...]:
+        """Subsets that can be sampled; the first is the default."""
+        ...
+
+    def __len__(self) -> int:
+        """Number of architectures."""
+        ...
+
+    def architecture(self, index: int) -> Architecture:
+        """Architecture at a position.
+
+        Raises:
+            UsageError: the index is outside 0 … len − 1.
+        """
+        ...
+
+    def parse(self, spec: str) -> Architecture:
+        """Architecture of a string.
+
+        Raises:
+            DataError: the string is not one of this space.
+        """
+        ...
+
+    def population(self, name: str) -> NDArray[np.int64]:
+        """Sorted indices of the members of a population.
+
+        Raises:
+            UsageError: there is no such population.
+        """
+        ...
+
+    def build(
+        self, arch: Architecture, task: str, *, seed: int = 0, repeat: int = 0
+    ) -> nn.Module:
+        """Full network at initialisation, in train mode, on the CPU.
+
+        Each weight depends on (seed, repeat, parameter name) alone.
+        """
+        ...
+
+
+def check_index(space: Space, index: int) -> None:
+    """Raise `UsageError` unless the index is one of the space."""
+    if not 0 <= index < len(space):
+        raise UsageError(
+            f"Architecture index {index} is not in {space.name}.",
+            f"Indices run from 0 to {len(space) - 1}.",
+        )
+
+
+def check_name(space: Space, kind: str, name: str) -> None:
+    """Raise `UsageError` unless a task or population of that name exists."""
+    known = space.tasks if kind == "dataset" else space.populations
+    if name not in known:
+        raise unknown(f"{kind} of {space.name}", name, known)

@@ -1,0 +1,184 @@
+"""Networks made of cells, after the NAS-Bench-201 skeleton (Dong & Yang 2020).
+
+State-dict names are the benchmark's, so that its trained checkpoints load. Two things
+are done once that the benchmark's own code repeats, without changing any value or any
+gradient that reaches an output:
+
+- a node's ReLU is computed once for all the convolutions that read it. The module
+  says in `multiplicity` how many ReLUs of the published network it stands for;
+- operations whose result reaches no output run without gradients: nothing can flow
+  back to them. They do run, because some proxies look at every operation.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from zcbench.spaces.cell import Cell, edges_of, reachable
+from zcbench.types import Task
+
+_KERNELS = {"nor_conv_1x1": 1, "nor_conv_3x3": 3}
+
+
+class SharedReLU(nn.ReLU):
+    """One ReLU that stands for several with the same input.
+
+    Args:
+        multiplicity: how many ReLUs of the published network it stands for.
+    """
+
+    def __init__(self, multiplicity: int) -> None:
+        super().__init__()
+        self.multiplicity = multiplicity
+
+
+class ConvBN(nn.Module):
+    """Convolution and BatchNorm under the published names ``op.1`` and ``op.2``."""
+
+    def __init__(self, c_in: int, c_out: int, kernel: int, stride: int = 1) -> None:
+        super().__init__()
+        conv = nn.Conv2d(c_in, c_out, kernel, stride, kernel // 2, bias=False)
+        self.op = nn.ModuleDict({"1": conv, "2": nn.BatchNorm2d(c_out)})
+
+    def forward(self, rectified: Tensor) -> Tensor:
+        """[N, C_in, H, W] after its ReLU → [N, C_out, H / stride, W / stride]."""
+        out: Tensor = self.op["2"](self.op["1"](rectified))
+        return out
+
+
+class CellModule(nn.Module):
+    """One cell: each node is the sum of its incoming edges, [N, C, H, W] throughout.
+
+    Args:
+        cell: the operations in string order.
+        n_nodes: number of nodes.
+        channels: C.
+    """
+
+    def __init__(self, cell: Cell, n_nodes: int, channels: int) -> None:
+        super().__init__()
+        self.edges = edges_of(n_nodes)
+        self.operations = cell
+        self.n_nodes = n_nodes
+        self.useful_nodes = reachable(cell, n_nodes)[1]
+        self.layers = nn.ModuleList(self._layer(op, channels) for op in cell)
+        readers = [0] * n_nodes
+        for (source, _), operation in zip(self.edges, cell, strict=True):
+            readers[source] += operation in _KERNELS
+        self.relus = nn.ModuleDict(
+            {str(n): SharedReLU(count) for n, count in enumerate(readers) if count}
+        )
+
+    @staticmethod
+    def _layer(operation: str, channels: int) -> nn.Module:
+        if operation in _KERNELS:
+            return ConvBN(channels, channels, _KERNELS[operation])
+        if operation == "avg_pool_3x3":
+            return nn.AvgPool2d(3, stride=1, padding=1, count_include_pad=False)
+        return nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Value of the last node."""
+        nodes = [x]
+        rectified: dict[int, Tensor] = {}
+        for target in range(1, self.n_nodes):
+            useful = target in self.useful_nodes
+            with torch.set_grad_enabled(torch.is_grad_enabled() and useful):
+                terms = self._incoming(target, nodes, rectified)
+                nodes.append(_sum(terms) if terms else torch.zeros_like(x))
+        return nodes[-1]
+
+    def _incoming(
+        self, target: int, nodes: list[Tensor], rectified: dict[int, Tensor]
+    ) -> list[Tensor]:
+        terms = []
+        for (source, to), operation, layer in zip(
+            self.edges, self.operations, self.layers, strict=True
+        ):
+            if to != target or operation == "none":
+                continue
+            value = nodes[source]
+            if operation in _KERNELS:
+                if source not in rectified:
+                    # With gradients, whichever edge asks first: a later one may need
+                    # them.
+                    with torch.set_grad_enabled(value.requires_grad):
+                        rectified[source] = self.relus[str(source)](value)
+                value = rectified[source]
+            terms.append(layer(value))
+        return terms
+
+
+def _sum(terms: list[Tensor]) -> Tensor:
+    total = terms[0]
+    for term in terms[1:]:
+        total = total + term
+    return total
+
+
+class ResidualBlock(nn.Module):
+    """Two 3×3 convolutions, the first of stride 2, and a pooled 1×1 shortcut."""
+
+    def __init__(self, c_in: int, c_out: int) -> None:
+        super().__init__()
+        self.relu_a = nn.ReLU()
+        self.conv_a = ConvBN(c_in, c_out, 3, stride=2)
+        self.relu_b = nn.ReLU()
+        self.conv_b = ConvBN(c_out, c_out, 3)
+        self.downsample = nn.Sequential(
+            nn.AvgPool2d(2), nn.Conv2d(c_in, c_out, 1, bias=False)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, C_in, H, W] → [N, C_out, H / 2, W / 2]."""
+        inner = self.conv_a(self.relu_a(x))
+        out: Tensor = self.downsample(x) + self.conv_b(self.relu_b(inner))
+        return out
+
+
+class CellNetwork(nn.Module):
+    """Stem, stages of equal cells with residual blocks between, classifier.
+
+    Args:
+        cell: the operations in string order.
+        n_nodes: number of nodes of a cell.
+        task: gives the input channels and the number of classes.
+        stages: channels of each stage.
+        depth: cells in each stage.
+    """
+
+    linear_outside_layers = True
+    """Sums, pooling and flattening: see `zcbench.evidence.curvature`."""
+
+    def __init__(
+        self,
+        cell: Cell,
+        n_nodes: int,
+        task: Task,
+        stages: tuple[int, ...],
+        depth: int,
+    ) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(
+            nn.Conv2d(task.input_shape[0], stages[0], 3, padding=1, bias=False),
+            nn.BatchNorm2d(stages[0]),
+        )
+        cells: list[nn.Module] = []
+        for stage, channels in enumerate(stages):
+            if stage:
+                cells.append(ResidualBlock(stages[stage - 1], channels))
+            cells += [CellModule(cell, n_nodes, channels) for _ in range(depth)]
+        self.cells = nn.ModuleList(cells)
+        self.lastact = nn.Sequential(nn.BatchNorm2d(stages[-1]), nn.ReLU())
+        self.global_pooling = nn.AdaptiveAvgPool2d(1)
+        self.classifier = nn.Linear(stages[-1], task.n_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, C, H, W] images → [N, n_classes] logits."""
+        x = self.stem(x)
+        for cell in self.cells:
+            x = cell(x)
+        x = self.global_pooling(self.lastact(x)).flatten(1)
+        logits: Tensor = self.classifier(x)
+        return logits

@@ -1,0 +1,89 @@
+"""Difference of two correlations with the same accuracies, on the same points."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from zcbench.stats.association import (
+    ZERO,
+    Kind,
+    association,
+    quantile,
+    standard_error,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """How much better score a ranks the points than score b.
+
+    Attributes:
+        kind: ``"spearman"`` or ``"kendall"``.
+        delta: correlation of a minus correlation of b; NaN where one is not defined.
+        low: lower end of the interval of delta.
+        high: upper end.
+        p: two-sided p-value of delta = 0.
+        n: points with both scores and an accuracy.
+        note: empty, or why a number is missing, as in `Association`; ``"same order"``
+            where a and b rank the points identically (0, certainly).
+    """
+
+    kind: Kind
+    delta: float
+    low: float
+    high: float
+    p: float
+    n: int
+    note: str
+
+
+def paired_difference(
+    score_a: ArrayLike,
+    score_b: ArrayLike,
+    accuracy: ArrayLike,
+    kind: Kind,
+    *,
+    confidence: float = 0.95,
+) -> Difference:
+    """Correlation of score a with accuracy minus that of score b.
+
+    Both are taken over the points where both scores exist, so that a proxy gains
+    nothing from points on which it has failed. The influence values of the difference
+    are the differences of the influence values: what the two share cancels.
+
+    Args:
+        score_a: one number for each point; NaN and ±inf mean that there is none. [n]
+        score_b: likewise. [n]
+        accuracy: likewise. [n]
+        kind: ``"spearman"`` or ``"kendall"``.
+        confidence: nominal coverage of the interval.
+
+    Returns:
+        The difference, its interval and p-value (Student's t, n − 2 degrees).
+    """
+    a, b, y = (np.asarray(v, dtype=np.float64) for v in (score_a, score_b, accuracy))
+    used = np.isfinite(a) & np.isfinite(b) & np.isfinite(y)
+    of_a = association(np.where(used, a, np.nan), y, kind)
+    of_b = association(np.where(used, b, np.nan), y, kind)
+    n, delta = of_a.n, of_a.value - of_b.value
+    if math.isnan(delta):
+        note = of_a.note if math.isnan(of_a.value) else of_b.note
+        return Difference(kind, math.nan, math.nan, math.nan, math.nan, n, note)
+    error = standard_error(of_a.influence - of_b.influence)
+    if error < ZERO:
+        if delta * delta < ZERO:
+            return Difference(kind, 0.0, 0.0, 0.0, 1.0, n, "same order")
+        return Difference(kind, delta, math.nan, math.nan, math.nan, n, "no spread")
+    half = quantile(confidence, n) * error
+    p = _two_sided(delta / error, n)
+    return Difference(kind, delta, delta - half, delta + half, p, n, "")
+
+
+def _two_sided(t: float, n: int) -> float:
+    from scipy import stats
+
+    return float(2 * stats.t.sf(math.fabs(t), n - 2))

@@ -1,0 +1,33 @@
+"""The run directory: ``manifest.json`` and ``scores.jsonl``.
+
+One line per (architecture, dataset, repeat), appended as soon as it is known. A run
+that is resumed with more proxies adds further lines with the same key; reading merges
+them, proxy by proxy, the later line winning. A last line without its newline is what a
+power cut leaves: it is dropped.
+"""
+
+from zcbench.store.directory import (
+    ARCHS,
+    MANIFEST,
+    SCHEMA,
+    is_empty,
+    load_run,
+    read_manifest,
+)
+from zcbench.store.records import SCORES, Key, Record, read_done, read_records
+from zcbench.store.writer import RunStore
+
+__all__ = [
+    "ARCHS",
+    "MANIFEST",
+    "SCHEMA",
+    "SCORES",
+    "Key",
+    "Record",
+    "RunStore",
+    "is_empty",
+    "load_run",
+    "read_done",
+    "read_manifest",
+    "read_records",
+]

@@ -1,0 +1,200 @@
+"""Lines of ``scores.jsonl``: reading, checking, merging."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any, NoReturn, cast
+
+from zcbench.errors import DataError
+from zcbench.types import STATUSES
+
+SCORES = "scores.jsonl"
+RESTORE = "Restore the file from a copy, or run again into a new directory."
+_CHUNK_BYTES = 1 << 22  # lines parsed by one call of json.loads
+_RETRIED = frozenset({"error", "oom"})
+
+Record = dict[str, Any]
+"""A line of scores.jsonl."""
+Key = tuple[str, int, int]
+"""(dataset, architecture index, repeat)."""
+
+
+def read_records(path: Path) -> Iterator[Record]:
+    """Lines of a run directory in the order they were written, torn tail dropped.
+
+    Raises:
+        DataError: a line is invalid; the message names file and line.
+    """
+    file = _scores_file(path)
+    if file is None:
+        return
+    first = 1
+    try:
+        with _open(file) as stream:
+            while lines := stream.readlines(_CHUNK_BYTES):
+                yield from _parse(file, lines, first)
+                first += len(lines)
+    except OSError as error:  # gzip.BadGzipFile is one
+        raise DataError(
+            f"{file} cannot be read: {error.strerror or error}.", RESTORE
+        ) from None
+    except EOFError:
+        raise DataError(f"{file} is cut short.", RESTORE) from None
+
+
+def read_done(path: Path) -> dict[Key, frozenset[str]]:
+    """For each line's key, the proxies that need no further work.
+
+    Those that failed by an error or for want of memory may do better next time.
+    """
+    done: dict[Key, frozenset[str]] = {}
+    for record in read_records(path):
+        note(done, record)
+    return done
+
+
+def note(done: dict[Key, frozenset[str]], record: Record) -> None:
+    """Add a line to what `read_done` returns."""
+    key = (record["dataset"], record["index"], record["repeat"])
+    status = record.get("status", {})
+    scored = set(record["scores"])
+    again = {name for name in scored if status.get(name) in _RETRIED}
+    names = (done.get(key, frozenset()) | scored) - again
+    done[key] = _SAME_SETS.setdefault(names, names)
+
+
+def _scores_file(path: Path) -> Path | None:
+    plain, packed = path / SCORES, path / f"{SCORES}.gz"
+    if plain.exists() and packed.exists():
+        raise DataError(
+            f"{path} holds both {plain.name} and {packed.name}.", "Remove one of them."
+        )
+    return next((file for file in (plain, packed) if file.exists()), None)
+
+
+def _open(file: Path) -> IO[bytes]:
+    if file.suffix == ".gz":
+        return cast(IO[bytes], gzip.open(file, "rb"))
+    return file.open("rb")
+
+
+def _parse(file: Path, lines: list[bytes], first: int) -> list[Record]:
+    """Records of whole lines; one call of the parser for all of them if it can be."""
+    if lines and not lines[-1].endswith(b"\n") and not is_whole(lines[-1]):
+        lines = lines[:-1]
+    try:
+        text = b"[" + b",".join(lines) + b"]"
+        records = json.loads(text, parse_constant=reject)
+    except (ValueError, RecursionError):
+        records = []
+    if len(records) != len(lines):
+        records = [_parse_line(file, line, first + i) for i, line in enumerate(lines)]
+    for offset, record in enumerate(records):
+        if problem := _problem(record):
+            raise _bad_line(file, first + offset, problem)
+    return list(records)
+
+
+def _parse_line(file: Path, line: bytes, number: int) -> Record:
+    try:
+        record: Record = json.loads(line, parse_constant=reject)
+    except (ValueError, RecursionError):
+        raise _bad_line(file, number, "is no valid JSON") from None
+    return record
+
+
+def is_whole(tail: bytes) -> bool:
+    """Whether a last line lacks nothing but its newline."""
+    try:
+        return not _problem(json.loads(tail, parse_constant=reject))
+    except (ValueError, RecursionError):
+        return False
+
+
+def reject(constant: str) -> NoReturn:
+    """Refuse NaN and Infinity, which Python's parser would take."""
+    raise ValueError(f"{constant} is not JSON")
+
+
+_FIELDS = {"space": str, "dataset": str, "arch": str, "index": int, "repeat": int}
+_NUMBERS = {float, int, type(None)}
+_INFINITE = float("inf")
+
+
+def _problem(record: object) -> str:
+    """What is wrong with a line; empty if nothing is."""
+    if not isinstance(record, dict):
+        return "is not an object"
+    for name, kind in _FIELDS.items():
+        if type(record.get(name)) is not kind:
+            return f"lacks a valid {name!r}"
+    if record["index"] < 0 or record["repeat"] < 0:
+        return "has a negative index or repeat"
+    if "scores" not in record:
+        return "lacks a valid 'scores'"
+    for name in ("scores", "status", "seconds", "messages"):
+        if not isinstance(record.get(name, {}), dict):
+            return f"lacks a valid {name!r}"
+    seconds = record.get("seconds", {})
+    if not all(isinstance(seconds.get(p, {}), dict) for p in ("passes", "proxies")):
+        return "lacks a valid 'seconds'"
+    return _score_problem(record["scores"], record.get("status", {}))
+
+
+def _score_problem(scores: Mapping[str, Any], status: Mapping[str, Any]) -> str:
+    """What is wrong with the scores of a line; empty if nothing is."""
+    values = scores.values()
+    kinds = set(map(type, values))
+    if not kinds <= _NUMBERS:
+        return "has a score that is no number"
+    if int in kinds and max(abs(v) for v in values if type(v) is int) >= 1 << 1023:
+        return "has a score that is too large"
+    if _INFINITE in values or -_INFINITE in values:
+        return "has a score that is not finite"
+    if status or None in values:
+        if not all(isinstance(s, str) and s in STATUSES for s in status.values()):
+            return "has an unknown status"
+        if {name for name, value in scores.items() if value is None} != status.keys():
+            return "has a status for other proxies than those without a score"
+    return ""
+
+
+def _bad_line(file: Path, number: int, problem: str) -> DataError:
+    return DataError(f"{file}, line {number}: {problem}.", RESTORE)
+
+
+def merge(records: Iterable[Record]) -> dict[Key, Record]:
+    """Records by key, in order of first appearance, later scores winning."""
+    merged: dict[Key, Record] = {}
+    for record in records:
+        key = (record["dataset"], record["index"], record["repeat"])
+        earlier = merged.get(key)
+        merged[key] = record if earlier is None else _merge_two(earlier, record)
+    return merged
+
+
+def _merge_two(earlier: Record, later: Record) -> Record:
+    replaced = later["scores"]
+    out: Record = {**earlier, "scores": {**earlier["scores"], **replaced}}
+    for name in ("status", "messages"):
+        kept = {p: v for p, v in earlier.get(name, {}).items() if p not in replaced}
+        if both := {**kept, **later.get(name, {})}:
+            out[name] = both
+        else:
+            out.pop(name, None)
+    old, new = earlier.get("seconds", {}), later.get("seconds", {})
+    seconds: dict[str, Any] = {**old, **new}
+    for part in ("passes", "proxies"):
+        if part in old and part in new:
+            seconds[part] = {**old[part], **new[part]}
+    if not earlier["scores"].keys() <= replaced.keys():  # both were worked for
+        seconds["total"] = old.get("total", 0.0) + new.get("total", 0.0)
+    out["seconds"] = seconds
+    return out
+
+
+_SAME_SETS: dict[frozenset[str], frozenset[str]] = {}
+"""One object for equal sets: there is an entry for every architecture."""

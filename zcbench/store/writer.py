@@ -1,0 +1,245 @@
+"""A run directory open for writing."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from zcbench.errors import DataError, UsageError
+from zcbench.store.directory import ARCHS, MANIFEST, is_empty, read_manifest
+from zcbench.store.records import (
+    SCORES,
+    Key,
+    Record,
+    is_whole,
+    merge,
+    note,
+    read_records,
+)
+
+_LOCK = ".lock"
+_SYNC_SECONDS = 1.0
+
+
+class RunStore:
+    """A run directory open for writing, by one process at a time.
+
+    Args:
+        path: the directory; made if it does not exist.
+
+    Attributes:
+        path: the directory.
+        manifest: the manifest found there, None in a new directory.
+
+    Raises:
+        UsageError: another process writes to it.
+        DataError: it cannot be written, or holds something else than a run.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.manifest: dict[str, Any] | None = None
+        self._done: dict[Key, frozenset[str]] = {}
+        self._n_lines = 0
+        self._file = -1
+        self._size = 0
+        self._synced = 0.0
+        self._lock = FileLock(path / _LOCK)
+        self._make_directory()
+        self._acquire()
+        try:
+            if (path / MANIFEST).exists():
+                self.manifest = read_manifest(path)
+            self._read_done()
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def __enter__(self) -> RunStore:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        """Number of (dataset, architecture, repeat) with a line."""
+        return len(self._done)
+
+    def done(self, key: Key) -> frozenset[str]:
+        """Proxies that need no further work there; see `read_done`."""
+        return self._done.get(key, frozenset())
+
+    def write_manifest(self, manifest: Mapping[str, Any]) -> None:
+        """Replace the manifest, atomically."""
+        text = json.dumps(manifest, indent=1, allow_nan=False) + "\n"
+        self._replace(MANIFEST, [text.encode()])
+        self.manifest = dict(manifest)
+
+    def write_archs(self, specs: Iterable[str]) -> None:
+        """Keep the architectures that the run was given, one a line."""
+        self._replace(ARCHS, (f"{spec}\n".encode() for spec in specs))
+
+    def read_archs(self) -> list[str]:
+        """Architectures that earlier runs in this directory were given."""
+        try:
+            return (self.path / ARCHS).read_text(encoding="utf-8").splitlines()
+        except FileNotFoundError:
+            return []
+
+    def append(self, record: Record) -> None:
+        """Write one line; it is with the operating system when this returns.
+
+        Raises:
+            DataError: the disk is full or not writable. What was there stays whole.
+        """
+        line = json.dumps(record, allow_nan=False).encode() + b"\n"
+        try:
+            if self._file < 0:
+                self._open_for_append()
+            view = memoryview(line)
+            while view:
+                view = view[os.write(self._file, view) :]
+            self._size += len(line)
+            self._note(record)
+            if time.monotonic() - self._synced > _SYNC_SECONDS:
+                os.fsync(self._file)
+                self._synced = time.monotonic()
+        except OSError as error:
+            self._take_back()
+            raise self._unwritable(error) from None
+
+    def drop(self, proxies: Iterable[str]) -> None:
+        """Forget all scores of some proxies (they are to be computed anew)."""
+        gone = set(proxies)
+        merged = merge(read_records(self.path))
+        for record in merged.values():
+            for part in ("scores", "status", "messages"):
+                if part in record:
+                    kept = {p: v for p, v in record[part].items() if p not in gone}
+                    record[part] = kept
+        self._rewrite(merged)
+
+    def compact(self) -> None:
+        """Rewrite to one line per key, atomically, if there are several anywhere."""
+        if self._n_lines > len(self._done):
+            self._rewrite(merge(read_records(self.path)))
+
+    def close(self) -> None:
+        """Flush to the disk and let other processes in."""
+        if self._file >= 0:
+            file, self._file = self._file, -1
+            with contextlib.suppress(OSError):
+                os.fsync(file)
+            os.close(file)
+        self._lock.release()
+
+    def _make_directory(self) -> None:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            foreign = not (is_empty(self.path) or (self.path / MANIFEST).exists())
+        except (FileExistsError, NotADirectoryError):
+            raise DataError(
+                f"{self.path} is not a directory.", "Give another --out."
+            ) from None
+        except OSError as error:
+            raise self._unwritable(error) from None
+        if foreign:
+            raise DataError(
+                f"{self.path} holds files but no run of zcbench.", "Give another --out."
+            )
+
+    def _acquire(self) -> None:
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise UsageError(
+                f"{self.path} is being written by another process.",
+                "Wait until it ends, or give another --out.",
+            ) from None
+        except OSError as error:
+            raise self._unwritable(error) from None
+
+    def _read_done(self) -> None:
+        if (self.path / f"{SCORES}.gz").exists():
+            raise DataError(
+                f"{self.path} is packed: its scores are in {SCORES}.gz.",
+                "Unpack them with gunzip to go on, or give another --out.",
+            )
+        for record in read_records(self.path):
+            self._note(record)
+
+    def _note(self, record: Record) -> None:
+        note(self._done, record)
+        self._n_lines += 1
+
+    def _open_for_append(self) -> None:
+        """Open the file; drop a torn tail, or end it with the newline that it lacks."""
+        file = self.path / SCORES
+        self._file = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
+        self._size = os.lseek(self._file, 0, os.SEEK_END)
+        tail = b""
+        while self._size and b"\n" not in tail:
+            start = max(0, self._size - len(tail) - 65536)
+            tail = os.pread(self._file, self._size - start, start)
+            if start == 0:
+                break
+        tail = tail[tail.rfind(b"\n") + 1 :]
+        if tail and is_whole(tail):
+            self._size += os.write(self._file, b"\n")
+        elif tail:
+            self._take_back(self._size - len(tail))
+
+    def _take_back(self, size: int | None = None) -> None:
+        """Cut the file to what it held before a write that failed."""
+        self._size = self._size if size is None else size
+        if self._file >= 0:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._file, self._size)
+                os.lseek(self._file, self._size, os.SEEK_SET)
+
+    def _rewrite(self, merged: Mapping[Key, Record]) -> None:
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+        lines = (
+            json.dumps(r, allow_nan=False).encode() + b"\n" for r in merged.values()
+        )
+        self._replace(SCORES, lines)
+        self._done.clear()
+        self._n_lines = 0
+        for record in merged.values():
+            self._note(record)
+
+    def _replace(self, name: str, parts: Iterable[bytes]) -> None:
+        """Write a file beside its place, then move it there."""
+        temporary = self.path / f".{name}.tmp"
+        try:
+            with temporary.open("wb") as stream:
+                stream.writelines(parts)
+                stream.flush()
+                os.fsync(stream.fileno())
+            temporary.replace(self.path / name)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise self._unwritable(error) from None
+
+    def _unwritable(self, error: OSError) -> DataError:
+        kept = f" {len(self._done):,} results there are kept." if self._done else ""
+        return DataError(
+            f"{self.path} cannot be written: {error.strerror or error}.{kept}",
+            "Make room or make it writable, then run the same command again.",
+        )

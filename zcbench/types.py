@@ -1,0 +1,120 @@
+"""The nouns that every layer shares. Importing this does not import torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Status = Literal["ok", "nan", "inf", "undefined", "error", "oom"]
+STATUSES: tuple[Status, ...] = ("ok", "nan", "inf", "undefined", "error", "oom")
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """One point of a search space.
+
+    Attributes:
+        space: name of the space, such as ``"nb201"``.
+        index: position in the space's own enumeration, from 0.
+        spec: the architecture string, exactly as the benchmark writes it.
+    """
+
+    space: str
+    index: int
+    spec: str
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What a network is to be trained on.
+
+    Attributes:
+        name: the dataset, exactly as the benchmark writes it.
+        input_shape: (C, H, W) of one image.
+        n_classes: number of classes.
+    """
+
+    name: str
+    input_shape: tuple[int, int, int]
+    n_classes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One minibatch.
+
+    Attributes:
+        x: images, float32 [N, C, H, W], normalised.
+        y: labels, int64 [N].
+    """
+
+    x: Tensor
+    y: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """What one proxy says of one network.
+
+    Attributes:
+        value: the score; None unless ``status`` is ``"ok"``.
+        status: ``"ok"``, or why there is no value.
+        seconds: cost of this score alone: the passes it needs and its own formula.
+        message: the exception's text where ``status`` is ``"error"``.
+    """
+
+    value: float | None
+    status: Status = "ok"
+    seconds: float = 0.0
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """A zero-cost proxy: a pure function from evidence to a number.
+
+    Attributes:
+        name: id, as NAS-Bench-Suite-Zero writes it where it has one.
+        function: evidence records in, number out. Its annotations are its needs.
+        reference: BibTeX key in docs/references.bib.
+        direction: ``"higher"`` when a higher score claims a better architecture.
+        version: raised when scores change; tables of other versions do not compare.
+        aliases: other names that users know it by.
+        baseline: True for the trivial ones that every proxy should beat.
+        data_independent: True if the images do not matter.
+        label_free: True if the labels do not matter.
+        origin: ``"built-in"``, or where the plug-in came from.
+    """
+
+    name: str
+    function: Callable[..., float]
+    reference: str
+    direction: Literal["higher", "lower"] = "higher"
+    version: int = 1
+    aliases: tuple[str, ...] = ()
+    baseline: bool = False
+    data_independent: bool = False
+    label_free: bool = False
+    origin: str = "built-in"
+
+    @property
+    def summary(self) -> str:
+        """First line of the function's docstring."""
+        return (self.function.__doc__ or "").strip().partition("\n")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """All scores of one network, with what they cost.
+
+    Attributes:
+        scores: proxy id → `Score`.
+        seconds: pass name → seconds, each pass counted once.
+    """
+
+    scores: Mapping[str, Score]
+    seconds: Mapping[str, float] = field(default_factory=dict)
