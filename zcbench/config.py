@@ -6,6 +6,7 @@ Where a value comes from, strongest first: command line, environment
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
 import tomllib
@@ -120,8 +121,12 @@ def load_config(
         suffix = variable.removeprefix(ENVIRONMENT_PREFIX)
         if suffix == variable or suffix in NOT_OPTIONS or not text:
             continue
-        name = _known_key(suffix.lower(), "option in the environment variable")
-        values[name] = parse(name, text, label=variable)
+        if (name := suffix.lower()) in KEYS:
+            values[name] = parse(name, text, label=variable)
+        elif difflib.get_close_matches(name, KEYS, n=1, cutoff=0.75):
+            # A slip of the pen; what resembles nothing here belongs to something else.
+            known = [ENVIRONMENT_PREFIX + key.upper() for key in KEYS]
+            raise unknown("environment variable", variable, known)
     for key, value in (options or {}).items():
         name = _known_key(key, "option")
         values[name] = parse(name, value, label=f"--{option_name(name)}")

@@ -41,9 +41,9 @@ def score(
         proxies: ``"all"``, ``"snip,zen"`` or a list of ids.
         seed: for proxies that draw random numbers (zen) and for dropout.
         precision: float64 gives the definition's value. ``"float32"`` is what
-            `zcbench run` uses for speed: rounding flips a few ReLUs, which moves plain,
-            epe_nas and grasp by up to some percent and the others by 1e-3 or less;
-            see docs/precision.md.
+            `zcbench run` uses for speed: its rounding flips a few ReLUs, which moves
+            single scores of plain, grasp and epe_nas by ten percent and more, and
+            hardly any rank (docs/precision.md).
 
     Returns:
         Proxy id → `Score`, in the order asked for.

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from importlib.metadata import entry_points
-from pathlib import Path
-from runpy import run_path
 from typing import Generic, TypeVar
 
 from zcbench.errors import UsageError, unknown
@@ -32,7 +30,6 @@ class Registry(Generic[T]):
         self._builtins: Callable[[], object] | None = builtins
         self._entries: dict[str, T] = {}
         self._aliases: dict[str, str] = {}
-        self._plugins: dict[Path, list[str]] = {}
 
     def add(self, name: str, entry: T, aliases: Iterable[str] = ()) -> None:
         """Register an entry.
@@ -87,42 +84,6 @@ class Registry(Generic[T]):
             return [self.get(name) for name in self.names()]
         chosen = {id(entry): entry for entry in map(self.get, names)}
         return list(chosen.values())
-
-    def load_plugin(self, path: Path) -> list[str]:
-        """Run a Python file that registers entries. It is code: it can do anything.
-
-        Args:
-            path: the file. Loading it twice in one process does nothing the second
-                time.
-
-        Returns:
-            Names that the file added.
-
-        Raises:
-            UsageError: the file is missing, fails to run, or adds nothing.
-        """
-        self._load()
-        file = path.resolve()
-        if file in self._plugins:
-            return self._plugins[file]
-        before = set(self._entries)
-        try:
-            run_path(str(file), run_name=f"zcbench_plugin_{file.stem}")
-        except UsageError:
-            raise
-        except Exception as error:  # a plug-in may raise anything
-            raise UsageError(
-                f"The plug-in {path} failed to load: {type(error).__name__}: {error}.",
-                "Mend the file; `zcbench check` tells more.",
-            ) from error
-        added = [name for name in self._entries if name not in before]
-        if not added:
-            raise UsageError(
-                f"The plug-in {path} registers no {self.kind}.",
-                f"Decorate a function with @zcbench.{self.kind}(reference=...).",
-            )
-        self._plugins[file] = added
-        return added
 
     def _load(self) -> None:
         """Import built-ins, then installed plug-ins, once."""

@@ -141,7 +141,7 @@ def _exists(command: str) -> bool:
 )
 @click.version_option(zcbench.__version__, prog_name="zcbench")
 def main() -> None:
-    r"""Benchmark zero-cost NAS proxies against trained accuracies.
+    """Benchmark zero-cost NAS proxies against trained accuracies.
 
     \b
     Examples:
@@ -149,4 +149,4 @@ def main() -> None:
       zcbench run --n 100 --out runs/first         NAS-Bench-201, three datasets
       zcbench report runs/first --format md        its table again
       zcbench list proxies
-    """
+    """  # noqa: D301 - click wants \b itself

@@ -32,14 +32,14 @@ _plugin_option = click.option(
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of a table.")
 @_plugin_option
 def list_names(kind: str, as_json: bool, plugins: tuple[Path, ...]) -> None:
-    r"""List what zcbench knows.
+    """List what zcbench knows.
 
     \b
     Examples:
       zcbench list proxies
       zcbench list datasets --json
       zcbench list proxies --plugin mine.py
-    """
+    """  # noqa: D301 - click wants \b itself
     from zcbench.errors import unknown
 
     if kind not in _KINDS:
@@ -57,13 +57,13 @@ def list_names(kind: str, as_json: bool, plugins: tuple[Path, ...]) -> None:
 @click.argument("proxy", shell_complete=complete_proxies)
 @_plugin_option
 def show(proxy: str, plugins: tuple[Path, ...]) -> None:
-    r"""Explain one proxy: formula, what it needs, where it comes from.
+    """Explain one proxy: formula, what it needs, where it comes from.
 
     \b
     Examples:
       zcbench show snip
       zcbench show naswot
-    """
+    """  # noqa: D301 - click wants \b itself
     from zcbench.proxies import PROXIES
 
     _load(plugins)

@@ -21,14 +21,14 @@ Finding = tuple[bool, str]
 
 @click.command(short_help="Check this installation.")
 def doctor() -> None:
-    r"""Check this installation: versions, devices, cache, truths, images, plug-ins.
+    """Check this installation: versions, devices, cache, truths, images, plug-ins.
 
     Exit code 1 if something that every run needs is broken.
 
     \b
     Example:
       zcbench doctor
-    """
+    """  # noqa: D301 - click wants \b itself
     broken = 0
     for title, check in _CHECKS.items():
         try:

@@ -56,6 +56,8 @@ def report(
     For every dataset and proxy: Spearman's ρ and Kendall's τ-b with the accuracy, 95%
     intervals, how many scores failed and why, and the time that a score takes. Below
     each table: which proxies are ahead of the best baseline on the same architectures.
+    Intervals speak of architectures in general: they treat those at hand as a sample,
+    also where they are all of a space.
 
     \b
     Examples:
@@ -63,11 +65,12 @@ def report(
       zcbench report runs/first --target test --population connected
       zcbench report runs/first runs/second --format csv -o table.csv
       zcbench report runs/first --format json > baseline.json
-    """
+    """  # noqa: D301 - click's mark for "do not wrap"
     from zcbench.report import correlations, in_color, render, render_text, write
     from zcbench.store import load_run
 
-    table = correlations([load_run(path) for path in runs], target, truth, population)
+    frames = [load_run(path) for path in dict.fromkeys(runs)]
+    table = correlations(frames, target, truth, population)
     for note in table.attrs["notes"]:
         click.echo(note, err=True)
     if output is not None:

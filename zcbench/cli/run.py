@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 import click
 
 from zcbench.cli.complete import complete_datasets, complete_proxies, complete_spaces
-from zcbench.cli.progress import TerminalObserver
 from zcbench.config import OVERWRITE, TARGETS, RunConfig, load_config
 from zcbench.errors import UsageError, ZcbenchError
 
@@ -114,7 +113,7 @@ def _file() -> click.Path:
 @_option("--dry-run", "Say what would be done and how long it takes.", is_flag=True)
 @_option("--strict", "Exit with 4 if any score failed.", is_flag=True)
 def run(config_file: Path | None, **options: object) -> None:
-    r"""Score architectures with proxies, and print how well the proxies rank them.
+    """Score architectures with proxies, and print how well the proxies rank them.
 
     Scores go to the run directory as they come. After Ctrl-C, a crash or a power cut,
     the same command with the same --out does only what is missing.
@@ -128,7 +127,7 @@ def run(config_file: Path | None, **options: object) -> None:
       zcbench run --n 100 --out runs/first
       zcbench run --n 1000 --proxies snip,nwot --datasets cifar10 --dry-run
       zcbench run --config runs/first/manifest.json --out runs/again
-    """
+    """  # noqa: D301 - click wants \b itself
     given = {k: v for k, v in options.items() if v is not None and v != ()}
     for key in ("n", "population"):
         if "archs" in given and key in given:
@@ -145,6 +144,7 @@ def run(config_file: Path | None, **options: object) -> None:
 
 
 def _run(config: RunConfig) -> None:
+    from zcbench.cli.progress import TerminalObserver
     from zcbench.engine import execute
 
     observer = TerminalObserver()

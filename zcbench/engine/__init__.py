@@ -156,10 +156,6 @@ def _new_directory(space: str) -> Path:
         try:
             path.mkdir(parents=True)
         except FileExistsError:
-            if not path.parent.is_dir():
-                raise DataError(
-                    "runs is not a directory.", "Give another place with --out."
-                ) from None
             number += 1
         except OSError as error:
             raise DataError(

@@ -122,7 +122,7 @@ def prepare(config: RunConfig) -> Job:
         device=find_device(config.device),
         minibatches={name: _minibatch(config, space, name) for name in datasets},
         truths=truths,
-        notes=(*PROXIES.broken, *SPACES.broken),
+        notes=_notes(config, len(archs)),
     )
 
 
@@ -150,6 +150,16 @@ def find_device(wanted: str) -> str:
             "Use --device auto for the best there is.",
         )
     return wanted
+
+
+def _notes(config: RunConfig, n_archs: int) -> tuple[str, ...]:
+    notes = [*PROXIES.broken, *SPACES.broken]
+    if config.archs is None and config.n not in ("all", n_archs):
+        notes.append(
+            f"the population {config.population} of {config.space} has only "
+            f"{n_archs:,} architectures: all are taken"
+        )
+    return tuple(notes)
 
 
 def _datasets(space: Space, wanted: tuple[str, ...]) -> tuple[str, ...]:

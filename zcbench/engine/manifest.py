@@ -99,7 +99,12 @@ def check_same(path: Path, old: Manifest, new: Manifest) -> None:
         has = "a list of architectures", "a random sample"
         first, second = has if there.get("archs") else reversed(has)
         differing.append(f"it holds {first}, this run asks for {second}")
-    differing += _minibatch_differences(old.get("minibatch", {}), new["minibatch"])
+    if (
+        there.get("seed") == here["seed"]
+        and there.get("batch_size") == here["batch_size"]
+    ):
+        images = old.get("minibatch", {}), new["minibatch"]
+        differing += _minibatch_differences(*images)
     if differing:
         use = f"Use {' '.join(fix)}, or give" if fix else "Give"
         raise UsageError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from zcbench.errors import DataError, UsageError, ZcbenchError
+from zcbench.errors import DataError, ZcbenchError
 from zcbench.seeding import derive
 from zcbench.spaces import Space
 from zcbench.types import Architecture
@@ -22,7 +22,7 @@ def sample(
 
     Args:
         space: the search space.
-        n: how many, or ``"all"``.
+        n: how many, or ``"all"``; a smaller population is taken whole.
         seed: seed of the run.
         population: name of a population of the space.
 
@@ -30,19 +30,13 @@ def sample(
         Indices, in random order.
 
     Raises:
-        UsageError: the population is unknown or smaller than n.
+        UsageError: the population is unknown.
     """
     import numpy as np
 
     members = space.population(population)
     if n == "all":
         n = len(members)
-    if n > len(members):
-        raise UsageError(
-            f"--n {n} is more than the {len(members):,} architectures of {space.name} "
-            f"(population {population}).",
-            "Use --n all for all of them.",
-        )
     # Raw output of a bit generator: NumPy keeps it the same from version to version,
     # which it does not promise of permutations.
     keys = np.random.PCG64(derive(seed, "sample", space.name)).random_raw(len(space))

@@ -44,8 +44,7 @@ class MinibatchPass:
         self.needs = needs
         self.clock = clock
         self._codes = _CodeAgreement(subject.batch.x.shape[0], subject.batch.x.device)
-        self._saliency: dict[int, Tensor] = {}
-        self._in_loss_backward = False
+        self._saliency = _Saliency(clock)
         self._by_graph = HessianGradient in needs and not carries_derivatives(
             subject.network
         )
@@ -66,7 +65,7 @@ class MinibatchPass:
             ]
         if ChannelSaliency in self.needs:
             hooks += [
-                layer.register_forward_hook(partial(self._watch_output, number))
+                layer.register_forward_hook(partial(self._saliency.watch, number))
                 for number, layer in enumerate(self.subject.layers)
             ]
         try:
@@ -79,34 +78,14 @@ class MinibatchPass:
         with self.clock.time("relu_codes"):
             self._codes.add(inputs[0], getattr(module, "multiplicity", 1))
 
-    def _watch_output(
-        self, number: int, _module: nn.Module, _inputs: object, output: Tensor
-    ) -> None:
-        if output.requires_grad:
-            activation = output.detach()
-            output.register_hook(  # type: ignore[no-untyped-call]
-                partial(self._add_saliency, number, activation)
-            )
-
-    def _add_saliency(self, number: int, activation: Tensor, grad: Tensor) -> None:
-        if not self._in_loss_backward:
-            return
-        with self.clock.time("channel_saliency"), torch.no_grad():
-            product = activation * grad.detach()
-            if product.dim() > 2:
-                product = product.flatten(2).sum(2)
-            saliency = product.double().square().mean(0) / 2
-            # A layer used twice adds up.
-            self._saliency[number] = self._saliency.get(number, 0) + saliency
-
     def gradients(self) -> Gradients:
         """Loss backward; fills the channel saliency on its way."""
         weights = self.subject.weights
         loss = F.cross_entropy(self.logits, self.subject.batch.y)
         with self.clock.time("loss_backward"):
-            self._in_loss_backward = True
+            self._saliency.listening = True
             grads = self._backward(loss, weights, create_graph=self._by_graph)
-            self._in_loss_backward = False
+            self._saliency.listening = False
         self._grads = grads
         return Gradients(
             tuple(w.detach() for w in weights),
@@ -116,8 +95,9 @@ class MinibatchPass:
     def channel_saliency(self) -> ChannelSaliency:
         """What the loss backward left; layers it did not reach have zero."""
         weights = self.subject.weights
+        found = self._saliency.channels
         saliency = tuple(
-            self._saliency.get(number, w.new_zeros(w.shape[0], dtype=torch.float64))
+            found.get(number, w.new_zeros(w.shape[0], dtype=torch.float64))
             for number, w in enumerate(weights)
         )
         return ChannelSaliency(saliency, tuple(w[0].numel() for w in weights))
@@ -168,6 +148,39 @@ class MinibatchPass:
             torch.zeros_like(value) if grad is None else grad
             for grad, value in zip(grads, inputs, strict=True)
         )
+
+
+class _Saliency:
+    """Reduces each layer's output and its gradient during the loss backward.
+
+    Tensor hooks must not refer to what holds the graph: such a cycle runs through
+    autograd, where Python's garbage collector cannot follow, and is never freed.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self.channels: dict[int, Tensor] = {}
+        self.listening = False
+        self._clock = clock
+
+    def watch(
+        self, number: int, _layer: nn.Module, _inputs: object, output: Tensor
+    ) -> None:
+        """Forward hook of a layer."""
+        if output.requires_grad:
+            output.register_hook(  # type: ignore[no-untyped-call]
+                partial(self._add, number, output.detach())
+            )
+
+    def _add(self, number: int, activation: Tensor, grad: Tensor) -> None:
+        if not self.listening:
+            return
+        with self._clock.time("channel_saliency"), torch.no_grad():
+            product = activation * grad.detach()
+            if product.dim() > 2:
+                product = product.flatten(2).sum(2)
+            saliency = product.double().square().mean(0) / 2
+            # A layer used twice adds up.
+            self.channels[number] = self.channels.get(number, 0) + saliency
 
 
 class _CodeAgreement:

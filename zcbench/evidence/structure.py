@@ -1,70 +1,82 @@
-"""Parameters, multiply-accumulates and layers on a path: one image, no training."""
+"""Parameters, multiply-accumulates and layers on a path: two images, no training."""
 
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from zcbench.evidence.prepare import Subject
 from zcbench.evidence.records import Structure
+from zcbench.seeding import generator
+
+_Calls = list[tuple[int, Tensor]]
+"""(number of the layer, its output) for every call of a layer."""
 
 
 def measure_structure(subject: Subject) -> Structure:
-    """Forward of one image with a hook on every convolution and linear layer.
+    """Forward and backward of two random images with a hook on every layer.
 
-    A layer lies on a path when its output depends on the image and the logits depend
-    on its output; both are read off the autograd graph, so a cut edge counts as cut.
+    A layer lies on a path when its output differs between the two images and the
+    logits have a gradient with respect to it. So a cut edge counts as cut, also where
+    a network writes it as a multiplication by zero.
     """
     network, layers = subject.network, subject.layers
-    calls: list[tuple[int, int, Any]] = []
+    calls: _Calls = []
     hooks = [
         layer.register_forward_hook(partial(_note, calls, number))
         for number, layer in enumerate(layers)
     ]
-    network.requires_grad_(False)
-    network.eval()  # one image is too few for batch statistics
+    network.eval()  # two images are too few for batch statistics
     try:
-        x = subject.batch.x[:1].detach().requires_grad_(True)
-        logits: Tensor = network(x)
+        logits: Tensor = network(_two_images(subject.batch.x))
     finally:
         for hook in hooks:
             hook.remove()
         network.train()
-        for layer in layers:
-            layer.weight.requires_grad_(True)
-    reached = _ancestors(logits.grad_fn)
     return Structure(
         n_params=subject.n_params,
-        macs=sum(macs for _, macs, _ in calls),
-        n_layers=len(
-            {n for n, _, node in calls if node is not None and node in reached}
-        ),
+        macs=sum(_macs(layers[number], output) for number, output in calls),
+        n_layers=_count_on_path(logits, calls),
         weights=tuple(w.detach() for w in subject.weights),
     )
 
 
+def _two_images(x: Tensor) -> Tensor:
+    shape = (2, *x.shape[1:])
+    images = torch.randn(shape, generator=generator("structure", shape))
+    return images.to(x.device, x.dtype)
+
+
 def _note(
-    calls: list[tuple[int, int, Any]],
-    number: int,
-    layer: nn.Module,
-    _inputs: object,
-    output: Tensor,
+    calls: _Calls, number: int, _layer: nn.Module, _inputs: object, output: Tensor
 ) -> None:
+    calls.append((number, output))
+
+
+def _macs(layer: nn.Module, output: Tensor) -> int:
+    """Each output value takes one multiplication per weight of its channel."""
     weight: Tensor = layer.weight  # type: ignore[assignment]
-    # Each output value takes one multiplication per weight of its channel.
-    macs = output.numel() * weight[0].numel()
-    calls.append((number, macs, output.grad_fn))
+    return output[0].numel() * weight[0].numel()
 
 
-def _ancestors(node: Any) -> set[Any]:
-    """Every autograd node that this one depends on, with itself."""
-    seen: set[Any] = set()
-    stack = [node] if node is not None else []
-    while stack:
-        current = stack.pop()
-        if current not in seen:
-            seen.add(current)
-            stack += [parent for parent, _ in current.next_functions if parent]
-    return seen
+def _count_on_path(logits: Tensor, calls: _Calls) -> int:
+    varying = [(n, out) for n, out in calls if not torch.equal(out[0], out[1])]
+    varying = [(n, out) for n, out in varying if out.requires_grad]
+    if not varying or not logits.requires_grad:
+        return 0
+    # Random slopes: a sum of logits could cancel.
+    slopes = torch.rand(logits.shape, generator=generator("structure", "slopes"))
+    grads = torch.autograd.grad(
+        (logits * slopes.to(logits)).sum(),
+        [out for _, out in varying],
+        allow_unused=True,
+    )
+    return len(
+        {
+            number
+            for (number, _), grad in zip(varying, grads, strict=True)
+            if grad is not None and bool(grad.any())
+        }
+    )

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from zcbench.errors import DataError, UsageError
 from zcbench.minibatch.builtin import RECIPE, VERSION, Random, builtin_pixels
-from zcbench.minibatch.fetch import fetch, image_folder
+from zcbench.minibatch.download import fetch, image_folder
 from zcbench.minibatch.image_files import Images, holds_images, read_images
 from zcbench.minibatch.normalise import normalise
 from zcbench.types import Task
@@ -71,7 +71,7 @@ class Source(ABC):
                 "Ask for at least 1 image; repeat and index count from 0.",
             )
         x, y = self._draw(n, index, (seed, "minibatch", self.task.name, repeat))
-        return Batch(torch.from_numpy(x), torch.from_numpy(y))
+        return Batch(torch.from_numpy(np.ascontiguousarray(x)), torch.from_numpy(y))
 
     @abstractmethod
     def _draw(self, n: int, index: int, identity: tuple[object, ...]) -> Drawn:
@@ -145,16 +145,16 @@ def open_source(option: str, task: Task, *, cache: Path | None = None) -> Source
         return _Builtin(option, _text_digest(option, VERSION, RECIPE), task)
     if option == "gaussian":
         return _Gaussian(option, _text_digest(option, VERSION), task)
-    path = Path(option).expanduser()
-    if not path.exists():
+    try:
+        images = read_images(Path(option).expanduser(), task)
+    except (FileNotFoundError, RuntimeError):  # the latter for ~nobody
         close = get_close_matches(option.casefold(), OPTIONS, n=1)
         raise DataError(
             f"There is no {option!r} to take images from.",
             f"Did you mean {close[0]}?"
             if close
             else "Give an image file or folder, or say auto, builtin or gaussian.",
-        )
-    images = read_images(path, task)
+        ) from None
     return _Files(images.name, images.digest, task, images)
 
 

@@ -29,7 +29,7 @@ _FORMATS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Images:
     """A collection of labelled images.
 
@@ -59,9 +59,12 @@ def read_images(path: Path, task: Task, *, verify: bool = False) -> Images:
         All its training images; those of other classes are left out.
 
     Raises:
-        DataError: there are none, or they are damaged or do not fit the task.
+        FileNotFoundError: there is nothing at the path.
+        DataError: there are no images, or they are damaged or do not fit the task.
     """
     with _reading(path):
+        if not path.exists():
+            raise FileNotFoundError(path)
         if path.is_dir():
             path, layout = _find(path, task)
         else:
@@ -77,7 +80,8 @@ def read_images(path: Path, task: Task, *, verify: bool = False) -> Images:
 
 def holds_images(folder: Path, task: Task) -> bool:
     """Whether a folder has something that is called after the dataset of a task."""
-    return folder.is_dir() and bool(_search(folder, task))
+    with _reading(folder):
+        return folder.is_dir() and bool(_search(folder, task))
 
 
 @contextmanager
@@ -86,10 +90,7 @@ def _reading(path: Path) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
-        raise DataError(
-            f"There is no {str(path)!r} to take images from.",
-            "Give an existing file or folder, or say builtin or gaussian.",
-        ) from None
+        raise
     except MemoryError:
         raise DataError(
             f"{path} does not fit into memory.", "Give a smaller file."
@@ -150,8 +151,6 @@ def _find(folder: Path, task: Task) -> tuple[Path, Layout | None]:
 
 def _load(path: Path) -> bytes:
     """Bytes of a regular file of sensible size."""
-    if not path.exists():
-        raise FileNotFoundError(path)
     if not path.is_file() or path.stat().st_size > _MAX_FILE:
         raise DataError(
             f"{path} is no regular file of at most {_MAX_FILE >> 20} MiB.", _FORMATS
@@ -238,8 +237,9 @@ def _join(
             pixels, labels = pixels[keep], labels[keep]
         all_pixels.append(pixels)
         all_labels.append(labels)
-    pixels = np.concatenate(all_pixels).reshape(-1, 3, layout.side, layout.side)
-    return pixels, np.concatenate(all_labels)
+    labels = np.concatenate(all_labels)
+    shape = (len(labels), 3, layout.side, layout.side)
+    return np.concatenate(all_pixels).reshape(shape), labels
 
 
 def _check(images: Images, path: Path, task: Task) -> None:

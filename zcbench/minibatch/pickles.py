@@ -23,16 +23,10 @@ _OFFICIAL = "Give one of the official files."
 
 
 def _bytes(value: object) -> bytes:
-    """Bytes as Python 2 and 3 pickle them: some are read as Latin-1 text.
-
-    Raises:
-        TypeError: it is neither text nor bytes.
-    """
+    """Bytes, which Python 2 pickles as Latin-1 text; nothing of anything else."""
     if isinstance(value, str):
         return value.encode("latin1")
-    if isinstance(value, bytes | bytearray):
-        return bytes(value)
-    raise TypeError
+    return bytes(value) if isinstance(value, bytes | bytearray) else b""
 
 
 class _Dtype:
@@ -84,8 +78,12 @@ _STAND_INS: dict[tuple[str, str], Callable[..., object]] = {
 }
 
 
-class _PlainUnpickler(pickle.Unpickler):
-    """Unpickler that knows the stand-ins and nothing else."""
+class _PlainUnpickler(pickle._Unpickler):
+    """Unpickler that knows the stand-ins and nothing else.
+
+    The one written in Python: its memo is a dictionary, so a damaged file cannot make
+    it claim all memory.
+    """
 
     def __init__(self, data: bytes, where: str) -> None:
         super().__init__(io.BytesIO(data), encoding="latin1")

@@ -102,5 +102,6 @@ __all__ = [
     "in_color",
     "print_report",
     "render",
+    "render_text",
     "write",
 ]

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def render_markdown(table: pd.DataFrame) -> str:
     """One Markdown table per section; proxies ahead of the baselines are bold."""
     blocks = [_markdown(page) for page in pages(table)]
-    return "\n".join([*blocks, _escape_markdown(FOOTNOTE) + "\n"])
+    return "\n".join([*blocks, escape_markdown(FOOTNOTE) + "\n"])
 
 
 def markdown_table(
@@ -28,19 +28,20 @@ def markdown_table(
 def _markdown(page: Page) -> str:
     rows = []
     for line in page.lines:
-        cells = [_escape_markdown(cell) for cell in line.cells]
+        cells = [escape_markdown(cell) for cell in line.cells]
         if line.ahead:
             cells[0] = f"**{cells[0]}**"
         rows.append(tuple(cells))
     return (
-        f"### {_escape_markdown(page.title)}\n\n{_escape_markdown(page.setting)}\n\n"
+        f"### {escape_markdown(page.title)}\n\n{escape_markdown(page.setting)}\n\n"
         f"{markdown_table(HEADER, rows, RIGHT)}\n"
-        f"{_escape_markdown(page.conclusion)}\n"
+        f"{escape_markdown(page.conclusion)}\n"
     )
 
 
-def _escape_markdown(text: str) -> str:
-    for character in "\\|*_`<[":
+def escape_markdown(text: str) -> str:
+    """Text that Markdown shows as it is."""
+    for character in "\\|*_`<":
         text = text.replace(character, f"\\{character}")
     return text
 

@@ -101,7 +101,8 @@ def traits(proxy: str) -> tuple[bool, str]:
 def _datasets(run: pd.DataFrame) -> list[str]:
     """Datasets of a run, in the order it names them."""
     present = run["dataset"].unique().tolist()
-    named = [d for d in run.attrs["manifest"]["config"]["datasets"] if d in present]
+    config = run.attrs["manifest"]["config"]
+    named = [name for name in config.get("datasets", ()) if name in present]
     return named + [d for d in present if d not in named]
 
 

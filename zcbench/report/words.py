@@ -69,16 +69,16 @@ def pages(table: pd.DataFrame) -> list[Page]:
     ]
 
 
-def number(value: float, *, signed: bool = False) -> str:
-    """A correlation with two decimals and no leading zero: .71, -.26, 1.00.
+def number(value: float, *, places: int = 2, signed: bool = False) -> str:
+    """A correlation without leading zero: .71, -.26, 1.00.
 
     >>> number(0.714), number(-0.26), number(-0.001), number(0.05, signed=True)
     ('.71', '-.26', '.00', '+.05')
     """
-    text = f"{value:+.2f}" if signed else f"{value:.2f}"
-    if text.strip("+-") == "0.00":
-        return ".00"
-    return text.replace("0.", ".", 1) if text.strip("+-").startswith("0.") else text
+    rounded = round(value, places)
+    text = f"{rounded:{'+' if signed and rounded else ''}.{places}f}"
+    text = text.replace("0.", ".", 1) if -1 < rounded < 1 else text
+    return text if rounded else text.removeprefix("-")
 
 
 def interval(low: float, high: float) -> str:
@@ -176,6 +176,6 @@ def milliseconds(seconds: float) -> str:
     ('18', '1234', '0.0012')
     """
     value = seconds * 1000
-    if value == 0 or value >= 10:
+    if value == 0 or value >= 9.95:
         return f"{value:.0f}"
     return f"{value:.{1 - math.floor(math.log10(value))}f}"

@@ -1,0 +1,364 @@
+"""A run against a baseline: what is a regression, and what cannot be compared."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from report_runs import ACCURACY, FAIR, GOOD, SCORES, N, toy_truth, write_run
+
+from zcbench.cli import exit_code_of, main
+from zcbench.compare import (
+    COLUMNS,
+    Tolerances,
+    check_comparable,
+    compare,
+    differing,
+)
+from zcbench.errors import DataError, UsageError
+from zcbench.report import correlations, render
+from zcbench.report.comparison import render_comparison, summary
+from zcbench.store import load_run
+
+
+@pytest.fixture(autouse=True)
+def truth(monkeypatch):
+    monkeypatch.setattr("zcbench.truth.load_truth", toy_truth)
+
+
+@pytest.fixture
+def baseline(tmp_path) -> Path:
+    return write_run(tmp_path / "baseline")
+
+
+def call(*args: object) -> int:
+    """Exit code of the program."""
+    return exit_code_of(lambda: main(list(map(str, args)), standalone_mode=False))
+
+
+def report_of(run: Path, file: Path) -> Path:
+    file.write_text(render(correlations([load_run(run)]), "json"))
+    return file
+
+
+def rows_of(table) -> dict[str, dict]:
+    return {row["proxy"]: row for row in table.to_dict("records")}
+
+
+def test_a_run_is_the_same_as_itself(baseline):
+    table = compare(baseline, baseline)
+    assert tuple(table.columns) == COLUMNS
+    assert set(table["verdict"]) == {"same"}
+    assert set(table["reason"]) == {""}
+    assert set(table["scores"]) == {N}
+    assert set(table["scores_differ"]) == {0}
+
+
+def test_what_has_changed_is_named_worst_first(baseline, tmp_path):
+    scores = {
+        "params": SCORES["params"],
+        "jacov": FAIR,  # was GOOD
+        "snip": GOOD,  # was BAD
+        "zen": GOOD,
+    }
+    table = compare(baseline, write_run(tmp_path / "run", scores))
+    assert table[["proxy", "verdict"]].to_numpy().tolist() == [
+        ["jacov", "worse"],
+        ["n_layers", "gone"],
+        ["snip", "better"],
+        ["zen", "new"],
+        ["params", "same"],
+    ]
+    rows = rows_of(table)
+    row = rows["jacov"]
+    change = row["spearman_after"] - row["spearman_before"]
+    also = row["kendall_after"] - row["kendall_before"]
+    assert row["reason"] == f"ρ {change:+.3f}, τ {also:+.3f}"
+    assert change < -0.2
+    assert row["scores_differ"] == N
+    assert math.isnan(rows["zen"]["spearman_before"])
+    assert math.isnan(rows["n_layers"]["kendall_after"])
+    assert summary(table) == "1 worse, 1 gone, 1 better, 1 new, 1 same."
+
+
+@pytest.mark.parametrize(("share", "verdict"), [(0.9, "worse"), (1.1, "same")])
+@pytest.mark.parametrize("kind", ["spearman", "kendall"])
+def test_table_tolerance_is_of_both_correlations(
+    baseline, tmp_path, kind, share, verdict
+):
+    scores = {**SCORES, "jacov": np.roll(GOOD, 1)}
+    run = write_run(tmp_path / "run", scores)
+    row = rows_of(compare(baseline, run))["jacov"]
+    drops = {k: row[f"{k}_before"] - row[f"{k}_after"] for k in ("spearman", "kendall")}
+    assert min(drops.values()) > 0.02
+    other = "kendall" if kind == "spearman" else "spearman"
+    tolerance = drops[kind] * share
+    expected = "worse" if drops[other] > tolerance else verdict
+    row = rows_of(compare(baseline, run, Tolerances(table=tolerance)))["jacov"]
+    assert row["verdict"] == expected
+
+
+def test_more_failures_are_worse_and_fewer_better(baseline, tmp_path):
+    status = {("jacov", 2): "undefined", ("jacov", 4): "error"}
+    wide = Tolerances(table=1)
+    run = write_run(tmp_path / "run", status=status)
+    row = rows_of(compare(baseline, run, wide))["jacov"]
+    assert (row["verdict"], row["reason"]) == ("worse", "failed 0 then, 2 now")
+    assert row["scores_differ"] == 2
+    row = rows_of(compare(run, baseline, wide))["jacov"]
+    assert (row["verdict"], row["reason"]) == ("better", "failed 2 then, 0 now")
+
+
+def test_a_correlation_that_is_gone_is_worse(baseline, tmp_path):
+    run = write_run(tmp_path / "run", {**SCORES, "jacov": np.ones(N)})
+    row = rows_of(compare(baseline, run))["jacov"]
+    assert (row["verdict"], row["reason"]) == ("worse", "ρ is gone, τ is gone")
+    row = rows_of(compare(run, baseline))["jacov"]
+    assert (row["verdict"], row["reason"]) == ("better", "ρ is there, τ is there")
+    assert set(compare(run, run)["verdict"]) == {"same"}
+
+
+def test_scores_that_move_a_little_count_only_when_asked(baseline, tmp_path):
+    moved = GOOD.copy()
+    moved[[1, 2, 3]] *= 1 + 2e-4
+    moved[4] *= 1 + 5e-5
+    run = write_run(tmp_path / "run", {**SCORES, "jacov": moved})
+    row = rows_of(compare(baseline, run))["jacov"]
+    assert (row["verdict"], row["scores_differ"]) == ("same", 3)
+    row = rows_of(compare(baseline, run, Tolerances(strict=True)))["jacov"]
+    assert row["verdict"] == "worse"
+    assert row["reason"] == "3 of 27 scores differ by more than 0.0001"
+    loose = Tolerances(score=1e-3, strict=True)
+    assert set(compare(baseline, run, loose)["verdict"]) == {"same"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"indices": range(1, N)}, "other sample of architectures"),
+        ({"seed": 1}, "other seed"),
+        ({"batch_size": 32}, "other batch size"),
+        ({"minibatch": {"name": "builtin", "digest": "d2"}}, "other minibatch"),
+        ({"truth": "gaps"}, "other truth"),
+        ({"population": "connected"}, "other population"),
+    ],
+)
+def test_what_cannot_be_compared_says_why(baseline, tmp_path, settings, reason):
+    table = compare(baseline, write_run(tmp_path / "run", **settings))
+    assert set(table["verdict"]) == {"not comparable"}
+    assert set(table["reason"]) == {reason}
+    with pytest.raises(DataError) as error:
+        check_comparable(table)
+    assert str(error.value) == (
+        f"Nothing in {tmp_path / 'run'} can be compared with {baseline}: {reason}. "
+        "Run with the settings of the baseline, or make a new baseline."
+    )
+
+
+def test_another_version_of_a_proxy_is_not_comparable(baseline, tmp_path):
+    versions = {**dict.fromkeys(SCORES, 1), "jacov": 2}
+    run = write_run(tmp_path / "run", {**SCORES, "jacov": FAIR}, versions=versions)
+    table = compare(baseline, run)
+    row = rows_of(table)["jacov"]
+    assert row["verdict"] == "not comparable"
+    assert row["reason"] == "proxy version 1 then, 2 now"
+    assert set(table["verdict"]) == {"not comparable", "same"}
+    check_comparable(table)
+
+
+def test_scores_that_are_not_there_yet_are_not_comparable(baseline, tmp_path):
+    late = np.where(np.arange(N) < 20, GOOD, math.nan)
+    run = write_run(tmp_path / "run", {**SCORES, "jacov": late})
+    row = rows_of(compare(baseline, run))["jacov"]
+    assert row["verdict"] == "not comparable"
+    assert row["reason"] == "not all scores are there yet"
+
+
+def test_target_is_that_of_the_baseline(tmp_path):
+    baseline = write_run(tmp_path / "baseline", target="test")
+    run = write_run(tmp_path / "run", target="val")
+    table = compare(baseline, run)
+    assert set(table["verdict"]) == {"same"}
+    assert table.attrs["target"] == "test"
+    val, test = rows_of(compare(baseline, run, target="val")), rows_of(table)
+    for proxy in SCORES:
+        assert val[proxy]["spearman_before"] == -test[proxy]["spearman_before"]
+
+
+def test_a_report_can_be_the_baseline(baseline, tmp_path):
+    report = report_of(baseline, tmp_path / "baseline.json")
+    run = write_run(tmp_path / "run", {**SCORES, "jacov": FAIR})
+    by_report, by_run = compare(report, run), compare(baseline, run)
+    assert by_report["verdict"].tolist() == by_run["verdict"].tolist()
+    assert by_report["reason"].tolist() == by_run["reason"].tolist()
+    assert by_report["scores"].isna().all()
+    table = compare(report, report_of(run, tmp_path / "run.json"))
+    assert table["verdict"].tolist() == by_run["verdict"].tolist()
+    other = compare(report, run, target="test")
+    assert set(other["reason"]) == {"other target"}
+
+
+def test_scores_need_two_runs(baseline, tmp_path):
+    report = report_of(baseline, tmp_path / "baseline.json")
+    with pytest.raises(UsageError) as error:
+        compare(report, baseline, Tolerances(strict=True))
+    assert str(error.value) == (
+        f"{report} is a report, which holds no scores to compare. "
+        "Give two run directories, or drop --scores."
+    )
+
+
+HOW = "Give a run directory, or what `zcbench report --format json` writes."
+FOREIGN = f"is not a report of zcbench. {HOW}"
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ("", f"is no valid JSON. {HOW}"),
+        ('{"schema": 1', f"is no valid JSON. {HOW}"),
+        ("[" * 100_000, f"is no valid JSON. {HOW}"),
+        ("[]", FOREIGN),
+        ("{}", FOREIGN),
+        (
+            '{"schema": 2, "runs": [], "correlations": []}',
+            "has schema 2, this zcbench reads 1. "
+            "Make the report again, or update zcbench.",
+        ),
+        ('{"schema": 1, "runs": [], "correlations": [3]}', FOREIGN),
+        ('{"schema": 1, "runs": [], "correlations": [{}]}', FOREIGN),
+        ('{"schema": 1, "runs": 7, "correlations": []}', FOREIGN),
+        ('{"schema": 1, "runs": [[]], "correlations": []}', FOREIGN),
+        ('{"schema": 1, "runs": [], "correlations": []}', "holds no correlations."),
+    ],
+)
+def test_a_foreign_file_is_one_clear_line(content, problem, baseline, tmp_path):
+    file = tmp_path / "report.json"
+    file.write_text(content)
+    with pytest.raises(DataError) as error:
+        compare(file, baseline)
+    assert str(error.value) == f"{file} {problem}"
+
+
+def test_a_damaged_report_is_one_clear_line(baseline, tmp_path):
+    document = json.loads(report_of(baseline, tmp_path / "ok.json").read_text())
+    file = tmp_path / "damaged.json"
+
+    def problem() -> str:
+        file.write_text(json.dumps(document))
+        with pytest.raises(DataError) as error:
+            compare(file, baseline)
+        return str(error.value)
+
+    rows = document["correlations"]
+    rows[0]["spearman"] = "high"
+    assert problem() == f"{file} {FOREIGN}"
+    rows[0] = rows[1]
+    assert problem() == (
+        f"{file} reports {rows[1]['proxy']} on toy more than once. "
+        "Make a report of one run."
+    )
+
+
+@given(
+    st.lists(st.floats(-1e9, 1e9), min_size=1, max_size=9),
+    st.floats(-0.99e-4, 0.99e-4),
+)
+def test_scores_within_the_tolerance_do_not_differ(scores, change):
+    old = np.array(scores)
+    assert not differing(old, old * (1 + change), 1e-4).any()
+
+
+@given(st.lists(st.floats(1e-9, 1e9), min_size=1, max_size=9), st.sampled_from([-1, 1]))
+def test_scores_beyond_the_tolerance_differ(scores, sign):
+    old = sign * np.array(scores)
+    assert differing(old, old * (1 + 1.1e-4), 1e-4).all()
+
+
+def test_a_score_on_one_side_alone_differs():
+    old = np.array([1.0, math.nan, math.nan, 1.0, 0.0, 0.0])
+    new = np.array([math.nan, 1.0, math.nan, 1.0, 0.0, 1e-30])
+    found = differing(old, new, 1e-4).tolist()
+    assert found == [True, True, False, False, False, True]
+
+
+def test_what_cancels_is_compared_with_the_typical_size():
+    old = np.array([1e-9, -3.0, 2.0])
+    assert not differing(old, np.array([1e-6, -3, 2]), 1e-4).any()
+    assert differing(old, np.array([1e-3, -3, 2]), 1e-4).tolist() == [
+        True,
+        False,
+        False,
+    ]
+
+
+# --- the command ---------------------------------------------------------------------
+
+
+def test_command_exits_with_1_on_a_regression(baseline, tmp_path, capsys):
+    assert call("compare", baseline, baseline) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith(f"{baseline} against {baseline}\n")
+    assert out.endswith("\n4 same.\n")
+    assert err == ""
+    worse = write_run(tmp_path / "worse", {**SCORES, "jacov": FAIR})
+    assert call("compare", baseline, worse) == 1
+    out = capsys.readouterr().out
+    assert out.splitlines()[4].startswith("worse   toy       jacov ")
+    gone = write_run(tmp_path / "gone", {"params": SCORES["params"]})
+    assert call("compare", baseline, gone) == 1
+    assert call("compare", gone, baseline) == 0
+
+
+def test_command_passes_its_options_on(baseline, tmp_path, capsys):
+    moved = write_run(tmp_path / "moved", {**SCORES, "jacov": GOOD * (1 + 2e-4)})
+    args = ["compare", baseline, moved]
+    assert call(*args) == 0
+    assert call(*args, "--scores") == 1
+    assert call(*args, "--scores", "--score-tolerance", "1e-3") == 0
+    worse = write_run(tmp_path / "worse", {**SCORES, "jacov": FAIR})
+    assert call("compare", baseline, worse, "--tolerance", "2") == 0
+    capsys.readouterr()
+    assert call(*args, "--target", "test", "--format", "json") == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["target"] == "test"
+    assert {row["proxy"] for row in document["rows"]} == set(SCORES)
+    assert tuple(document["rows"][0]) == COLUMNS
+
+
+def test_command_exits_with_3_where_nothing_compares(baseline, tmp_path, capsys):
+    other = write_run(tmp_path / "other", seed=1)
+    assert call("compare", baseline, other) == 3
+    out, err = capsys.readouterr()
+    assert "4 not comparable." in out
+    assert err.startswith("zcbench: Nothing in ")
+    assert call("compare", tmp_path / "none", other) == 3
+    assert capsys.readouterr().err == (
+        f"zcbench: {tmp_path / 'none'} does not exist. Give a run directory, as "
+        "`zcbench run --out` makes.\n"
+    )
+
+
+def test_markdown_and_text_say_the_same(baseline, tmp_path):
+    status = {("jacov", 0): "undefined"}
+    run = write_run(tmp_path / "run", status=status)
+    table = compare(baseline, run)
+    text = render_comparison(table, "text", color=False)
+    markdown = render_comparison(table, "md", color=False)
+    line = next(line for line in text.splitlines() if "jacov" in line)
+    cells = [cell.strip() for cell in line.split("   ") if cell.strip()]
+    row = next(line for line in markdown.splitlines() if "jacov" in line)
+    assert [cell.strip() for cell in row.strip("|").split("|")] == cells
+    assert cells[:3] == ["worse", "toy", "jacov"]
+    assert cells[-2:] == ["1 of 27 differ", "failed 0 then, 1 now"]
+    assert "\x1b[1;31m" in render_comparison(table, "text", color=True)
+
+
+def test_accuracy_is_known_here():
+    """The made-up scores do what the tests above assume."""
+    assert np.corrcoef(GOOD, ACCURACY)[0, 1] > 0.9 > np.corrcoef(FAIR, ACCURACY)[0, 1]

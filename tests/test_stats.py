@@ -1,0 +1,292 @@
+"""Correlations, influence values, intervals: against literal computations."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from scipy import stats as scipy_stats
+
+from zcbench.stats import (
+    KINDS,
+    Ranks,
+    association,
+    concordance,
+    paired_difference,
+    simulate_coverage,
+)
+from zcbench.stats.association import standard_error
+
+SCIPY = {
+    "spearman": lambda x, y: scipy_stats.spearmanr(x, y).statistic,
+    "kendall": lambda x, y: scipy_stats.kendalltau(x, y, variant="b").statistic,
+}
+few_levels = st.integers(0, 4).map(float)
+
+
+def sample(n: int, seed: int = 0, *, tied: bool = False) -> tuple[np.ndarray, ...]:
+    """(score a, score b, accuracy) that agree in part."""
+    rng = np.random.default_rng(seed)
+    accuracy = rng.normal(size=n)
+    a = accuracy + rng.normal(size=n)
+    b = accuracy + a + rng.normal(size=n)
+    if tied:
+        a, accuracy = np.round(a), np.round(accuracy * 2)
+    return a, b, accuracy
+
+
+def signs(values: np.ndarray) -> np.ndarray:
+    return np.sign(values[:, None] - values)
+
+
+def weighted(kind: str, weights: np.ndarray, x: np.ndarray, y: np.ndarray) -> float:
+    """The statistic of a distribution with these weights, by its definition, O(n²)."""
+    if kind == "kendall":
+        pairs = np.outer(weights, weights)
+        agree = (pairs * signs(x) * signs(y)).sum()
+        return agree / math.sqrt(
+            (pairs * signs(x) ** 2).sum() * (pairs * signs(y) ** 2).sum()
+        )
+    u = (signs(x) / 2 + 0.5) @ weights  # mid-distribution function
+    v = (signs(y) / 2 + 0.5) @ weights
+    u, v = u - weights @ u, v - weights @ v
+    return (weights @ (u * v)) / math.sqrt((weights @ u**2) * (weights @ v**2))
+
+
+@given(
+    arrays.arrays(float, 23, elements=few_levels),
+    arrays.arrays(float, 23, elements=few_levels),
+)
+def test_concordance_counts_pairs_with_ties(x, y):
+    expected = (signs(x) * signs(y)).sum(axis=1)
+    assert concordance(Ranks.of(x), Ranks.of(y)).tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 64, 65, 1000])
+def test_concordance_counts_pairs_for_any_number_of_points(n):
+    a, _, accuracy = sample(n)
+    expected = (signs(a) * signs(accuracy)).sum(axis=1)
+    found = concordance(Ranks.of(a), Ranks.of(accuracy))
+    assert found.tolist() == expected.tolist()
+
+
+def test_concordance_of_a_whole_space_adds_up_to_tau():
+    a, _, accuracy = sample(15_625)
+    n = len(a)
+    tau = concordance(Ranks.of(a), Ranks.of(accuracy)).sum() / (n * (n - 1))
+    assert tau == pytest.approx(SCIPY["kendall"](a, accuracy), abs=1e-12)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=40)
+@given(
+    x=arrays.arrays(float, 9, elements=few_levels),
+    y=arrays.arrays(float, 9, elements=few_levels),
+)
+def test_influence_is_the_derivative_of_the_statistic(kind, x, y):
+    assume(np.ptp(x) > 0 and np.ptp(y) > 0)
+    n = len(x)
+    even, step = np.full(n, 1 / n), 1e-5
+    derivative = [
+        (
+            weighted(kind, (1 - step) * even + step * point, x, y)
+            - weighted(kind, (1 + step) * even - step * point, x, y)
+        )
+        / (2 * step)
+        for point in np.eye(n)
+    ]
+    found = association(x, y, kind)
+    assert found.value == pytest.approx(weighted(kind, even, x, y), abs=1e-12)
+    assert found.influence == pytest.approx(np.array(derivative), abs=1e-6)
+    assert found.influence.mean() == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_standard_error_is_that_of_deleting_each_point(kind, tied):
+    x, _, y = sample(120, tied=tied)
+    n = len(x)
+    left_out = [SCIPY[kind](np.delete(x, i), np.delete(y, i)) for i in range(n)]
+    jackknife = math.sqrt((n - 1) / n * np.sum((left_out - np.mean(left_out)) ** 2))
+    found = standard_error(association(x, y, kind).influence)
+    assert found == pytest.approx(jackknife, rel=0.03)
+
+
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_interval_is_near_that_of_a_bootstrap(kind, tied):
+    x, _, y = sample(300, tied=tied)
+    rng = np.random.default_rng(1)
+    draws = rng.integers(len(x), size=(1000, len(x)))
+    values = [SCIPY[kind](x[drawn], y[drawn]) for drawn in draws]
+    found = association(x, y, kind)
+    expected = np.quantile(values, [0.025, 0.975])
+    assert [found.low, found.high] == pytest.approx(expected, abs=0.015)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=50)
+@given(
+    x=arrays.arrays(float, 12, elements=few_levels),
+    y=arrays.arrays(float, 12, elements=few_levels),
+)
+def test_value_is_scipys_and_lies_in_its_interval(kind, x, y):
+    assume(np.ptp(x) > 0 and np.ptp(y) > 0)
+    found = association(x, y, kind)
+    assert found.value == pytest.approx(SCIPY[kind](x, y), abs=1e-12)
+    if not found.note:
+        assert -1 <= found.low < found.value < found.high <= 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_sign_is_kept(kind):
+    x, _, y = sample(50)
+    up, down = association(x, y, kind), association(-x, y, kind)
+    assert up.value > 0.3
+    assert down.value == pytest.approx(-up.value)
+    assert (down.low, down.high) == pytest.approx((-up.high, -up.low))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_only_finite_pairs_count(kind):
+    x, _, y = sample(40)
+    x[[0, 1, 2]] = np.nan, np.inf, -np.inf
+    y[5] = np.nan
+    kept = np.setdiff1d(np.arange(40), [0, 1, 2, 5])
+    found = association(x, y, kind)
+    assert found.n == len(found.influence) == 36
+    assert found.value == pytest.approx(SCIPY[kind](x[kept], y[kept]))
+
+
+def test_scale_does_not_matter():
+    x, _, y = sample(30)
+    huge = association(np.exp(100 * x), y, "spearman")
+    assert huge.value == association(x, y, "spearman").value
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("score", "accuracy", "n", "note"),
+    [
+        ([], [], 0, "all failed"),
+        ([math.nan] * 9, range(9), 0, "all failed"),
+        (range(3), range(3), 3, "too few"),
+        ([1, 2, 3, math.nan], range(4), 3, "too few"),
+        (range(4), [1, 2, 3, math.nan], 3, "too few"),
+        ([7] * 9, range(9), 9, "constant"),
+        (range(9), [7] * 9, 9, "constant truth"),
+        ([7] * 9, [7] * 9, 9, "constant truth"),
+    ],
+)
+def test_no_number_where_there_is_none(kind, score, accuracy, n, note):
+    found = association(score, accuracy, kind)
+    numbers = [found.value, found.low, found.high]
+    assert np.isnan(numbers).all()
+    assert (found.n, found.note, len(found.influence)) == (n, note, 0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_perfect_order_has_a_value_but_no_interval(kind, sign):
+    found = association(sign * np.arange(9), np.arange(9) ** 2, kind)
+    assert (found.value, found.note) == (sign, "perfect")
+    assert math.isnan(found.low)
+    assert math.isnan(found.high)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_more_confidence_is_a_wider_interval(kind):
+    x, _, y = sample(50)
+    narrow = association(x, y, kind, confidence=0.5)
+    wide = association(x, y, kind, confidence=0.99)
+    assert wide.low < narrow.low < narrow.high < wide.high
+
+
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_paired_difference_is_near_that_of_a_bootstrap(kind, tied):
+    a, b, y = sample(300, tied=tied)
+    rng = np.random.default_rng(1)
+    draws = rng.integers(len(a), size=(1000, len(a)))
+    statistic = SCIPY[kind]
+    deltas = [statistic(a[d], y[d]) - statistic(b[d], y[d]) for d in draws]
+    found = paired_difference(a, b, y, kind)
+    assert found.delta == pytest.approx(statistic(a, y) - statistic(b, y))
+    expected = np.quantile(deltas, [0.025, 0.975])
+    assert [found.low, found.high] == pytest.approx(expected, abs=0.012)
+    apart = math.hypot(
+        *(standard_error(association(s, y, kind).influence) for s in (a, b))
+    )
+    assert np.std(deltas) < 0.9 * apart  # pairing matters here
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("seed", range(5))
+def test_p_value_agrees_with_the_interval(kind, seed):
+    rng = np.random.default_rng(seed)
+    a, b, y = rng.normal(size=(3, 30))
+    a += y / 3
+    found = paired_difference(a, b, y, kind)
+    assert (found.p < 0.05) == (found.low > 0 or found.high < 0)
+    at_edge = paired_difference(a, b, y, kind, confidence=1 - found.p)
+    assert min(at_edge.low, -at_edge.high, key=abs) == pytest.approx(0, abs=1e-9)
+    swapped = paired_difference(b, a, y, kind)
+    assert (swapped.delta, swapped.p) == pytest.approx((-found.delta, found.p))
+
+
+def test_paired_difference_uses_the_shared_points():
+    a, b, y = sample(60)
+    a[:5], b[5:9] = np.nan, np.nan
+    found = paired_difference(a, b, y, "spearman")
+    assert found.n == 51
+    statistic = SCIPY["spearman"]
+    assert found.delta == pytest.approx(
+        statistic(a[9:], y[9:]) - statistic(b[9:], y[9:])
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_scores_of_the_same_order_do_not_differ(kind):
+    a, _, y = sample(40, tied=True)
+    found = paired_difference(a, 28_000 * a + 73_306, y, kind)
+    assert (found.delta, found.low, found.high, found.p) == (0, 0, 0, 1)
+    assert found.note == "same order"
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "accuracy", "note"),
+    [
+        ([math.nan] * 9, range(9), range(9), "all failed"),
+        (range(9), [1] * 9, range(9), "constant"),
+        (range(9), range(9), [1] * 9, "constant truth"),
+        (range(3), range(3), range(3), "too few"),
+    ],
+)
+def test_no_difference_where_a_correlation_is_missing(a, b, accuracy, note):
+    found = paired_difference(a, b, accuracy, "kendall")
+    assert np.isnan([found.delta, found.low, found.high, found.p]).all()
+    assert found.note == note
+
+
+@pytest.mark.parametrize("levels", [None, 5])
+@pytest.mark.parametrize("kind", KINDS)
+def test_intervals_cover_and_tests_reject_at_their_rates(kind, levels):
+    found = simulate_coverage(kind, 50, levels=levels, samples=300)
+    assert 0.91 <= found.covered <= 0.985
+    assert 0.015 <= found.rejected <= 0.09
+    assert found.undefined == 0
+
+
+def test_coverage_follows_the_confidence():
+    half = simulate_coverage("spearman", 50, samples=400, confidence=0.5)
+    assert 0.42 <= half.covered <= 0.58
+    assert 0.42 <= half.rejected <= 0.58
+
+
+def test_coverage_leaves_out_samples_without_an_interval():
+    found = simulate_coverage("kendall", 4, correlation=0.95, samples=100)
+    assert 0.2 < found.undefined < 0.9

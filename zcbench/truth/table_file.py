@@ -1,0 +1,307 @@
+"""Accuracies from a CSV or Parquet file of the user's own.
+
+Columns: ``arch`` (architecture strings), or ``index`` in zcbench's own order where there
+is no ``arch``; and accuracies in percent: ``val`` or ``test``, or one column a training
+seed (``val_seed0``, ``test_seed1``, …). With several datasets in one file, columns
+start with the dataset's name. A number of epochs may follow the target:
+``cifar10_test_200_seed0`` is a seed of ``test`` on cifar10 (200 epochs are the full
+training), ``cifar10_val_12`` becomes ``val_12``. Other columns do not matter. A table
+may cover part of the space.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import pickle
+import pickletools
+import re
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from zcbench.errors import DataError
+from zcbench.truth import TARGETS, shown
+from zcbench.truth.means import with_means
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from zcbench.spaces import Space
+
+_COLUMN = re.compile(r"(val|test)(?:_(\d+))?(?:_seed(\d+))?")
+_FULL_EPOCHS = "200"
+_GZIP, _ZIP, _PARQUET = b"\x1f\x8b", b"PK", b"PAR1"
+_FORMATS = "Give a CSV (UTF-8, with commas) or Parquet file."
+
+
+def read_table(path: Path, space: Space, dataset: str) -> pd.DataFrame:
+    """Read and check a table; see the module's docstring for its columns.
+
+    Args:
+        path: the file; a CSV may be compressed with gzip.
+        space: what the architectures must belong to.
+        dataset: picks the columns that start with its name, if there are any.
+
+    Returns:
+        Table as `zcbench.load_truth` describes.
+
+    Raises:
+        DataError: it is missing, unreadable, no CSV or Parquet, or its columns,
+            architectures or accuracies are not acceptable.
+    """
+    content = _content(path)
+    file = _parsed(path, content)
+    values = _accuracies(file, dataset)
+    indices = _indices(file, space)
+    _check_duplicates(file, indices, space)
+    values, indices = _trained(file, values, indices, dataset)
+    table = values.assign(
+        arch=[space.architecture(int(index)).spec for index in indices], index=indices
+    )
+    table = with_means(table)
+    table.attrs = {
+        "truth": path.name,
+        "release": path.name,
+        "digest": hashlib.sha256(content).hexdigest(),
+    }
+    return table
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """A parsed file.
+
+    Attributes:
+        path: where it is.
+        frame: its rows; the index counts them in the file, from 0.
+        before: lines before the first row; 0 in a Parquet file.
+    """
+
+    path: Path
+    frame: pd.DataFrame
+    before: int
+
+    def first(self, rows: pd.Series[bool]) -> tuple[object, str]:
+        """Label of the first marked row, and where a user finds it."""
+        label = rows.index[rows.to_numpy().argmax()]
+        kind = "line" if self.before else "row"
+        return label, f"{kind} {label + 1 + self.before}"
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise DataError(f"There is no truth file {path}.", _FORMATS) from None
+    except OSError as error:
+        raise DataError(
+            f"The truth file {path} cannot be read: {error.strerror}.", _FORMATS
+        ) from None
+
+
+def _parsed(path: Path, content: bytes) -> _File:
+    import pandas as pd
+
+    try:
+        text = gzip.decompress(content) if content.startswith(_GZIP) else content
+    except (OSError, EOFError, ValueError):
+        raise DataError(f"{path} is damaged: gzip cannot read it.", _FORMATS) from None
+    if text.startswith(_ZIP) or _is_pickle(text):
+        raise DataError(
+            f"{path} is a pickle or an archive; nothing in it was run.",
+            f"{_FORMATS} The official .pth goes through `zcbench data import`.",
+        )
+    parquet = text.startswith(_PARQUET)
+    try:
+        frame = _parquet(text) if parquet else _csv(text)
+    except ImportError:
+        raise DataError(
+            f"{path} is a Parquet file, and pyarrow is not installed.",
+            "Install it: pip install 'zcbench[parquet]'.",
+        ) from None
+    except Exception as error:  # parsers raise many kinds
+        kind = "Parquet" if parquet else "CSV"
+        reason = " ".join(str(error).split()).rstrip(".")[:200]
+        raise DataError(
+            f"{path} cannot be read as {kind}: {reason or type(error).__name__}.",
+            _FORMATS,
+        ) from None
+    if not len(frame):
+        raise DataError(f"{path} has no rows.", "Give one row per architecture.")
+    frame.columns = frame.columns.map(str)
+    return _File(path, frame, 0 if parquet else 1)
+
+
+def _parquet(content: bytes) -> pd.DataFrame:
+    import pandas as pd
+
+    frame = pd.read_parquet(io.BytesIO(content))
+    return frame.reset_index(drop=list(frame.index.names) == [None])
+
+
+def _csv(content: bytes) -> pd.DataFrame:
+    """Rows keep their number in the file; blank lines are dropped."""
+    import pandas as pd
+
+    with warnings.catch_warnings():
+        # Lines with more fields than the header.
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        frame = pd.read_csv(
+            io.BytesIO(content),
+            encoding="utf-8-sig",
+            float_precision="round_trip",
+            index_col=False,
+            low_memory=False,
+            skip_blank_lines=False,
+        )
+    return frame.dropna(how="all")
+
+
+def _is_pickle(content: bytes) -> bool:
+    """Whether it is a pickle, also one of the old text protocols; not run."""
+    if content[:1] == pickle.PROTO and content[1:2] <= b"\x05":
+        return True
+    if not content.endswith(pickle.STOP):
+        return False
+    try:
+        return all(True for _ in pickletools.genops(content))
+    except Exception:  # anything else is no pickle
+        return False
+
+
+def _accuracies(file: _File, dataset: str) -> pd.DataFrame:
+    """The dataset's accuracies in percent, under their short names."""
+    import numpy as np
+    import pandas as pd
+
+    values: dict[str, pd.Series[float]] = {}
+    for label, column in _chosen(file, dataset).items():
+        given = file.frame[column]
+        numbers = pd.to_numeric(given, errors="coerce").astype(np.float64)
+        bad = given.notna() & ~numbers.between(0, 100)
+        if bad.any():
+            row, place = file.first(bad)
+            raise DataError(
+                f"{file.path} has {bad.sum():,} values in {column} that are no "
+                f"accuracy in percent, first on {place}: {str(given[row])[:60]}.",
+                "Accuracies are numbers from 0 to 100; leave the field empty where a "
+                "training seed is missing.",
+            )
+        values[label] = numbers
+    return pd.DataFrame(values)
+
+
+def _chosen(file: _File, dataset: str) -> dict[str, str]:
+    """Short name → column, of those that belong to the dataset."""
+    columns = list(file.frame.columns)
+    prefix = f"{dataset}_" if _is_prefixed(file, dataset) else ""
+    chosen: dict[str, str] = {}
+    for column in columns:
+        match = _COLUMN.fullmatch(column.removeprefix(prefix))
+        if match is None or not column.startswith(prefix):
+            continue
+        target, epochs, seed = match.groups()
+        label = target if epochs in (None, _FULL_EPOCHS) else f"{target}_{epochs}"
+        label += f"_seed{seed}" if seed else ""
+        if label in chosen:
+            raise DataError(
+                f"{file.path} has two columns for {label}: {chosen[label]} and "
+                f"{column}.",
+                "Remove or rename one.",
+            )
+        chosen[label] = column
+    if not any(label.partition("_seed")[0] in TARGETS for label in chosen):
+        raise DataError(
+            f"{file.path} has no accuracies for {dataset}: its columns are "
+            f"{shown(columns)}.",
+            f"Name them val, test, val_seed0, …, or {dataset}_val, {dataset}_test, ….",
+        )
+    return chosen
+
+
+def _is_prefixed(file: _File, dataset: str) -> bool:
+    start = f"{dataset}_"
+    return any(
+        column.startswith(start) and _COLUMN.fullmatch(column.removeprefix(start))
+        for column in file.frame.columns
+    )
+
+
+def _indices(file: _File, space: Space) -> pd.Series[int]:
+    """Index of each row's architecture."""
+    import pandas as pd
+
+    if "arch" in file.frame:
+        given = file.frame["arch"]
+        numbers = given.map(lambda spec: _index_of(space, spec))
+        like = f"one looks like {space.architecture(len(space) - 1).spec}"
+    elif "index" in file.frame:
+        given = file.frame["index"]
+        numbers = pd.to_numeric(given, errors="coerce")
+        numbers = numbers.where((numbers % 1 == 0) & numbers.between(0, len(space) - 1))
+        like = f"indices run from 0 to {len(space) - 1}"
+    else:
+        raise DataError(
+            f"{file.path} does not say which architecture a row is: its columns are "
+            f"{shown(file.frame.columns)}.",
+            "Add a column arch with architecture strings, or index.",
+        )
+    unknown = numbers.isna()
+    if unknown.any():
+        row, place = file.first(unknown)
+        raise DataError(
+            f"{file.path} has {unknown.sum():,} rows that are no architecture of "
+            f"{space.name}, first on {place}: {str(given[row])[:150]}.",
+            f"Correct or remove them; {like}.",
+        )
+    return numbers.astype("int64")
+
+
+def _index_of(space: Space, spec: object) -> int | None:
+    try:
+        return space.parse(str(spec)).index
+    except DataError:
+        return None
+
+
+def _check_duplicates(file: _File, indices: pd.Series[int], space: Space) -> None:
+    twice = indices.duplicated()
+    if twice.any():
+        row, place = file.first(twice)
+        raise DataError(
+            f"{file.path} repeats {indices[twice].nunique():,} architectures, first on "
+            f"{place}: {space.architecture(int(indices[row])).spec}.",
+            "Keep one row for each.",
+        )
+
+
+def _trained(
+    file: _File, values: pd.DataFrame, indices: pd.Series[int], dataset: str
+) -> tuple[pd.DataFrame, pd.Series[int]]:
+    """The rows with accuracies; a target that has some must have one in each of them.
+
+    Rows that are empty for this dataset are left out where the file has columns for
+    several: they were trained on another.
+    """
+    if _is_prefixed(file, dataset):
+        there = values.notna().any(axis=1)
+        values, indices = values[there], indices[there]
+        if not len(values):
+            raise DataError(
+                f"{file.path} has no architecture with an accuracy for {dataset}.",
+                "Fill in its columns, or leave the dataset out.",
+            )
+    for target in TARGETS:
+        columns = [c for c in values if c.partition("_seed")[0] == target]
+        empty = values[columns].isna().all(axis=1)
+        if columns and empty.any():
+            raise DataError(
+                f"{file.path} has no {target} accuracy for {dataset} in "
+                f"{empty.sum():,} of {len(values):,} rows, first on "
+                f"{file.first(empty)[1]}.",
+                "Fill them in, or leave those architectures out.",
+            )
+    return values, indices
