@@ -20,7 +20,7 @@ from zcbench.engine.sample import read_archs, sample
 from zcbench.errors import DataError, UsageError
 from zcbench.proxies import PROXIES
 from zcbench.spaces import load_space
-from zcbench.store import load_run, read_records
+from zcbench.store import RunStore, load_run, read_records
 
 TOY = RunConfig(
     space="toy", n="all", batch_size=8, truth="none", workers=1, minibatch="builtin"
@@ -475,3 +475,16 @@ def test_proxies_typed_in_stay_in_this_process(tmp_path: Path) -> None:
         assert next(in_this_process(job.setup, items))["scores"] == {"typed_in": 1.0}
     finally:
         PROXIES.remove("typed_in")
+
+
+def test_a_compaction_that_fails_is_only_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: RunStore) -> None:
+        raise DataError("The disk is full.", "Make room.")
+
+    monkeypatch.setattr(RunStore, "compact", full)
+    watcher = Recorder()
+    config = replace(TOY, n=1, proxies=("params",), out=tmp_path / "run")
+    assert execute(config, watcher).evaluated == 1
+    assert watcher.said[-1] == "The disk is full."

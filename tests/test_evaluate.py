@@ -319,7 +319,7 @@ def test_the_graph_is_freed(proxies: str) -> None:
             self.inner = TOY.build(TOY.architecture(26), "toy")
 
         def forward(self, x):
-            return self.inner(_Tracked.apply(x, alive))
+            return _Tracked.apply(self.inner(x), alive)
 
     zcbench.score(Network(), toy_batch(), proxies)
     gc.collect()

@@ -333,8 +333,8 @@ def test_a_full_disk_loses_nothing(
             store.append(_line(2))
         monkeypatch.undo()
         assert str(caught.value) == (
-            f"{path} cannot be written: No space left on device. 1 results there are "
-            "kept. Make room or make it writable, then run the same command again."
+            f"{path} cannot be written: No space left on device. Results kept there: 1."
+            f" Make room or make it writable, then go on with --out {path}."
         )
         assert _scores(path).read_text() == json.dumps(_line(1)) + "\n"
         store.append(_line(3))  # room was made

@@ -64,7 +64,10 @@ def execute(config: RunConfig, observer: Observer | None = None) -> Outcome:
         total = len(job.archs) * len(job.datasets) * config.repeats
         observer.start(total, total - len(items))
         failed = _work(job, store, items, observer)
-        store.compact()
+        try:
+            store.compact()
+        except DataError as error:  # all scores are there, only not in fewest lines
+            observer.message(error.what)
     return Outcome(path, total, len(items), failed)
 
 

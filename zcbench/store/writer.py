@@ -238,8 +238,8 @@ class RunStore:
             raise self._unwritable(error) from None
 
     def _unwritable(self, error: OSError) -> DataError:
-        kept = f" {len(self._done):,} results there are kept." if self._done else ""
+        kept = f" Results kept there: {len(self._done):,}." if self._done else ""
         return DataError(
             f"{self.path} cannot be written: {error.strerror or error}.{kept}",
-            "Make room or make it writable, then run the same command again.",
+            f"Make room or make it writable, then go on with --out {self.path}.",
         )

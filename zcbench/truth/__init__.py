@@ -1,9 +1,10 @@
 """Ground truth: accuracies of trained architectures, one provider a file.
 
-A table has one row per architecture and the columns ``arch``, ``index``, for each target
-that is there (``val``, ``test``) the mean over training seeds in percent, and
+A table has one row per architecture and the columns ``arch``, ``index``, for each
+target that is there (``val``, ``test``) the mean over training seeds in percent, and
 ``val_seed0``, ``val_seed1``, … (NaN where a seed was not trained). Its ``attrs`` say
-which truth, release and training it is, and the sha256 of what it was read from.
+which truth and release it is, the sha256 of what it was read from, and how many
+architectures of the space are ``missing``.
 """
 
 from __future__ import annotations
@@ -84,9 +85,12 @@ def load_truth(space: str, dataset: str, truth: str = "auto") -> pd.DataFrame:
             f"columns are {shown(table.columns)}.",
             "Correct the plug-in that provides it.",
         )
-    missing = len(found) - len(table)
-    table.attrs |= {"space": space, "dataset": dataset, "targets": there}
-    table.attrs["missing"] = missing
+    table.attrs |= {
+        "space": space,
+        "dataset": dataset,
+        "targets": there,
+        "missing": len(found) - len(table),
+    }
     return table
 
 

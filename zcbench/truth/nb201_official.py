@@ -16,7 +16,7 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -156,11 +156,17 @@ def load(dataset: str) -> pd.DataFrame:
     if hashlib.sha256(content).hexdigest() != record.table_sha256:
         raise DataError(f"{path} was changed since it was imported.", _AGAIN)
     text = io.BytesIO(gzip.decompress(content))
-    whole = pd.read_csv(text, float_precision="round_trip")
-    start = f"{dataset}_"
-    table = whole.rename(columns=lambda name: name.removeprefix(start))
-    table = table[["arch", "index", *_own(whole.columns, start)]]
-    table = with_means(table)
+    whole = pd.read_csv(text, dtype=str)  # pandas would round the last digit
+    names = [name for name in whole.columns if name.startswith(f"{dataset}_")]
+    numbers = whole[names].dropna(how="all").astype("float64")
+    numbers.columns = [name.removeprefix(f"{dataset}_") for name in names]
+    numbers["index"] = whole["index"].astype("int64")
+    table = with_means(numbers.assign(arch=whole["arch"]))
+    if not any(target in table for target in TARGETS):
+        raise DataError(
+            f"The official file that was imported has no accuracies for {dataset}.",
+            _AGAIN,
+        )
     table.attrs = {
         "truth": TRUTH.name,
         "release": f"{record.release}, 200 epochs",
@@ -177,10 +183,6 @@ TRUTH = Truth(
     "official file, imported once: validation and test accuracy, 200 and 12 epochs",
     load,
 )
-
-
-def _own(columns: Iterable[str], start: str) -> list[str]:
-    return [name.removeprefix(start) for name in columns if name.startswith(start)]
 
 
 def _record_path(table: Path) -> Path:

