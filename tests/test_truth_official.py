@@ -357,15 +357,20 @@ CUT, ALL_3X3 = (
         ),
         (
             change(lambda c: last(1)(c).update({"x-valid@199": 101.5})),
-            f"{{file}} has 1 accuracies outside 0 to 100, first 101.5 for {CUT}.",
+            f"{{file}}: 1 accuracies are outside 0 to 100; the first is 101.5 for {CUT}.",
+        ),
+        (
+            change(lambda c: last(1)(c).update({"x-valid@199": "high"})),
+            "{file} does not have the structure of NAS-Bench-201 (ValueError: could "
+            "not convert string to float: 'high').",
         ),
         (
             change(lambda c: last(2, "less")(c).update({"x-test@11": -0.5})),
-            f"{{file}} has 1 accuracies outside 0 to 100, first -0.5 for {ALL_3X3}.",
+            f"{{file}}: 1 accuracies are outside 0 to 100; the first is -0.5 for {ALL_3X3}.",
         ),
         (
             change(lambda c: last(2)(c).update({"x-test@199": float("inf")})),
-            f"{{file}} has 1 accuracies outside 0 to 100, first inf for {ALL_3X3}.",
+            f"{{file}}: 1 accuracies are outside 0 to 100; the first is inf for {ALL_3X3}.",
         ),
         (
             change(lambda c: c.update(evaluated_indexes=set())),
@@ -393,7 +398,9 @@ def test_an_architecture_twice(tmp_path: Path, cache: Path) -> None:
     with pytest.raises(DataError) as caught:
         import_official(file)
     spec = load_space("nb201").architecture(INDICES[0]).spec
-    assert caught.value.what == f"{file} repeats 1 architectures, first {spec}."
+    assert caught.value.what == (
+        f"{file}: 1 of 5 architectures repeat another; the first is {spec}."
+    )
 
 
 def zipped(*names: str) -> bytes:
@@ -416,7 +423,7 @@ def zipped(*names: str) -> bytes:
         ),
         (
             b"official_index,arch\n",
-            "{file} is not plain data (invalid load key, 'o'); nothing in it was run.",
+            "{file} is not plain data (could not find MARK); nothing in it was run.",
         ),
     ],
     ids=["zip", "two", "pickle", "empty", "csv"],

@@ -88,7 +88,7 @@ def import_file(file: Path) -> None:
     from zcbench.truth.nb201_official import import_official, table_path
 
     click.echo(f"Reading {file}; the official file takes minutes.", err=True)
-    record = import_official(file.expanduser())
+    record = import_official(file)
     click.echo(
         f"Imported {record.architectures:,} architectures of {record.release}. "
         "Use them with --truth nas-bench-201.",

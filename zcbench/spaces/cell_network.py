@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from zcbench.spaces.cell import Cell, edges_of, reachable
+from zcbench.spaces.initialise import Conv2d, Linear
 from zcbench.types import Task
 
 _KERNELS = {"nor_conv_1x1": 1, "nor_conv_3x3": 3}
@@ -38,7 +39,7 @@ class ConvBN(nn.Module):
 
     def __init__(self, c_in: int, c_out: int, kernel: int, stride: int = 1) -> None:
         super().__init__()
-        conv = nn.Conv2d(c_in, c_out, kernel, stride, kernel // 2, bias=False)
+        conv = Conv2d(c_in, c_out, kernel, stride, kernel // 2, bias=False)
         self.op = nn.ModuleDict({"1": conv, "2": nn.BatchNorm2d(c_out)})
 
     def forward(self, rectified: Tensor) -> Tensor:
@@ -127,7 +128,7 @@ class ResidualBlock(nn.Module):
         self.relu_b = nn.ReLU()
         self.conv_b = ConvBN(c_out, c_out, 3)
         self.downsample = nn.Sequential(
-            nn.AvgPool2d(2), nn.Conv2d(c_in, c_out, 1, bias=False)
+            nn.AvgPool2d(2), Conv2d(c_in, c_out, 1, bias=False)
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -161,7 +162,7 @@ class CellNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.stem = nn.Sequential(
-            nn.Conv2d(task.input_shape[0], stages[0], 3, padding=1, bias=False),
+            Conv2d(task.input_shape[0], stages[0], 3, padding=1, bias=False),
             nn.BatchNorm2d(stages[0]),
         )
         cells: list[nn.Module] = []
@@ -172,7 +173,7 @@ class CellNetwork(nn.Module):
         self.cells = nn.ModuleList(cells)
         self.lastact = nn.Sequential(nn.BatchNorm2d(stages[-1]), nn.ReLU())
         self.global_pooling = nn.AdaptiveAvgPool2d(1)
-        self.classifier = nn.Linear(stages[-1], task.n_classes)
+        self.classifier = Linear(stages[-1], task.n_classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, C, H, W] images → [N, n_classes] logits."""

@@ -23,16 +23,15 @@ def initialised(make: Callable[[], M], seed: int, repeat: int = 0) -> M:
     at 1 and 0.
 
     Args:
-        make: constructs the network, from convolutions, linear layers and BatchNorm.
+        make: constructs the network. `Conv2d` and `Linear` of this file save it the
+            draw that PyTorch would make and that is replaced here.
         seed: seed of the run.
         repeat: which initialisation, from 0.
 
     Returns:
         The network in train mode on the CPU.
     """
-    with torch.device("meta"):  # PyTorch's own draw is neither needed nor paid for
-        network = make()
-    network.to_empty(device="cpu")
+    network = make()
     with torch.no_grad():
         for prefix, module in network.named_modules():
             if isinstance(module, (nn.Conv2d, nn.Linear)):
@@ -40,9 +39,21 @@ def initialised(make: Callable[[], M], seed: int, repeat: int = 0) -> M:
                 for name, parameter in module.named_parameters(prefix, recurse=False):
                     shape = tuple(parameter.shape)
                     parameter.copy_(_uniform(seed, repeat, name, shape, fan_in))
-            elif next(module.parameters(recurse=False), None) is not None:
-                module.reset_parameters()
     return network
+
+
+class Conv2d(nn.Conv2d):
+    """Convolution that does not draw its weights: `initialised` does."""
+
+    def reset_parameters(self) -> None:
+        """Leave the weights as the memory was."""
+
+
+class Linear(nn.Linear):
+    """Linear layer that does not draw its weights: `initialised` does."""
+
+    def reset_parameters(self) -> None:
+        """Leave the weights as the memory was."""
 
 
 @lru_cache(maxsize=1024)  # one seed of NAS-Bench-201 has about 200 tensors, 7 MB

@@ -75,7 +75,7 @@ def load_truth(space: str, dataset: str, truth: str = "auto") -> pd.DataFrame:
     if _is_path(truth):
         from zcbench.truth.table_file import read_table
 
-        table = read_table(Path(truth).expanduser(), found, dataset)
+        table = read_table(_expanded(truth), found, dataset)
     else:
         table = _provider(space, truth).load(dataset)
     there = targets(table)
@@ -127,7 +127,17 @@ def _is_path(truth: str) -> bool:
     if truth == "auto" or truth in TRUTHS.names():
         return False
     looks = "/" in truth or "\\" in truth or truth.lower().endswith(_TABLES)
-    return looks or Path(truth).is_file()
+    try:
+        return looks or Path(truth).is_file()
+    except OSError:  # too long for a file's name
+        return False
+
+
+def _expanded(path: str) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:  # ~nobody: left as it is, so that the message names it
+        return Path(path)
 
 
 def _provider(space: str, truth: str) -> Truth:

@@ -270,7 +270,7 @@ def _accuracies(results: Any, trained_on: str, evaluated_on: str) -> dict[int, f
     `ResultsCount.get_eval` would also add up times, which some trainings lack.
     """
     return {
-        int(seed): trial.eval_acc1es[f"{evaluated_on}@{trial.epochs - 1}"]
+        int(seed): float(trial.eval_acc1es[f"{evaluated_on}@{trial.epochs - 1}"])
         for seed, trial in _trials(results, trained_on).items()
         if evaluated_on in trial.eval_names
     }
@@ -302,8 +302,8 @@ def _check(table: pd.DataFrame, file: Path) -> None:
     twice = table["index"].duplicated()
     if twice.any():
         raise DataError(
-            f"{file} repeats {int(twice.sum()):,} architectures, first "
-            f"{table['arch'][twice].iloc[0]}.",
+            f"{file}: {twice.sum():,} of {len(table):,} architectures repeat another; "
+            f"the first is {table['arch'][twice].iloc[0]}.",
             _OFFICIAL,
         )
     accuracies = table[[c for c in table if _ACCURACY.search(c)]].astype("float64")
@@ -311,8 +311,8 @@ def _check(table: pd.DataFrame, file: Path) -> None:
     if bad.to_numpy().any():
         row, column = (place[0] for place in bad.to_numpy().nonzero())
         raise DataError(
-            f"{file} has {int(bad.to_numpy().sum()):,} accuracies outside 0 to 100, "
-            f"first {accuracies.iloc[row, column]:g} for {table['arch'][row]}.",
+            f"{file}: {bad.to_numpy().sum():,} accuracies are outside 0 to 100; the "
+            f"first is {accuracies.iloc[row, column]:g} for {table['arch'][row]}.",
             _OFFICIAL,
         )
     full = accuracies[[c for c in accuracies if "_12_" not in c]]

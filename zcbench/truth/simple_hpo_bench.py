@@ -13,6 +13,7 @@ import importlib.metadata
 import importlib.util
 import io
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -108,9 +109,7 @@ def _table(entries: object, where: str) -> pd.DataFrame:
     import numpy as np
     import pandas as pd
 
-    from zcbench.spaces import load_space
-
-    space = load_space("nb201")
+    specs = _specs()
     seeds = [f"val_seed{seed}" for seed in range(_N_SEEDS)]
     stored = [f"stored_params_seed{seed}" for seed in range(_N_SEEDS)]
     if not isinstance(entries, dict):
@@ -124,16 +123,25 @@ def _table(entries: object, where: str) -> pd.DataFrame:
         ) from None
     rows = rows.reshape(-1, 3 + 2 * _N_SEEDS)
     rows = rows[np.argsort(rows[:, 0])]
-    if not np.array_equal(rows[:, 0], np.arange(len(space))):
+    if not np.array_equal(rows[:, 0], np.arange(len(specs))):
         raise DataError(
-            f"{where} does not have each of the {len(space):,} architectures once.",
+            f"{where} does not have each of the {len(specs):,} architectures once.",
             _REINSTALL,
         )
     columns = ["index", *seeds, *stored, "latency", "train_time"]
     table = pd.DataFrame(rows, columns=columns).astype({"index": np.int64})
     table[stored] = (table[stored] * 1e6).round()  # stored in millions
-    table.insert(0, "arch", [space.architecture(i).spec for i in range(len(space))])
+    table.insert(0, "arch", specs)
     return with_means(table)
+
+
+@cache
+def _specs() -> list[str]:
+    """All architecture strings; writing them is most of the time of a load."""
+    from zcbench.spaces import load_space
+
+    space = load_space("nb201")
+    return [space.architecture(index).spec for index in range(len(space))]
 
 
 def _row(key: str, entry: Mapping[str, Any]) -> list[float]:

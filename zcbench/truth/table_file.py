@@ -18,11 +18,13 @@ import pickle
 import pickletools
 import re
 import warnings
+import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from zcbench.errors import DataError
+from zcbench.errors import DataError, ZcbenchError
 from zcbench.truth import TARGETS, shown
 from zcbench.truth.means import with_means
 
@@ -30,10 +32,16 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from zcbench.spaces import Space
+    from zcbench.types import Architecture
+
+T = TypeVar("T")
 
 _COLUMN = re.compile(r"(val|test)(?:_(\d+))?(?:_seed(\d+))?")
+_READ = re.compile(rf"arch|index|(?:.+_)?(?:{_COLUMN.pattern})")
+_REPEATED = re.compile(r"\.\d+$")  # pandas reads the columns val,val as val,val.1
 _FULL_EPOCHS = "200"
-_GZIP, _ZIP, _PARQUET = b"\x1f\x8b", b"PK", b"PAR1"
+_GZIP, _PARQUET = b"\x1f\x8b", b"PAR1"
+_ZIP = (b"PK\x03\x04", b"PK\x05\x06")  # with members, without
 _FORMATS = "Give a CSV (UTF-8, with commas) or Parquet file."
 
 
@@ -55,13 +63,14 @@ def read_table(path: Path, space: Space, dataset: str) -> pd.DataFrame:
     content = _content(path)
     file = _parsed(path, content)
     values = _accuracies(file, dataset)
-    indices = _indices(file, space)
-    _check_duplicates(file, indices, space)
-    values, indices = _trained(file, values, indices, dataset)
-    table = values.assign(
-        arch=[space.architecture(int(index)).spec for index in indices], index=indices
+    archs = _architectures(file, space)
+    values = _trained(file, values, dataset)
+    archs = archs[values.index]
+    table = with_means(
+        values.assign(
+            arch=[arch.spec for arch in archs], index=[arch.index for arch in archs]
+        )
     )
-    table = with_means(table)
     table.attrs = {
         "truth": path.name,
         "release": path.name,
@@ -105,7 +114,7 @@ def _content(path: Path) -> bytes:
 def _parsed(path: Path, content: bytes) -> _File:
     try:
         text = gzip.decompress(content) if content.startswith(_GZIP) else content
-    except (OSError, EOFError, ValueError):
+    except (OSError, EOFError, ValueError, zlib.error):
         raise DataError(f"{path} is damaged: gzip cannot read it.", _FORMATS) from None
     if text.startswith(_ZIP) or _is_pickle(text):
         raise DataError(
@@ -130,7 +139,17 @@ def _parsed(path: Path, content: bytes) -> _File:
     if not len(frame):
         raise DataError(f"{path} has no rows.", "Give one row per architecture.")
     frame.columns = frame.columns.map(str)
+    _check_names(path, frame)
     return _File(path, frame, 0 if parquet else 1)
+
+
+def _check_names(path: Path, frame: pd.DataFrame) -> None:
+    names = frame.columns.map(lambda name: _REPEATED.sub("", name))
+    for name in names[names.duplicated()]:
+        if _READ.fullmatch(name):
+            raise DataError(
+                f"{path} has several columns called {name}.", "Remove or rename one."
+            )
 
 
 def _parquet(content: bytes) -> pd.DataFrame:
@@ -182,8 +201,9 @@ def _accuracies(file: _File, dataset: str) -> pd.DataFrame:
         if bad.any():
             row, place = file.first(bad)
             raise DataError(
-                f"{file.path} has {bad.sum():,} values in {column} that are no "
-                f"accuracy in percent, first on {place}: {str(given[row])[:60]}.",
+                f"{file.path}: {bad.sum():,} of {len(bad):,} values in {column} are no "
+                f"accuracy in percent; the first is on {place}: "
+                f"{str(given[row])[:60]}.",
                 "Accuracies are numbers from 0 to 100; leave the field empty where a "
                 "training seed is missing.",
             )
@@ -227,65 +247,63 @@ def _is_prefixed(file: _File, dataset: str) -> bool:
     )
 
 
-def _indices(file: _File, space: Space) -> pd.Series[int]:
-    """Index of each row's architecture."""
+def _architectures(file: _File, space: Space) -> pd.Series[Any]:
+    """Each row's architecture; none twice."""
     import pandas as pd
 
+    last = space.architecture(len(space) - 1)
     if "arch" in file.frame:
         given = file.frame["arch"]
-        numbers = given.map(lambda spec: _index_of(space, spec))
-        like = f"one looks like {space.architecture(len(space) - 1).spec}"
+        found = [_or_none(space.parse, str(spec)) for spec in given]
+        like = f"one looks like {last.spec}"
     elif "index" in file.frame:
         given = file.frame["index"]
         numbers = pd.to_numeric(given, errors="coerce")
-        numbers = numbers.where((numbers % 1 == 0) & numbers.between(0, len(space) - 1))
-        like = f"indices run from 0 to {len(space) - 1}"
+        possible = (numbers % 1 == 0) & numbers.between(0, last.index)
+        whole = numbers.where(possible, -1).astype("int64")
+        found = [_or_none(space.architecture, number) for number in whole]
+        like = f"indices run from 0 to {last.index}"
     else:
         raise DataError(
             f"{file.path} does not say which architecture a row is: its columns are "
             f"{shown(file.frame.columns)}.",
             "Add a column arch with architecture strings, or index.",
         )
-    unknown = numbers.isna()
-    if unknown.any():
-        row, place = file.first(unknown)
+    archs = pd.Series(found, index=given.index, dtype=object)
+    if archs.isna().any():
+        row, place = file.first(archs.isna())
         raise DataError(
-            f"{file.path} has {unknown.sum():,} rows that are no architecture of "
-            f"{space.name}, first on {place}: {str(given[row])[:150]}.",
+            f"{file.path}: {archs.isna().sum():,} of {len(archs):,} rows are no "
+            f"architecture of {space.name}; the first is {place}: "
+            f"{str(given[row])[:150]}.",
             f"Correct or remove them; {like}.",
         )
-    return numbers.astype("int64")
-
-
-def _index_of(space: Space, spec: object) -> int | None:
-    try:
-        return space.parse(str(spec)).index
-    except DataError:
-        return None
-
-
-def _check_duplicates(file: _File, indices: pd.Series[int], space: Space) -> None:
-    twice = indices.duplicated()
+    twice = archs.duplicated()
     if twice.any():
         row, place = file.first(twice)
         raise DataError(
-            f"{file.path} repeats {indices[twice].nunique():,} architectures, first on "
-            f"{place}: {space.architecture(int(indices[row])).spec}.",
+            f"{file.path}: {twice.sum():,} of {len(archs):,} rows repeat an "
+            f"architecture; the first is {place}: {archs[row].spec}.",
             "Keep one row for each.",
         )
+    return archs
 
 
-def _trained(
-    file: _File, values: pd.DataFrame, indices: pd.Series[int], dataset: str
-) -> tuple[pd.DataFrame, pd.Series[int]]:
+def _or_none(find: Callable[[T], Architecture], name: T) -> Architecture | None:
+    try:
+        return find(name)
+    except ZcbenchError:
+        return None
+
+
+def _trained(file: _File, values: pd.DataFrame, dataset: str) -> pd.DataFrame:
     """The rows with accuracies; a target that has some must have one in each of them.
 
     Rows that are empty for this dataset are left out where the file has columns for
     several: they were trained on another.
     """
     if _is_prefixed(file, dataset):
-        there = values.notna().any(axis=1)
-        values, indices = values[there], indices[there]
+        values = values[values.notna().any(axis=1)]
         if not len(values):
             raise DataError(
                 f"{file.path} has no architecture with an accuracy for {dataset}.",
@@ -296,9 +314,9 @@ def _trained(
         empty = values[columns].isna().all(axis=1)
         if columns and empty.any():
             raise DataError(
-                f"{file.path} has no {target} accuracy for {dataset} in "
-                f"{empty.sum():,} of {len(values):,} rows, first on "
+                f"{file.path}: {empty.sum():,} of {len(values):,} rows have no "
+                f"{target} accuracy for {dataset}; the first is "
                 f"{file.first(empty)[1]}.",
                 "Fill them in, or leave those architectures out.",
             )
-    return values, indices
+    return values

@@ -1,0 +1,105 @@
+"""`zcbench check` on good and bad plug-ins."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from zcbench.cli import main
+from zcbench.proxies import PROXIES
+from zcbench.testing import check_proxy
+
+HEAD = "import itertools\nimport zcbench\nfrom zcbench import Gradients, Structure\n"
+GOOD = '''
+@zcbench.proxy(reference="me2026")
+def {name}(g: Gradients) -> float:
+    """Largest abs(g) over all weights. Higher is better."""
+    return max(d.abs().max() for d in g.grads)
+'''
+COUNTER = '''
+calls = itertools.count()
+
+@zcbench.proxy(reference="me2026")
+def {name}(s: Structure) -> float:
+    """Counts its own calls."""
+    return next(calls)
+'''
+VANDAL = """
+@zcbench.proxy(reference="")
+def {name}(g: Gradients) -> float:
+    for grad in g.grads:
+        grad.mul_(2)
+    return 1.0
+"""
+RAISES = '''
+@zcbench.proxy(reference="me2026")
+def {name}(g: Gradients) -> float:
+    """Fails."""
+    raise KeyError("no such layer")
+'''
+
+
+def run_check(tmp_path: Path, source: str, name: str) -> tuple[int, dict[str, str]]:
+    """Exit code, and check → word (ok or FAIL) of `zcbench check --quick`."""
+    file = tmp_path / f"{name}.py"
+    file.write_text(HEAD + source.format(name=name), encoding="utf-8")
+    try:
+        result = CliRunner().invoke(main, ["check", str(file), "--quick"])
+    finally:
+        if name in PROXIES.names():
+            PROXIES.remove(name)
+    lines = result.stdout.splitlines()
+    assert lines[0] == name
+    return result.exit_code, {
+        line[8:30].strip(): line[2:6].strip() for line in lines[1:]
+    }
+
+
+def test_a_good_proxy_passes(tmp_path: Path) -> None:
+    code, words = run_check(tmp_path, GOOD, "checked_good")
+    assert code == 0
+    assert set(words.values()) == {"ok"}
+    assert len(words) == 8
+
+
+@pytest.mark.parametrize(
+    ("source", "name", "failed"),
+    [
+        (COUNTER, "checked_counter", {"deterministic", "independent"}),
+        (
+            VANDAL,
+            "checked_vandal",
+            {
+                "docstring",
+                "reference",
+                "leaves others alone",
+                "tells networks apart",
+            },
+        ),
+        (RAISES, "checked_raises", {"finite", "tells networks apart"}),
+    ],
+)
+def test_faults_are_found(tmp_path: Path, source: str, name: str, failed: set) -> None:
+    code, words = run_check(tmp_path, source, name)
+    assert code == 1
+    assert {check for check, word in words.items() if word == "FAIL"} == failed
+
+
+def test_a_file_without_proxies_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "nothing_in_it.py"
+    file.write_text("x = 1\n", encoding="utf-8")
+    result = CliRunner().invoke(main, ["check", str(file)])
+    assert result.exit_code == 2
+    assert result.stderr == (
+        f"zcbench: {file} registers no proxy. "
+        "Decorate a function with @zcbench.proxy(reference=...).\n"
+    )
+
+
+@pytest.mark.parametrize("name", ["snip", "zen"])
+def test_built_in_proxies_pass(name: str) -> None:
+    findings = check_proxy(PROXIES.get(name))
+    assert [f.check for f in findings if not f.ok] == []
+    assert findings[-1].check == "NAS-Bench-201"

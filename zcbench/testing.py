@@ -1,0 +1,169 @@
+"""Conformance checks for proxies of your own: what `zcbench check` runs.
+
+>>> from zcbench.proxies import PROXIES
+>>> all(finding.ok for finding in check_proxy(PROXIES.get("snip"), nb201=False))
+True
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from statistics import median
+from typing import TYPE_CHECKING
+
+from zcbench.errors import UsageError
+from zcbench.plan import evidence_of, make_plan
+from zcbench.proxies import PROXIES
+from zcbench.spaces import load_space
+from zcbench.types import Proxy, Score
+
+if TYPE_CHECKING:
+    from zcbench.types import Batch
+
+NEIGHBOURS = ("snip", "jacov", "nwot", "synflow", "zen")
+"""One built-in proxy for each pass, to see that the new one leaves them alone."""
+
+_NB201_CELLS = (15_624 // 4 * 3, 15_624 // 4, 9_000, 0)
+"""All 3×3, all skip, a random cell, and the empty one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Result of one check.
+
+    Attributes:
+        check: what was checked.
+        ok: whether it holds.
+        detail: what was seen.
+    """
+
+    check: str
+    ok: bool
+    detail: str
+
+
+def check_proxy(proxy: Proxy, *, nb201: bool = True) -> list[Finding]:
+    """Everything that a good proxy does.
+
+    Args:
+        proxy: a registered proxy.
+        nb201: also score four NAS-Bench-201 networks (some seconds).
+
+    Returns:
+        One finding for each check; the later ones are left out where an earlier one
+        makes them pointless.
+    """
+    findings = [_documented(proxy), _referenced(proxy), _annotated(proxy)]
+    if findings[-1].ok:
+        findings += _behaviour(proxy)
+    if nb201 and all(finding.ok for finding in findings[2:]):
+        findings.append(_on_nb201(proxy))
+    return findings
+
+
+def _documented(proxy: Proxy) -> Finding:
+    text = proxy.function.__doc__ or ""
+    ok = bool(text.strip())
+    detail = proxy.summary if ok else "the function has no docstring"
+    return Finding("docstring", ok, detail)
+
+
+def _referenced(proxy: Proxy) -> Finding:
+    ok = bool(proxy.reference.strip())
+    return Finding("reference", ok, proxy.reference or "no BibTeX key is given")
+
+
+def _annotated(proxy: Proxy) -> Finding:
+    try:
+        needs = evidence_of(proxy.function)
+    except UsageError as error:
+        return Finding("evidence", False, str(error))
+    names = ", ".join(record.__name__ for record in needs)
+    return Finding("evidence", bool(needs), names or "it asks for none")
+
+
+def _behaviour(proxy: Proxy) -> Iterator[Finding]:
+    """Checks on all 27 toy networks."""
+    score = _toy_scorer()
+    first, again = score((proxy.name,)), score((proxy.name,))
+    alone = {index: scores[proxy.name] for index, scores in first.items()}
+    yield _finite(alone)
+    same = all(_same(alone[i], again[i][proxy.name]) for i in alone)
+    yield Finding("deterministic", same, _told(same, "twice the same scores"))
+    others = tuple(name for name in NEIGHBOURS if name != proxy.name)
+    with_others = score((proxy.name, *others))
+    same = all(_same(alone[i], with_others[i][proxy.name]) for i in alone)
+    detail = _told(same, "the same scores alone and beside other proxies")
+    yield Finding("independent", same, detail)
+    without = score(others)
+    same = all(_same(without[i][o], with_others[i][o]) for i in without for o in others)
+    detail = _told(same, f"{', '.join(others)} score the same with it and without")
+    yield Finding("leaves others alone", same, detail)
+    values = {s.value for s in alone.values() if s.value is not None}
+    detail = f"{len(values)} different scores on {len(alone)} toy networks"
+    yield Finding("tells networks apart", len(values) > 1, detail)
+
+
+def _finite(scores: Mapping[int, Score]) -> Finding:
+    bad = {i: s for i, s in scores.items() if s.status not in ("ok", "undefined")}
+    if bad:
+        index, worst = next(iter(bad.items()))
+        detail = (
+            f"{worst.status} on {len(bad)} of {len(scores)} toy networks, first on "
+            f"{load_space('toy').architecture(index).spec}: {worst.message}"
+        )
+        return Finding("finite", False, detail.rstrip(": "))
+    undefined = sum(s.status == "undefined" for s in scores.values())
+    detail = f"{len(scores) - undefined} scores, {undefined} undefined"
+    return Finding("finite", undefined < len(scores), detail)
+
+
+def _on_nb201(proxy: Proxy) -> Finding:
+    from zcbench.evaluate import evaluate
+
+    space = load_space("nb201")
+    plan = make_plan([proxy])
+    batch = _batch("nb201", "ImageNet16-120", 16)
+    scores = []
+    for index in _NB201_CELLS:
+        network = space.build(space.architecture(index), "ImageNet16-120")
+        scores.append(evaluate(network, batch, plan).scores[proxy.name])
+    bad = [s for s in scores if s.status not in ("ok", "undefined")]
+    milliseconds = 1e3 * median(s.seconds for s in scores)
+    detail = f"{milliseconds:.0f} ms a network (16 images of 16×16)"
+    if bad:
+        detail = f"{bad[0].status} {bad[0].message}".strip()
+    return Finding("NAS-Bench-201", not bad, detail)
+
+
+def _toy_scorer() -> Callable[[tuple[str, ...]], dict[int, Mapping[str, Score]]]:
+    from zcbench.evaluate import evaluate
+
+    space = load_space("toy")
+    batch = _batch("toy", "toy", 16)
+
+    def score(names: tuple[str, ...]) -> dict[int, Mapping[str, Score]]:
+        plan = make_plan([PROXIES.get(name) for name in names])
+        return {
+            index: evaluate(
+                space.build(space.architecture(index), "toy"), batch, plan
+            ).scores
+            for index in range(len(space))
+        }
+
+    return score
+
+
+def _batch(space: str, task: str, n: int) -> Batch:
+    from zcbench.minibatch import open_source
+
+    return open_source("builtin", load_space(space).tasks[task]).batch(n, seed=0)
+
+
+def _same(a: Score, b: Score) -> bool:
+    return (a.value, a.status) == (b.value, b.status)
+
+
+def _told(ok: bool, claim: str) -> str:
+    return claim if ok else f"not {claim}"
