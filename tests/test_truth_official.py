@@ -320,7 +320,8 @@ def last(position: int, kind: str = "full") -> Callable[[Content], dict[str, flo
     return of
 
 
-CUT, ALL_3X3 = (
+OUTSIDE = "accuracies are outside 0 to 100; the first is"
+CUT, ALL_POOL = (
     "|none~0|+|none~0|none~1|+|none~0|none~1|none~2|",
     (
         "|avg_pool_3x3~0|+|avg_pool_3x3~0|avg_pool_3x3~1|"
@@ -357,7 +358,7 @@ CUT, ALL_3X3 = (
         ),
         (
             change(lambda c: last(1)(c).update({"x-valid@199": 101.5})),
-            f"{{file}}: 1 accuracies are outside 0 to 100; the first is 101.5 for {CUT}.",
+            f"{{file}}: 1 {OUTSIDE} 101.5 for {CUT}.",
         ),
         (
             change(lambda c: last(1)(c).update({"x-valid@199": "high"})),
@@ -366,11 +367,11 @@ CUT, ALL_3X3 = (
         ),
         (
             change(lambda c: last(2, "less")(c).update({"x-test@11": -0.5})),
-            f"{{file}}: 1 accuracies are outside 0 to 100; the first is -0.5 for {ALL_3X3}.",
+            f"{{file}}: 1 {OUTSIDE} -0.5 for {ALL_POOL}.",
         ),
         (
             change(lambda c: last(2)(c).update({"x-test@199": float("inf")})),
-            f"{{file}}: 1 accuracies are outside 0 to 100; the first is inf for {ALL_3X3}.",
+            f"{{file}}: 1 {OUTSIDE} inf for {ALL_POOL}.",
         ),
         (
             change(lambda c: c.update(evaluated_indexes=set())),

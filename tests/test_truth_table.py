@@ -142,7 +142,7 @@ def test_several_datasets_and_epochs(file: Path) -> None:
     assert table.attrs["missing"] == 26
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=25)
 @settings(max_examples=25, deadline=None)
 @given(
     rows=st.dictionaries(
@@ -250,7 +250,8 @@ def test_a_folder(tmp_path: Path) -> None:
         ),
         (
             "arch,val\n{0},1\n|x~0|,2\n,3\n",
-            "{file}: 2 of 3 rows are no architecture of toy; the first is line 3: |x~0|.",
+            "{file}: 2 of 3 rows are no architecture of toy; the first is line 3: "
+            "|x~0|.",
             f"Correct or remove them; {LIKE}.",
         ),
         (

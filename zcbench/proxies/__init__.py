@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Literal, TypeVar
 
 from zcbench.registry import Registry
@@ -11,15 +12,20 @@ from zcbench.types import Proxy
 F = TypeVar("F", bound=Callable[..., float])
 
 
+_FAMILIES = (
+    "baselines",
+    "gradients",
+    "synaptic_flow",
+    "input_gradients",
+    "activations",
+    "random_features",
+)
+"""Files of this folder, in the order in which lists and tables name proxies."""
+
+
 def _builtins() -> None:
-    from zcbench.proxies import (  # noqa: F401 - importing registers
-        activations,
-        baselines,
-        gradients,
-        input_gradients,
-        random_features,
-        synaptic_flow,
-    )
+    for family in _FAMILIES:
+        import_module(f"{__name__}.{family}")
 
 
 PROXIES: Registry[Proxy] = Registry("proxy", "zcbench.proxies", _builtins)

@@ -12,7 +12,7 @@ from zcbench.types import Task
 
 
 class NASBench201(CellSpace):
-    """The search space; architecture strings and state-dict names as published."""
+    """Cells of 6 edges with 5 operations; names and strings as published."""
 
     name = "nb201"
     tasks = {

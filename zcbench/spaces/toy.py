@@ -7,10 +7,10 @@ from zcbench.types import Task
 
 
 class Toy(CellSpace):
-    """Cells of 3 edges with 3 operations, in two stages of one cell each.
+    """Cells of 3 edges with 3 operations; networks take milliseconds.
 
-    It has every oddity of the real spaces: disconnected cells, dead operations, cells
-    without any convolution.
+    Two stages of one cell each. It has every oddity of the real spaces: disconnected
+    cells, dead operations, cells without any convolution.
     """
 
     name = "toy"
