@@ -37,8 +37,8 @@ def zcbench(*arguments: str) -> Result:
 def test_help_has_examples(command: str) -> None:
     result = zcbench(*filter(None, [command]), "--help")
     assert result.exit_code == 0
-    assert "Example" in result.stdout
-    assert f"zcbench data {command}".strip() in result.stdout.partition("Example")[2]
+    examples = result.stdout.partition("\n\n  Example")[2].splitlines()[1:]
+    assert any(e.startswith(f"    zcbench data {command}") for e in examples)
 
 
 # --- path -------------------------------------------------------------------------

@@ -143,7 +143,6 @@ def test_several_datasets_and_epochs(file: Path) -> None:
 
 
 @settings(deadline=None, max_examples=25)
-@settings(max_examples=25, deadline=None)
 @given(
     rows=st.dictionaries(
         st.integers(0, 26),

@@ -11,7 +11,7 @@ import click
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--quick", is_flag=True, help="Leave out the NAS-Bench-201 networks.")
 def check(file: Path, quick: bool) -> None:
-    r"""Check the proxies of FILE, a Python file. It is code: it can do anything.
+    """Check the proxies of FILE, a Python file. It is code: it can do anything.
 
     Each proxy must have a docstring and a reference, ask for evidence by its
     annotations, give finite numbers (or say undefined), the same ones every time,
@@ -21,7 +21,7 @@ def check(file: Path, quick: bool) -> None:
     Examples:
       zcbench check my_proxies.py
       zcbench check my_proxies.py --quick
-    """
+    """  # noqa: D301 - click wants \b itself
     from zcbench.errors import UsageError
     from zcbench.plugins import load_plugins
     from zcbench.proxies import PROXIES

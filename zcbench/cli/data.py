@@ -18,7 +18,7 @@ class ChangedDataError(ZcbenchError):
 
 @click.group(short_help="Fetch, import and verify images and ground truth.")
 def data() -> None:
-    r"""Images and ground truth in the cache.
+    """Images and ground truth in the cache.
 
     Everything works without any of it; real images and the official benchmark file
     replace what is built in. The environment variable ZCBENCH_CACHE moves the cache.
@@ -29,18 +29,18 @@ def data() -> None:
       zcbench data fetch cifar10
       zcbench data import NAS-Bench-201-v1_1-096897.pth
       zcbench data verify
-    """
+    """  # noqa: D301 - click wants \b itself
 
 
 @data.command(short_help="Print where the cache is, and what is in it.")
 def path() -> None:
-    r"""Print the folder of the cache; what it holds goes to stderr.
+    """Print the folder of the cache; what it holds goes to stderr.
 
     \b
     Examples:
       zcbench data path
       ls "$(zcbench data path)"
-    """
+    """  # noqa: D301 - click wants \b itself
     from zcbench.cache import cache_dir
 
     cache = cache_dir()
@@ -56,7 +56,7 @@ def path() -> None:
 @data.command(short_help="Download the real images: cifar10, cifar100.")
 @click.argument("names", metavar="cifar10|cifar100...", nargs=-1, required=True)
 def fetch(names: tuple[str, ...]) -> None:
-    r"""Download official image archives into the cache, checked by their sha256.
+    """Download official image archives into the cache, checked by their sha256.
 
     `zcbench run --minibatch auto` uses them from then on. Prints where they are.
 
@@ -64,7 +64,7 @@ def fetch(names: tuple[str, ...]) -> None:
     Examples:
       zcbench data fetch cifar10
       zcbench data fetch cifar10 cifar100
-    """
+    """  # noqa: D301 - click wants \b itself
     from zcbench import minibatch
 
     for name in names:
@@ -74,7 +74,7 @@ def fetch(names: tuple[str, ...]) -> None:
 @data.command("import", short_help="Import the official NAS-Bench-201 file.")
 @click.argument("file", type=click.Path(path_type=Path))
 def import_file(file: Path) -> None:
-    r"""Import the official NAS-Bench-201 file (.pth) into a compact table.
+    """Import the official NAS-Bench-201 file (.pth) into a compact table.
 
     It is done once, takes minutes and, for the file of 4.7 GB, about 30 GB of memory.
     Nothing in the file is run. Then `--truth nas-bench-201` gives test accuracies and
@@ -84,7 +84,7 @@ def import_file(file: Path) -> None:
     Examples:
       zcbench data import NAS-Bench-201-v1_1-096897.pth
       zcbench run --truth nas-bench-201 --target test
-    """
+    """  # noqa: D301 - click wants \b itself
     from zcbench.truth.nb201_official import import_official, table_path
 
     click.echo(f"Reading {file}; the official file takes minutes.", err=True)
@@ -99,14 +99,14 @@ def import_file(file: Path) -> None:
 
 @data.command(short_help="Check that the files of the cache are unchanged.")
 def verify() -> None:
-    r"""Hash the files of the cache again and compare with what is on record.
+    """Hash the files of the cache again and compare with what is on record.
 
     Exit code 1 if one was changed or is missing. An empty cache is fine.
 
     \b
     Example:
       zcbench data verify
-    """
+    """  # noqa: D301 - click wants \b itself
     from zcbench.cache import cache_dir
 
     findings = list(_findings(cache_dir()))

