@@ -210,7 +210,9 @@ def published_table(sources: Sources) -> str:
                     + f" {interval(ours['spearman_low'], ours['spearman_high'])}",
                     number(change, signed=True),
                     "yes" if inside else "no",
-                    "" if abs(round(change, 2)) <= CLOSE else f"beyond .{CLOSE * 100:02.0f}",
+                    ""
+                    if abs(round(change, 2)) <= CLOSE
+                    else f"beyond .{CLOSE * 100:02.0f}",
                 )
             )
     header = ("proxy", "dataset", "published ρ", "ours", "difference")
@@ -265,13 +267,18 @@ def fidelity_tables(_: Sources) -> str:
 
 
 def cost_table(_: Sources) -> str:
-    """What scripts/benchmark_proxies.py measured."""
-    return included(ROOT / "results" / "benchmark.md")
+    """What the scripts/benchmark_*.py measured."""
+    results = ROOT / "results"
+    pages = [results / "benchmark.md", *sorted((results / "benchmark").glob("*.md"))]
+    found = [included(page) for page in pages if page.exists()]
+    if not found:
+        raise SourceMissingError("there is no results/benchmark")
+    return "\n".join(found)
 
 
 def precision_table(_: Sources) -> str:
     """How far float32 moves scores, where it was measured."""
-    return included(ROOT / "results" / "precision.md")
+    return included(ROOT / "results" / "precision" / "precision.md")
 
 
 def included(path: Path) -> str:

@@ -31,7 +31,8 @@ def initialised(make: Callable[[], M], seed: int, repeat: int = 0) -> M:
     Returns:
         The network in train mode on the CPU.
     """
-    network = make()
+    with torch.random.fork_rng(devices=[]):  # layers that draw weights of their own
+        network = make()
     with torch.no_grad():
         for prefix, module in network.named_modules():
             if isinstance(module, (nn.Conv2d, nn.Linear)):

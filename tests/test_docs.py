@@ -1,0 +1,174 @@
+"""The documentation: its examples run, its links lead somewhere, nothing is left out."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import re
+import shlex
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from zcbench.cli import main
+from zcbench.config import KEYS, option_name
+from zcbench.plan import PASSES
+from zcbench.proxies import PROXIES
+from zcbench.spaces import SPACES
+from zcbench.types import STATUSES
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
+NAMES = [page.name for page in PAGES]
+BLOCK = re.compile(
+    r"^<!-- (file|run|execute)(?:: (\S+))? -->\n```\w+\n(.*?)^```$",
+    re.DOTALL | re.MULTILINE,
+)
+BIBLIOGRAPHY = (DOCS / "references.bib").read_text(encoding="utf-8")
+KEYS_OF_BIBLIOGRAPHY = set(re.findall(r"^@\w+\{([^,]+),", BIBLIOGRAPHY, re.MULTILINE))
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty folder to work in; takes plug-ins out of the registries again."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ZCBENCH_WORKERS", "1")
+    monkeypatch.setenv("ZCBENCH_CACHE", str(tmp_path / "cache"))
+    before = {registry: set(registry.names()) for registry in (PROXIES, SPACES)}
+    yield tmp_path
+    for registry, names in before.items():
+        for name in set(registry.names()) - names:
+            registry.remove(name)
+
+
+def read(page: Path) -> str:
+    return page.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "page", [p for p in PAGES if BLOCK.search(read(p))], ids=lambda page: page.name
+)
+def test_examples_run(page: Path, workplace: Path) -> None:
+    for kind, name, body in BLOCK.findall(read(page)):
+        if kind == "file":
+            (workplace / name).write_text(body, encoding="utf-8")
+        elif kind == "execute":
+            exec(compile(body, page.name, "exec"), {"__name__": "example"})
+        else:
+            run_console(body)
+
+
+def run_console(body: str) -> None:
+    """Run every `$ zcbench …` line; compare its stdout with what follows, if any."""
+    for part in body.split("$ ")[1:]:
+        line, _, shown = part.partition("\n")
+        words = shlex.split(line)
+        assert words[0] == "zcbench"
+        result = CliRunner().invoke(main, words[1:])
+        assert result.exit_code == 0, f"{line}\n{result.output}"
+        if shown.strip():
+            assert_alike(shown, result.stdout)
+
+
+def assert_alike(shown: str, printed: str) -> None:
+    """The same words in the same order; numbers within .03; times left out."""
+    there, here = (words_of(text) for text in (shown, printed))
+    assert len(there) == len(here), printed
+    for expected, found in zip(there, here, strict=True):
+        if isinstance(expected, float) and isinstance(found, float):
+            assert found == pytest.approx(expected, abs=0.03), printed
+        else:
+            assert expected == found, printed
+
+
+def words_of(text: str) -> list[str | float]:
+    timed = False
+    words: list[str | float] = []
+    for line in text.splitlines():
+        parts = line.replace("[", "[ ").replace("]", " ]").replace(",", " ,").split()
+        if "ms/arch" in line and "proxy" in line:
+            timed = True
+        elif not parts:
+            timed = timed and not words[-1:] == [""]
+        elif timed and is_number(parts[-1]):
+            parts = parts[:-1]
+        if not set(line) <= {"─"}:
+            words += [float(part) if is_number(part) else part for part in parts]
+    return words
+
+
+def is_number(text: str) -> bool:
+    return re.fullmatch(r"-?\d*\.?\d+", text) is not None
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", read(page)):
+        if re.match(r"\w+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        file = page.parent / path if path else page
+        assert file.exists(), target
+        if anchor:
+            assert anchor in anchors(file), target
+
+
+def anchors(page: Path) -> set[str]:
+    """Anchors of the headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", read(page), re.MULTILINE)
+    plain = (re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings)
+    return {heading.replace(" ", "-") for heading in plain}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_pages_name_no_place_of_ours(page: Path) -> None:
+    assert not re.search(r"(?<![\w.])/(work|tmp|home|root)/", read(page))
+
+
+def test_readme_links_every_page() -> None:
+    text = read(ROOT / "README.md")
+    assert [p.name for p in PAGES[1:] if f"(docs/{p.name})" not in text] == []
+
+
+def test_every_proxy_has_a_section() -> None:
+    sections = re.findall(r"^### (\w+)$", read(DOCS / "proxies.md"), re.MULTILINE)
+    built_in = [n for n in PROXIES.names() if PROXIES.get(n).origin == "built-in"]
+    assert sections == built_in
+
+
+def test_every_reference_is_in_the_bibliography() -> None:
+    used = {PROXIES.get(name).reference for name in PROXIES.names()}
+    for page in PAGES:
+        used |= set(re.findall(r"[`\"]([a-z]+(?:19|20)\d\d[a-z0-9]+)[`\"]", read(page)))
+    assert used - KEYS_OF_BIBLIOGRAPHY == set()
+
+
+def test_every_option_status_and_evidence_is_explained() -> None:
+    options = read(DOCS / "configuration.md")
+    assert [k for k in KEYS if f"`--{option_name(k)}`" not in options] == []
+    numbers = read(DOCS / "numbers.md")
+    assert [s for s in STATUSES if s != "ok" and f"`{s}`" not in numbers] == []
+    evidence = read(DOCS / "adding-a-proxy.md")
+    fields = [f"`{f.name}`" for record in PASSES for f in dataclasses.fields(record)]
+    assert [r for r in PASSES if f"`{r.__name__}`" not in evidence] == []
+    assert [field for field in fields if field not in evidence] == []
+
+
+def test_tables_are_up_to_date(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = ROOT / "scripts" / "make_tables.py"
+    spec = importlib.util.spec_from_file_location("make_tables", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "make_tables", module)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(sys, "argv", ["make_tables.py", "--check"])
+    assert module.main() == 0, capsys.readouterr().out
+    tables = {m[1] for page in PAGES for m in module.BLOCK.findall(read(page))}
+    assert tables == set(module.MAKERS)
