@@ -1,4 +1,4 @@
-"""The documentation: its examples run, its links lead somewhere, nothing is left out."""
+"""The documentation: examples run, links lead somewhere, nothing is left out."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def words_of(text: str) -> list[str | float]:
         if "ms/arch" in line and "proxy" in line:
             timed = True
         elif not parts:
-            timed = timed and not words[-1:] == [""]
+            timed = False
         elif timed and is_number(parts[-1]):
             parts = parts[:-1]
         if not set(line) <= {"─"}:
