@@ -19,6 +19,12 @@ test: $(VENV)/test
 
 install: $(VENV)/test
 
+golden: $(VENV)/run  # after a change of scores that is meant
+	$(BIN)/zcbench run --config configs/ci.toml --overwrite always --out runs/golden
+	mkdir -p results/golden
+	cp runs/golden/manifest.json results/golden/
+	gzip -9 -n -c runs/golden/scores.jsonl > results/golden/scores.jsonl.gz
+
 $(VENV)/run: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "zcbench needs Python 3.11 or newer: make PYTHON=python3.11"'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

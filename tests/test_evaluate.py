@@ -71,14 +71,15 @@ def count_passes(monkeypatch: pytest.MonkeyPatch, proxies: str) -> dict[str, int
         ("plain,snip,grad_norm,fisher", 1, 0, 1),
         ("jacov,epe_nas", 1, 0, 1),
         ("nwot,snip,fisher,jacov,epe_nas", 1, 0, 2),
-        ("grasp", 2, 0, 1),
+        ("grasp", 2, 0, 2),
         ("synflow", 0, 1, 1),
         ("zen", 2, 0, 0),
         # One forward for all that look at the minibatch, one for grasp's second
         # derivative, two for zen; one or two images for the structure and synflow;
-        # backwards of the loss and the logits, of the structure and of synflow.
-        (THIRTEEN, 4, 2, 4),
-        ("all", 4, 2, 4),
+        # backwards of the loss, the second derivative and the logits, of the structure
+        # and of synflow.
+        (THIRTEEN, 4, 2, 5),
+        ("all", 4, 2, 5),
     ],
 )
 def test_proxies_share_passes(
@@ -308,12 +309,15 @@ class _Token:
     """Something to hold a weak reference to."""
 
 
+@pytest.mark.parametrize("by_tangents", [False, True])
 @pytest.mark.parametrize("proxies", ["all", "fisher", "grasp", "jacov,fisher"])
-def test_the_graph_is_freed(proxies: str) -> None:
+def test_the_graph_is_freed(proxies: str, by_tangents: bool) -> None:
     """Hooks once kept every graph alive: memory grew with each network."""
     alive: list = []
 
     class Network(nn.Module):
+        linear_outside_layers = by_tangents
+
         def __init__(self) -> None:
             super().__init__()
             self.inner = TOY.build(TOY.architecture(26), "toy")

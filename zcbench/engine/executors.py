@@ -19,6 +19,7 @@ from multiprocessing.connection import Connection, wait
 from types import TracebackType
 from typing import Literal
 
+from zcbench.engine.allocator import keep_freed_memory
 from zcbench.engine.work import Evaluator, Setup, WorkItem, torch_state
 from zcbench.errors import ZcbenchError
 from zcbench.store import Record
@@ -256,6 +257,7 @@ def _serve(connection: Connection, setup: Setup) -> None:
     threading.Thread(target=_die_with_parent, daemon=True).start()
     import torch
 
+    keep_freed_memory()
     torch.set_num_threads(setup.threads)
     try:
         evaluator = Evaluator(setup)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from zcbench.engine.allocator import keep_freed_memory
 from zcbench.errors import ZcbenchError
 from zcbench.minibatch import open_source
 from zcbench.plugins import load_plugins
@@ -175,9 +176,13 @@ class Evaluator:
 
 @contextmanager
 def torch_state(threads: int) -> Iterator[None]:
-    """Give torch that many threads; restore them and the random state at the end."""
+    """Give torch that many threads; restore them and the random state at the end.
+
+    The allocator keeps freed memory from here on: glibc cannot be asked to go back.
+    """
     import torch
 
+    keep_freed_memory()
     before = torch.get_num_threads()
     with torch.random.fork_rng(devices=[]):
         torch.set_num_threads(threads)

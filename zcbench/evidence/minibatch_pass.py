@@ -14,9 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zcbench.evidence.clock import Clock
-from zcbench.evidence.curvature import (
+from zcbench.evidence.hessian_product import (
+    Tape,
     by_double_backward,
-    by_four_part_forward,
+    by_tangents,
     carries_derivatives,
 )
 from zcbench.evidence.prepare import Subject
@@ -45,9 +46,9 @@ class MinibatchPass:
         self.clock = clock
         self._codes = _CodeAgreement(subject.batch.x.shape[0], subject.batch.x.device)
         self._saliency = _Saliency(clock)
-        self._by_graph = HessianGradient in needs and not carries_derivatives(
-            subject.network
-        )
+        second = HessianGradient in needs
+        self._tape = Tape() if second and carries_derivatives(subject.network) else None
+        self._by_graph = second and self._tape is None
         self._graph_readers = len(needs & {Gradients, InputCorrelation})
         self._graph_readers += self._by_graph
         with clock.time("forward"):
@@ -68,6 +69,8 @@ class MinibatchPass:
                 layer.register_forward_hook(partial(self._saliency.watch, number))
                 for number, layer in enumerate(self.subject.layers)
             ]
+        if self._tape is not None:
+            hooks += self._tape.watch(network)
         try:
             self.logits: Tensor = network(self.x)
         finally:
@@ -83,14 +86,20 @@ class MinibatchPass:
         weights = self.subject.weights
         loss = F.cross_entropy(self.logits, self.subject.batch.y)
         with self.clock.time("loss_backward"):
-            self._saliency.listening = True
+            self._listen(True)
             grads = self._backward(loss, weights, create_graph=self._by_graph)
-            self._saliency.listening = False
+            self._listen(False)
         self._grads = grads
         return Gradients(
             tuple(w.detach() for w in weights),
             tuple(g.detach() for g in grads),
         )
+
+    def _listen(self, on: bool) -> None:
+        """To the loss backward, and to no other."""
+        self._saliency.listening = on
+        if self._tape is not None:
+            self._tape.listening = on
 
     def channel_saliency(self) -> ChannelSaliency:
         """What the loss backward left; layers it did not reach have zero."""
@@ -105,9 +114,11 @@ class MinibatchPass:
     def hessian_gradient(self) -> HessianGradient:
         """Second derivative along the weights and along the gradient."""
         grads, self._grads = self._grads, ()
+        tape, self._tape = self._tape, None
         with self.clock.time("hessian_product"):
-            if not self._by_graph:
-                return HessianGradient(by_four_part_forward(self.subject, grads))
+            if tape is not None:
+                found = by_tangents(self.subject, grads, tape, self.logits.detach())
+                return HessianGradient(found)
             self._graph_readers -= 1
             keep = self._graph_readers > 0
             weights = self.subject.weights

@@ -150,7 +150,7 @@ class CellNetwork(nn.Module):
     """
 
     linear_outside_layers = True
-    """Sums, pooling and flattening: see `zcbench.evidence.curvature`."""
+    """Sums, pooling and flattening: see `zcbench.evidence.hessian_product`."""
 
     def __init__(
         self,
