@@ -4,8 +4,9 @@ Three things are timed over the same random NAS-Bench-201 networks, one after th
 for each network and in turning order, so that a drift of the machine cancels:
 
 - a plain training step: forward and loss backward of the literal, contiguous network;
-- every proxy on its own, as the literal references of `tests/reference` compute it, in
-  float32, each with its own copy of the network and its own passes;
+- every proxy on its own, as the literal references of `tests/reference` compute it,
+  each with its own copy of the network and its own passes: in float32, and once in
+  float64, in which the tests use them;
 - every proxy through `zcbench.evaluate.evaluate`, with the network's building and
   without.
 
@@ -35,13 +36,15 @@ from networks import TinyNetwork
 from reference import REFERENCES, reference
 
 from zcbench import Batch, load_space
+from zcbench.engine.allocator import keep_freed_memory
 from zcbench.evaluate import evaluate
 from zcbench.plan import make_plan
 from zcbench.proxies import PROXIES
 from zcbench.types import Architecture
 
 STEP = "plain training step"
-SEPARATE = "all proxies, one by one"
+SEPARATE = "all proxies, one by one, float32"
+SEPARATE64 = "all proxies, one by one, float64"
 SHARED = "all proxies, zcbench"
 BUILD = "building the network, zcbench"
 BUILT = "all proxies, zcbench, with building"
@@ -103,6 +106,12 @@ def training_step(net: nn.Module, batch: Batch) -> None:
     nn.functional.cross_entropy(net(batch.x), batch.y).backward()
 
 
+def separate_float64(literal: nn.Module, batch: Batch) -> None:
+    literal.zero_grad(set_to_none=True)
+    for name in REFERENCES:
+        reference(name)(literal, batch.x, batch.y, torch.float64)
+
+
 def measure(
     arch: Architecture, batch: Batch, args: argparse.Namespace, into: Timings
 ) -> None:
@@ -142,6 +151,7 @@ def measure(
     for turn in range(args.rounds):
         for action in order[turn % 3 :] + order[: turn % 3]:
             action()
+    found[SEPARATE64] = [seconds(lambda: separate_float64(literal, batch))]
     found[SEPARATE] = [sum(times) for times in zip(*separate.values(), strict=True)]
     for timings, target in (
         (found, into.main),
@@ -183,11 +193,23 @@ def report(result: dict[str, object]) -> str:
         f"{setting['n']} random NAS-Bench-201 networks, {setting['task']}, batch "
         f"{setting['batch_size']}, {len(REFERENCES)} proxies, float32, median of "
         f"{setting['rounds']} rounds. {about['cpu']}, {about['cores']} cores, "
-        f"{about['threads']} thread(s), {about['capability']}, torch {about['torch']}."
+        f"{about['threads']} thread(s), {about['capability']}, torch {about['torch']}. "
+        f"Made by `python scripts/benchmark_proxies.py --n {setting['n']} --task "
+        f"{setting['task']} --rounds {setting['rounds']} "
+        f"--threads {about['threads']}`."
+    )
+    total = {row["what"]: row["total_s"] for row in result["main"]}
+    faster = (
+        f"zcbench's {total[SHARED] / total[STEP]:.2f} training steps are "
+        f"{total[SEPARATE] / total[SHARED]:.1f} times faster than one by one "
+        f"in float32, {total[SEPARATE64] / total[SHARED]:.1f} times faster than in "
+        "float64."
     )
     return "\n\n".join(
         [
+            "## All proxies in training steps",
             first,
+            faster,
             table("What", result["main"]),
             table("One proxy on its own", result["proxies"]),
             table("Pass in zcbench", result["passes"]),
@@ -199,6 +221,7 @@ def report(result: dict[str, object]) -> str:
 def main() -> None:
     args = arguments()
     torch.set_num_threads(args.threads)
+    keep_freed_memory()  # for all that is timed
     space = load_space("nb201")
     task = space.tasks[args.task]
     generator = torch.Generator().manual_seed(args.seed)

@@ -397,6 +397,37 @@ def cost_table(_: Sources) -> str:
     return "\n".join(found)
 
 
+def verdict_table(sources: Sources) -> str:
+    """What `zcbench report --section verdict --format md` writes."""
+    report = make_report([sources.scores], sections=["verdict"])
+    return f"{render(report, 'md')}\n{provenance(sources)}"
+
+
+def ceilings_table(_: Sources) -> str:
+    """The highest ρ that training seeds allow."""
+    return included(ROOT / "results" / "sections" / "ceilings.md")
+
+
+def held_out_table(_: Sources) -> str:
+    """What the fit behind it predicts of a seed that it has not seen."""
+    return included(ROOT / "results" / "sections" / "held_out.md")
+
+
+def sentinels_table(_: Sources) -> str:
+    """What −1e8 for a failure does to correlations."""
+    return included(ROOT / "results" / "sections" / "sentinels.md")
+
+
+def coverage_tables(_: Sources) -> str:
+    """What scripts/measure_coverage.py counted."""
+    return included(ROOT / "results" / "statistics" / "coverage.md")
+
+
+def report_cost_table(_: Sources) -> str:
+    """What scripts/benchmark_report.py measured."""
+    return included(ROOT / "results" / "statistics" / "report_cost.md")
+
+
 def precision_table(_: Sources) -> str:
     """How far float32 moves scores, where it was measured."""
     return included(ROOT / "results" / "precision" / "precision.md")
@@ -493,6 +524,12 @@ MAKERS: Mapping[str, Callable[[Sources], str]] = {
     "nb201-seeds": seeds_table,
     "minibatch-fidelity": fidelity_tables,
     "precision": precision_table,
+    "nb201-1000-verdict": verdict_table,
+    "coverage": coverage_tables,
+    "ceilings": ceilings_table,
+    "held-out": held_out_table,
+    "sentinels": sentinels_table,
+    "report-cost": report_cost_table,
     "cost": cost_table,
     "options": option_table,
     "proxies": proxy_sections,

@@ -32,7 +32,7 @@ from zcbench.stats.coverage import (
 
 SIZES = (10, 30, 100, 1000)
 TIES = {"none": None, "heavy": 5}
-"""Levels of the scores: n_layers has 7 on NAS-Bench-201."""
+"""Levels of the scores, fewer than the 13 that n_layers has on NAS-Bench-201."""
 BETTER = 0.75
 
 

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from zcbench.report.section import Section
+from zcbench.report.study import Study
 from zcbench.spaces import load_space
 
 N = 27
@@ -147,3 +149,56 @@ def toy_truth(space: str, dataset: str, truth: str = "auto") -> pd.DataFrame:
         "dataset": dataset,
     }
     return table
+
+
+def study_of(
+    scores: Mapping[str, np.ndarray],
+    accuracy: np.ndarray,
+    *,
+    baselines: tuple[str, ...] = ("params",),
+    dataset: str = "toy",
+    space: str = "toy",
+    run: str = "run",
+    archs: list[str] | None = None,
+    seeds: np.ndarray | None = None,
+    target: str = "val",
+) -> Study:
+    """A study from arrays, as if a run had been joined with a truth."""
+    n = len(accuracy)
+    section = Section(
+        run=run,
+        space=space,
+        dataset=dataset,
+        target=target,
+        population="all",
+        sampled="sample",
+        architectures=n,
+        networks=n,
+        expected=n,
+        sample_digest="",
+        truth="made up",
+        release="",
+        truth_digest="",
+        training_seeds=(0, 0),
+        minibatch="builtin",
+        minibatch_digest="",
+        batch_size=64,
+        seed=0,
+        repeats=1,
+    )
+    values = {name: np.asarray(score, dtype=float) for name, score in scores.items()}
+    return Study(
+        section=section,
+        archs=archs or [f"arch {i}" for i in range(n)],
+        scores=values,
+        accuracy=np.asarray(accuracy, dtype=float),
+        seeds=np.empty((n, 0)) if seeds is None else seeds,
+        repeats={name: score[:, None] for name, score in values.items()},
+        seconds=dict.fromkeys(scores, 0.001),
+        train_seconds=None,
+        baselines=tuple(name for name in scores if name in baselines),
+        lower=frozenset(),
+        versions=dict.fromkeys(scores, 1),
+        statuses={name: {} for name in scores},
+        note="",
+    )

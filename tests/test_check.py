@@ -93,8 +93,9 @@ def test_a_file_without_proxies_is_refused(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["check", str(file)])
     assert result.exit_code == 2
     assert result.stderr == (
-        f"zcbench: {file} registers no proxy. "
-        "Decorate a function with @zcbench.proxy(reference=...).\n"
+        f"zcbench: {file} registers no proxy and no space. Decorate a function with "
+        "@zcbench.proxy(reference=...), or call zcbench.spaces.SPACES.add(name, "
+        "space).\n"
     )
 
 

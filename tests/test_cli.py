@@ -89,7 +89,7 @@ def test_dry_run_prints_the_plan_and_writes_nothing(tmp_path: Path) -> None:
         (["run", *QUICK, "--proxies", "snapp"], 2, "Unknown proxy 'snapp'. Did you"),
         (["run", *QUICK, "--datasets", "tyo"], 2, "Unknown dataset of toy 'tyo'. Did"),
         (["run", *QUICK, "--truth", "tyo"], 2, "Unknown truth 'tyo'. Did you mean toy"),
-        (["run", "--target", "tset"], 2, "Unknown --target 'tset'. Did you mean test?"),
+        (["run", *QUICK, "--target", "tset"], 3, "The truth toy has no target 'tset'"),
         (
             ["run", "--n", "some"],
             2,

@@ -21,7 +21,7 @@ from zcbench.compare import (
     differing,
 )
 from zcbench.errors import DataError, UsageError
-from zcbench.report import correlations, render
+from zcbench.report import make_report, render
 from zcbench.report.comparison import render_comparison, summary
 from zcbench.store import load_run
 
@@ -42,7 +42,7 @@ def call(*args: object) -> int:
 
 
 def report_of(run: Path, file: Path) -> Path:
-    file.write_text(render(correlations([load_run(run)]), "json"))
+    file.write_text(render(make_report([load_run(run)]), "json"))
     return file
 
 

@@ -104,7 +104,7 @@ def test_the_manifest_says_what_was_run(whole: Path) -> None:
             "device": find_device("auto"),
             "workers": 1,
             "threads": 1,
-            "target": "val",
+            "target": "auto",
             "truth": "none",
         }
         == manifest["config"]

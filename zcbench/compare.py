@@ -145,14 +145,14 @@ def load_side(path: Path, target: str | None) -> Side:
     Raises:
         DataError: it is neither.
     """
-    from zcbench.report import correlations, render
+    from zcbench.report import correlations
+    from zcbench.report.machine import document, strict
     from zcbench.store import load_run
 
     if path.is_file():
         return _side(path, _read_report(path), None)
     run = load_run(path)
-    document = json.loads(render(correlations([run], target), "json"))
-    return _side(path, document, run)
+    return _side(path, strict(document(correlations([run], target))), run)
 
 
 def _side(path: Path, document: Mapping[str, Any], run: pd.DataFrame | None) -> Side:

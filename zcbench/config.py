@@ -22,7 +22,6 @@ NOT_OPTIONS = frozenset({"CACHE", "DEBUG"})
 """Environment variables with our prefix that are no options of a run."""
 
 OVERWRITE = ("only-missing", "always", "never")
-TARGETS = ("val", "test")
 _MAX_SEED = 2**63 - 1
 
 
@@ -51,7 +50,8 @@ class RunConfig:
         overwrite: ``only-missing`` does what has no score yet, ``always`` does all
             again, ``never`` refuses a directory that has scores.
         truth: ``auto``, a name, a path, or ``none`` for no table at the end.
-        target: which accuracy, ``val`` or ``test``.
+        target: which accuracy, such as ``val`` or ``test``; ``auto`` is the first that
+            the truth has.
         dry_run: say what would be done, and do nothing.
         strict: exit with 4 if any score failed.
     """
@@ -73,7 +73,7 @@ class RunConfig:
     plugin: tuple[Path, ...] = ()
     overwrite: str = "only-missing"
     truth: str = "auto"
-    target: str = "val"
+    target: str = "auto"
     dry_run: bool = False
     strict: bool = False
 
@@ -273,7 +273,7 @@ def _device(value: object) -> str:
     raise ValueError("auto, cpu, cuda, cuda:1 or mps")
 
 
-_CHOICES = {"overwrite": OVERWRITE, "target": TARGETS}
+_CHOICES = {"overwrite": OVERWRITE}
 
 _PARSERS: Mapping[str, Callable[[object], object]] = {
     "space": _text,
@@ -292,6 +292,7 @@ _PARSERS: Mapping[str, Callable[[object], object]] = {
     "out": _path,
     "plugin": _paths,
     "truth": _text,
+    "target": _text,
     "dry_run": _flag,
     "strict": _flag,
 }

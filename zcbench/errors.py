@@ -42,6 +42,10 @@ class DataError(ZcbenchError):
     exit_code = 3
 
 
+class AbsentDataError(DataError):
+    """Data that the user has to bring are not there; nothing is broken."""
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
     """Error for an unknown name, with the nearest known ones.
 

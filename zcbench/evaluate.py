@@ -7,6 +7,7 @@ import math
 import numbers
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from zcbench.errors import UsageError
 from zcbench.evidence.clock import Clock
 from zcbench.evidence.collect import Missing, attempt, collect, first_missing
+from zcbench.evidence.precision import Precision
 from zcbench.evidence.prepare import prepare
 from zcbench.evidence.records import FreshNetwork
 from zcbench.plan import Plan, make_plan
@@ -52,16 +54,21 @@ def score(
         UsageError: a proxy is unknown, or the batch is not one of images and labels.
     """
     plan = make_plan(PROXIES.select(proxies))
-    _check(batch)
+    check_batch(batch)
     dtype = {"float64": torch.float64, "float32": torch.float32}[precision]
-    batch = Batch(batch.x.to(dtype), batch.y)
+    batch = replace(batch, x=batch.x.to(dtype))
     with torch.random.fork_rng(devices=_cuda_devices(network)):
         evaluation = evaluate(copy.deepcopy(network).to(dtype), batch, plan, seed=seed)
     return dict(evaluation.scores)
 
 
 def evaluate(
-    network: nn.Module, batch: Batch, plan: Plan, *, seed: int = 0
+    network: nn.Module,
+    batch: Batch,
+    plan: Plan,
+    *,
+    seed: int = 0,
+    precision: Precision = "float32",
 ) -> Evaluation:
     """Score a network that the caller gives away; `score` is the polite form.
 
@@ -70,39 +77,59 @@ def evaluate(
         batch: the minibatch.
         plan: which proxies, from `zcbench.plan.make_plan`.
         seed: for proxies that draw random numbers, and torch's own generator.
+        precision: what a float32 network's passes may round to.
 
     Returns:
         Scores, and the seconds of each pass with their ``"total"``.
+
+    Raises:
+        UsageError: the batch is not one of images and labels, or the device has no
+            such arithmetic.
     """
-    _check(batch)
+    check_batch(batch)
     start = time.perf_counter()
     device = _device(network)
     torch.manual_seed(seed % 2**63)  # dropout, if the network has any
-    batch = Batch(batch.x.to(device), batch.y.to(device))
+    batch = replace(batch, x=batch.x.to(device), y=batch.y.to(device))
     clock = Clock(device)
     subject = attempt(lambda: prepare(network, batch, seed))
     if isinstance(subject, Missing):
         evidence: Mapping[type, Any] = dict.fromkeys(plan.records, subject)
     else:
         with torch.enable_grad():
-            evidence = collect(subject, plan.records, clock)
-    scores = {
-        proxy.name: _apply(proxy, plan, evidence, clock) for proxy in plan.proxies
-    }
+            evidence = collect(subject, plan.records, clock, precision)
+    scores = apply_proxies(plan, evidence, clock.seconds)
     seconds = dict(clock.seconds) | {"total": time.perf_counter() - start}
     return Evaluation(scores, seconds)
 
 
+def apply_proxies(
+    plan: Plan, evidence: Mapping[type, Any], seconds: Mapping[str, float]
+) -> dict[str, Score]:
+    """Every proxy of a plan on the evidence of one network.
+
+    Args:
+        plan: which proxies.
+        evidence: record type → record, or `Missing`.
+        seconds: pass name → what it took for this network.
+    """
+    return {
+        proxy.name: _apply(proxy, plan, evidence, seconds) for proxy in plan.proxies
+    }
+
+
 def _apply(
-    proxy: Proxy, plan: Plan, evidence: Mapping[type, Any], clock: Clock
+    proxy: Proxy,
+    plan: Plan,
+    evidence: Mapping[type, Any],
+    passes: Mapping[str, float],
 ) -> Score:
     start = time.perf_counter()
     records = [_private(evidence[record]) for record in plan.needs[proxy.name]]
     missing = first_missing(records)
     value = missing or attempt(lambda: _number(proxy.function(*records)))
     own = time.perf_counter() - start
-    passes = plan.passes_of(proxy.name)
-    seconds = own + sum(clock.seconds.get(name, 0.0) for name in passes)
+    seconds = own + sum(passes.get(name, 0.0) for name in plan.passes_of(proxy.name))
     if isinstance(value, Missing):
         return Score(None, value.status, seconds, value.message)
     if math.isnan(value):
@@ -133,13 +160,17 @@ def _number(value: object) -> float:
     raise TypeError(f"the proxy returned {kind}, not a number")
 
 
-def _check(batch: Batch) -> None:
+def check_batch(batch: Batch) -> None:
+    """Raise `UsageError` unless a minibatch is one of images and labels."""
     x, y = batch.x, batch.y
+    regression = batch.loss == "mse"
+    kind = "floating point" if regression else "int64"
+    right = y.is_floating_point() if regression else y.dtype == torch.int64
     fault = ""
     if x.dim() < 2 or not x.is_floating_point():
         fault = f"x is {x.dtype} {list(x.shape)}, not floating point [N, C, H, W]"
-    elif y.dim() != 1 or y.dtype != torch.int64 or len(y) != len(x):
-        fault = f"y is {y.dtype} {list(y.shape)}, not int64 [{len(x)}]"
+    elif y.dim() != 1 or not right or len(y) != len(x):
+        fault = f"y is {y.dtype} {list(y.shape)}, not {kind} [{len(x)}]"
     elif len(x) < 2:
         fault = "it has fewer than 2 images"
     if fault:

@@ -31,6 +31,14 @@ def derive(*parts: object) -> int:
     return int.from_bytes(digest, "big") >> 1
 
 
+def repeat_seed(seed: int, repeat: int) -> int:
+    """Seed of what the passes draw in one repeat of a run.
+
+    The first repeat takes the seed itself, as `zcbench.score` does.
+    """
+    return derive(seed, "repeat", repeat) if repeat else seed
+
+
 def generator(*parts: object) -> torch.Generator:
     """CPU random generator seeded by `derive` of the same parts."""
     import torch

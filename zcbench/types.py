@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Status = Literal["ok", "nan", "inf", "undefined", "error", "oom"]
+Loss = Literal["cross_entropy", "mse"]
+"""What a network is trained to make small: for classes, for real numbers."""
+
 STATUSES: tuple[Status, ...] = ("ok", "nan", "inf", "undefined", "error", "oom")
 
 
@@ -34,13 +37,15 @@ class Task:
 
     Attributes:
         name: the dataset, exactly as the benchmark writes it.
-        input_shape: (C, H, W) of one image.
-        n_classes: number of classes.
+        input_shape: (C, H, W) of one image, or (D,) of a vector.
+        n_classes: number of classes, which is that of outputs; 1 in a regression.
+        loss: ``"mse"`` makes it a regression.
     """
 
     name: str
-    input_shape: tuple[int, int, int]
+    input_shape: tuple[int, ...]
     n_classes: int
+    loss: Loss = "cross_entropy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +53,14 @@ class Batch:
     """One minibatch.
 
     Attributes:
-        x: images, float32 [N, C, H, W], normalised.
-        y: labels, int64 [N].
+        x: images, float32 [N, C, H, W], normalised; or vectors [N, D].
+        y: labels, int64 [N]; in a regression real numbers, float32 [N].
+        loss: of outputs and y: that of the task.
     """
 
     x: Tensor
     y: Tensor
+    loss: Loss = "cross_entropy"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,47 +1,68 @@
-"""`zcbench check`: does a proxy of your own behave?"""
+"""`zcbench check`: does a proxy or a space of your own behave?"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from zcbench.testing import Finding
 
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--quick", is_flag=True, help="Leave out the NAS-Bench-201 networks.")
 def check(file: Path, quick: bool) -> None:
-    """Check the proxies of FILE, a Python file. It is code: it can do anything.
+    """Check proxies and spaces of FILE, a Python file. It is code: it can do anything.
 
     Each proxy must have a docstring and a reference, ask for evidence by its
     annotations, give finite numbers (or say undefined), the same ones every time,
-    whatever other proxies run, and leave those alone. Exit code 1 if one does not.
+    whatever other proxies run, and leave those alone. Each space must name its
+    architectures without doubt, and build networks whose weights depend on seed, repeat
+    and name alone. Exit code 1 if one does not.
 
     \b
     Examples:
       zcbench check my_proxies.py
       zcbench check my_proxies.py --quick
+      zcbench check my_space.py
     """  # noqa: D301 - click wants \b itself
     from zcbench.errors import UsageError
     from zcbench.plugins import load_plugins
     from zcbench.proxies import PROXIES
+    from zcbench.spaces import SPACES
     from zcbench.testing import check_proxy
+    from zcbench.testing_spaces import check_space
 
-    before = set(PROXIES.names())
+    before = {*PROXIES.names()}, {*SPACES.names()}
     load_plugins([file])
-    names = [name for name in PROXIES.names() if name not in before]
-    if not names:
+    proxies = [name for name in PROXIES.names() if name not in before[0]]
+    spaces = [name for name in SPACES.names() if name not in before[1]]
+    if not proxies and not spaces:
         raise UsageError(
-            f"{file} registers no proxy.",
-            "Decorate a function with @zcbench.proxy(reference=...).",
+            f"{file} registers no proxy and no space.",
+            "Decorate a function with @zcbench.proxy(reference=...), or call "
+            "zcbench.spaces.SPACES.add(name, space).",
         )
     failed = 0
-    for name in names:
-        click.echo(name)
-        for finding in check_proxy(PROXIES.get(name), nb201=not quick):
-            word = "ok  " if finding.ok else "FAIL"
-            click.echo(f"  {word}  {finding.check:<22}{finding.detail}")
-            failed += not finding.ok
+    for name in proxies:
+        failed += _print(name, check_proxy(PROXIES.get(name), nb201=not quick))
+    for name in spaces:
+        failed += _print(name, check_space(SPACES.get(name)))
     if failed:
         click.echo(f"zcbench: {failed} checks failed", err=True)
         raise SystemExit(1)
+
+
+def _print(name: str, findings: Iterable[Finding]) -> int:
+    """Print the findings of one thing; returns how many are bad."""
+    click.echo(name)
+    failed = 0
+    for finding in findings:
+        word = "ok  " if finding.ok else "FAIL"
+        click.echo(f"  {word}  {finding.check:<22}{finding.detail}")
+        failed += not finding.ok
+    return failed

@@ -125,10 +125,13 @@ def _truths() -> Iterator[Finding]:
 
 
 def _truth(space: str, dataset: str) -> Finding:
+    from zcbench.errors import AbsentDataError
     from zcbench.truth import load_truth
 
     try:
         table = load_truth(space, dataset)
+    except AbsentDataError as error:
+        return True, f"{space} {dataset}: not here. {error.hint}"
     except ZcbenchError as error:
         return False, f"{space} {dataset}: {error}"
     targets = ", ".join(table.attrs["targets"])

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from zcbench.cli.complete import complete_datasets, complete_proxies, complete_spaces
-from zcbench.config import OVERWRITE, TARGETS, RunConfig, load_config
+from zcbench.config import OVERWRITE, RunConfig, load_config
 from zcbench.errors import UsageError, ZcbenchError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -95,7 +95,12 @@ def _file() -> click.Path:
     metavar=f"[{'|'.join(OVERWRITE)}]",
 )
 @_option("--truth", "Ground truth: auto, a name, a path, or none.", metavar="SOURCE")
-@_option("--target", "Accuracy to correlate with.", metavar=f"[{'|'.join(TARGETS)}]")
+@_option(
+    "--target",
+    "Accuracy to correlate with: val, test or another that the truth has; auto is its "
+    "first.",
+    metavar="NAME",
+)
 @_option(
     "--plugin",
     "Python file with proxies of your own. It is code, and is run.",

@@ -185,11 +185,11 @@ def _truth(
     config: RunConfig, space: Space, dataset: str, archs: list[int]
 ) -> Mapping[str, Any]:
     """Attributes of the truth, once it is known to cover the sample."""
-    from zcbench.truth import load_truth, require_target
+    from zcbench.truth import choose_target, load_truth
 
     table = load_truth(space.name, dataset, config.truth)
-    require_target(table, config.target)
-    known = set(table.loc[table[config.target].notna(), "index"])
+    target = choose_target(table, config.target)
+    known = set(table.loc[table[target].notna(), "index"])
     lacking = [index for index in archs if index not in known]
     if lacking:
         example = space.architecture(lacking[0]).spec

@@ -86,6 +86,9 @@ def read_archs(space: Space, file: Path) -> list[int]:
 
 
 def _architecture(space: Space, spec: str) -> Architecture:
-    if spec.isascii() and spec.isdigit() and len(spec) < 19:
-        return space.architecture(int(spec))
-    return space.parse(spec)
+    try:
+        return space.parse(spec)
+    except DataError:  # a string of digits can be either: 02012100 in NAS-Bench-Macro
+        if spec.isascii() and spec.isdigit() and len(spec) < 19:
+            return space.architecture(int(spec))
+        raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ from zcbench.errors import ZcbenchError
 from zcbench.minibatch import open_source
 from zcbench.plugins import load_plugins
 from zcbench.proxies import PROXIES
-from zcbench.seeding import derive
+from zcbench.seeding import repeat_seed
 from zcbench.spaces import load_space
 from zcbench.store import Record
 
@@ -116,8 +116,7 @@ class Evaluator:
         network = self.space.build(
             arch, item.dataset, seed=setup.seed, repeat=item.repeat
         ).to(setup.device)
-        # The first repeat takes the seed itself, as `zcbench.score` does.
-        seed = derive(setup.seed, "repeat", item.repeat) if item.repeat else setup.seed
+        seed = repeat_seed(setup.seed, item.repeat)
         batch = self._batch(item.dataset, item.repeat)
         return evaluate(network, batch, self._plan(item.proxies), seed=seed)
 
@@ -161,15 +160,13 @@ class Evaluator:
         return self._plans[proxies]
 
     def _batch(self, dataset: str, repeat: int) -> Batch:
-        from zcbench.types import Batch
-
         key = (dataset, repeat)
         if key not in self._batches:
             setup = self.setup
             source = open_source(setup.minibatch, self.space.tasks[dataset])
             batch = source.batch(setup.batch_size, seed=setup.seed, repeat=repeat)
-            self._batches[key] = Batch(
-                batch.x.to(setup.device), batch.y.to(setup.device)
+            self._batches[key] = replace(
+                batch, x=batch.x.to(setup.device), y=batch.y.to(setup.device)
             )
         return self._batches[key]
 

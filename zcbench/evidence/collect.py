@@ -9,12 +9,13 @@ from functools import partial
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 
 from zcbench.errors import Undefined
 from zcbench.evidence.clock import Clock
 from zcbench.evidence.gaussian_response import measure_gaussian_response
+from zcbench.evidence.loss import LOSSES
 from zcbench.evidence.minibatch_pass import MinibatchPass
+from zcbench.evidence.precision import Precision, arithmetic
 from zcbench.evidence.prepare import Subject
 from zcbench.evidence.records import (
     ActivationKernel,
@@ -41,7 +42,10 @@ class Missing:
 
 
 def collect(
-    subject: Subject, needs: frozenset[type], clock: Clock
+    subject: Subject,
+    needs: frozenset[type],
+    clock: Clock,
+    precision: Precision = "float32",
 ) -> Mapping[type, Any]:
     """Make every record of the given types, or a `Missing` in its place.
 
@@ -49,22 +53,28 @@ def collect(
         subject: network and minibatch, owned by the passes.
         needs: record types, closed under `zcbench.plan.REQUIRES`.
         clock: gets the seconds of every pass.
+        precision: of the passes over many images; the others stay exact.
 
     Returns:
         Record type → record.
+
+    Raises:
+        UsageError: the device has no such arithmetic.
     """
+    device = subject.batch.x.device
     found: dict[type, Any] = {}
     if FreshNetwork in needs:  # before any pass moves BatchNorm's statistics
         found[FreshNetwork] = attempt(lambda: _fresh(subject))
     if Structure in needs:
         with clock.time("structure"):
             found[Structure] = attempt(lambda: measure_structure(subject))
-    found |= _from_minibatch(subject, needs, clock)
+    with arithmetic(precision, device):
+        found |= _from_minibatch(subject, needs, clock)
     if SynapticFlow in needs:
         with clock.time("synaptic_flow"):
             found[SynapticFlow] = attempt(lambda: measure_synaptic_flow(subject))
     if GaussianResponse in needs:
-        with clock.time("gaussian_response"):
+        with clock.time("gaussian_response"), arithmetic(precision, device):
             response = attempt(lambda: measure_gaussian_response(subject))
             found[GaussianResponse] = response
     return found
@@ -91,7 +101,7 @@ def _from_minibatch(
 
 def _fresh(subject: Subject) -> FreshNetwork:
     network = copy.deepcopy(subject.network).requires_grad_(True)
-    return FreshNetwork(network, subject.batch, F.cross_entropy)
+    return FreshNetwork(network, subject.batch, LOSSES[subject.batch.loss])
 
 
 def attempt(make: Callable[[], Any]) -> Any:

@@ -38,14 +38,15 @@ from torch.utils.hooks import RemovableHandle
 from zcbench.evidence.prepare import Subject
 
 
-def carries_derivatives(network: nn.Module) -> bool:
-    """Whether `by_tangents` is exact for this network.
+def carries_derivatives(subject: Subject) -> bool:
+    """Whether `by_tangents` is exact for this network and its loss.
 
     A network promises by a true attribute ``linear_outside_layers`` that it uses each
     of its convolutions, linear layers, BatchNorm2d and ReLU modules at most once in a
     forward, and that everything it does outside them is linear.
     """
-    return bool(getattr(network, "linear_outside_layers", False))
+    promised = bool(getattr(subject.network, "linear_outside_layers", False))
+    return promised and subject.batch.loss == "cross_entropy"
 
 
 @dataclass
@@ -226,6 +227,7 @@ def _forward(module: nn.Module, weight: Tensor, x: Tensor) -> Tensor:
 
 def _backward(module: nn.Module, weight: Tensor, x: Tensor, delta: Tensor) -> Tensor:
     """Gradient with respect to a layer's input x, with another weight."""
+    weight = weight.to(delta.dtype)  # under autocast delta has the lower one
     if isinstance(module, nn.Linear):
         return delta @ weight
     before: Tensor = torch.ops.aten.convolution_backward(
@@ -262,7 +264,7 @@ class _BatchNormTangent(torch.autograd.Function):
         z = trace.input
         # The fused forward gives mean and r sooner than torch.var_mean.
         _, mean, r = torch.native_batch_norm(
-            z, None, None, None, None, True, 0.0, module.eps
+            z, module.weight, module.bias, None, None, True, 0.0, module.eps
         )
         ctx.module, ctx.trace, ctx.change = module, trace, change
         ctx.mean, ctx.r = mean, r

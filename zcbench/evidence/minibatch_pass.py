@@ -10,7 +10,6 @@ from __future__ import annotations
 from functools import partial
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zcbench.evidence.clock import Clock
@@ -20,6 +19,7 @@ from zcbench.evidence.hessian_product import (
     by_tangents,
     carries_derivatives,
 )
+from zcbench.evidence.loss import LOSSES
 from zcbench.evidence.prepare import Subject
 from zcbench.evidence.records import (
     ActivationKernel,
@@ -47,7 +47,8 @@ class MinibatchPass:
         self._codes = _CodeAgreement(subject.batch.x.shape[0], subject.batch.x.device)
         self._saliency = _Saliency(clock)
         second = HessianGradient in needs
-        self._tape = Tape() if second and carries_derivatives(subject.network) else None
+        short = second and carries_derivatives(subject)
+        self._tape = Tape() if short else None
         self._by_graph = second and self._tape is None
         self._graph_readers = len(needs & {Gradients, InputCorrelation})
         self._graph_readers += self._by_graph
@@ -84,7 +85,8 @@ class MinibatchPass:
     def gradients(self) -> Gradients:
         """Loss backward; fills the channel saliency on its way."""
         weights = self.subject.weights
-        loss = F.cross_entropy(self.logits, self.subject.batch.y)
+        batch = self.subject.batch
+        loss = LOSSES[batch.loss](self.logits, batch.y)
         with self.clock.time("loss_backward"):
             self._listen(True)
             grads = self._backward(loss, weights, create_graph=self._by_graph)
@@ -133,9 +135,13 @@ class MinibatchPass:
             rows = jacobian.detach().flatten(1).double()
             return InputCorrelation(
                 _row_correlation(rows),
-                tuple(self.subject.batch.y.tolist()),
+                self._labels(),
                 self.logits.shape[1],
             )
+
+    def _labels(self) -> tuple[int, ...]:
+        batch = self.subject.batch
+        return () if batch.loss == "mse" else tuple(batch.y.tolist())
 
     def activation_kernel(self) -> ActivationKernel:
         """What the forward's ReLU codes add up to."""
@@ -208,7 +214,9 @@ class _CodeAgreement:
             value = value.permute(0, 2, 3, 1)
         codes = (value > 0).flatten(1).to(torch.float32)
         # Sums of zeros and ones: exact in float32 below 2²⁴ units a layer.
-        self.both_on += (codes @ codes.T).to(self.both_on.dtype) * multiplicity
+        with torch.autocast(codes.device.type, enabled=False):
+            both = codes @ codes.T
+        self.both_on += both.to(self.both_on.dtype) * multiplicity
         self.units += codes.shape[1] * multiplicity
 
     def kernel(self) -> Tensor:

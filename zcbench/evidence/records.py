@@ -35,7 +35,9 @@ class Structure:
 
 @dataclass(frozen=True, slots=True)
 class Gradients:
-    """Gradients of the mean cross-entropy L of the minibatch.
+    """Gradients of the mean loss L of the minibatch.
+
+    L is the cross-entropy, or in a regression the squared error.
 
     Attributes:
         weights: weight tensor w of every convolution and linear layer.
@@ -52,7 +54,7 @@ class ChannelSaliency:
 
     Attributes:
         saliency: per layer [C_out]: ½ · mean over images of (Σ_hw a · ∂L/∂a)², with
-            a the layer's output and L the mean cross-entropy.
+            a the layer's output and L the mean loss.
         fan_in: per layer, how many weights one output channel owns.
     """
 
@@ -62,7 +64,7 @@ class ChannelSaliency:
 
 @dataclass(frozen=True, slots=True)
 class HessianGradient:
-    """Hessian H of the mean cross-entropy applied to its own gradient g.
+    """Hessian H of the mean loss L applied to its own gradient g.
 
     Attributes:
         weight_product: Σ w · (H g) over the weights w of convolutions and linear
@@ -93,7 +95,7 @@ class InputCorrelation:
     Attributes:
         correlation: [N, N] float64, Pearson correlation of the rows of
             J [N, C·H·W] = ∂(Σ logits)/∂x; NaN in rows whose J is constant.
-        labels: [N] class of each image.
+        labels: [N] class of each image; none in a regression.
         n_classes: number of classes of the task (outputs of the network).
     """
 
@@ -137,7 +139,8 @@ class FreshNetwork:
     Attributes:
         network: yours to change, in train mode.
         batch: the minibatch, on the network's device.
-        loss: mean cross-entropy of (logits, labels).
+        loss: mean loss of (outputs, y): cross-entropy, or in a regression the squared
+            error.
     """
 
     network: nn.Module

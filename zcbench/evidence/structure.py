@@ -6,6 +6,7 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from zcbench.evidence.prepare import Subject
 from zcbench.evidence.records import Structure
@@ -20,9 +21,13 @@ def measure_structure(subject: Subject) -> Structure:
 
     A layer lies on a path when its output differs between the two images and the
     logits have a gradient with respect to it. So a cut edge counts as cut, also where
-    a network writes it as a multiplication by zero.
+    a network writes it as a multiplication by zero. In float64: without batch
+    statistics a gradient can get smaller than float32's smallest number on its way.
     """
     network, layers = subject.network, subject.layers
+    device = subject.batch.x.device
+    if device.type == "mps":  # has no float64
+        device = torch.device("cpu")
     calls: _Calls = []
     hooks = [
         layer.register_forward_hook(partial(_note, calls, number))
@@ -30,7 +35,8 @@ def measure_structure(subject: Subject) -> Structure:
     ]
     network.eval()  # two images are too few for batch statistics
     try:
-        logits: Tensor = network(_two_images(subject.batch.x))
+        images = _two_images(subject.batch.x.shape[1:], device)
+        logits: Tensor = functional_call(network, _doubled(network, device), (images,))
     finally:
         for hook in hooks:
             hook.remove()
@@ -43,10 +49,20 @@ def measure_structure(subject: Subject) -> Structure:
     )
 
 
-def _two_images(x: Tensor) -> Tensor:
-    shape = (2, *x.shape[1:])
+def _two_images(image_shape: tuple[int, ...], device: torch.device) -> Tensor:
+    shape = (2, *image_shape)
     images = torch.randn(shape, generator=generator("structure", shape))
-    return images.to(x.device, x.dtype)
+    return images.to(device, torch.float64)
+
+
+def _doubled(network: nn.Module, device: torch.device) -> dict[str, Tensor]:
+    """Parameters and buffers in float64; the weights need gradients as before."""
+    return {
+        name: tensor.detach()
+        .to(device, torch.float64 if tensor.is_floating_point() else tensor.dtype)
+        .requires_grad_(tensor.requires_grad)
+        for name, tensor in (*network.named_parameters(), *network.named_buffers())
+    }
 
 
 def _note(

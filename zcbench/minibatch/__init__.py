@@ -1,4 +1,4 @@
-"""Sources of minibatches: real images, built-in ones, Gaussian noise.
+"""Sources of minibatches: real images, built-in ones or tables, Gaussian noise.
 
 A minibatch is a pure function of (seed, task, repeat, index): every network of a run
 sees the same one. Images are normalised by the standard mean and standard deviation
@@ -22,6 +22,7 @@ from zcbench.minibatch.builtin import RECIPE, VERSION, Random, builtin_pixels
 from zcbench.minibatch.download import fetch, image_folder
 from zcbench.minibatch.image_files import Images, holds_images, read_images
 from zcbench.minibatch.normalise import normalise
+from zcbench.minibatch.vectors import VECTORS, builtin_vectors
 from zcbench.types import Task
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 OPTIONS = ("auto", "builtin", "gaussian")
 """What ``--minibatch`` takes besides a path."""
 
-Drawn = tuple[NDArray[np.float32], NDArray[np.int64]]
+Drawn = tuple[NDArray[np.float32], NDArray[np.int64] | NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -71,11 +72,12 @@ class Source(ABC):
                 "Ask for at least 1 image; repeat and index count from 0.",
             )
         x, y = self._draw(n, index, (seed, "minibatch", self.task.name, repeat))
-        return Batch(torch.from_numpy(np.ascontiguousarray(x)), torch.from_numpy(y))
+        x = np.ascontiguousarray(x)
+        return Batch(torch.from_numpy(x), torch.from_numpy(y), self.task.loss)
 
     @abstractmethod
     def _draw(self, n: int, index: int, identity: tuple[object, ...]) -> Drawn:
-        """Images [N, C, H, W] and labels [N]."""
+        """Images [N, C, H, W] or vectors [N, D], and labels or targets [N]."""
 
 
 @dataclass(frozen=True)
@@ -111,13 +113,27 @@ class _Builtin(Source):
 
 
 @dataclass(frozen=True)
+class _Vectors(Source):
+    """Correlated features, with what is to be predicted, or random labels."""
+
+    def _draw(self, n: int, index: int, identity: tuple[object, ...]) -> Drawn:
+        x, y = builtin_vectors(n, self.task, *identity, index, "vectors")
+        if self.task.loss == "mse":
+            return x.astype(np.float32), y.astype(np.float32)
+        labels = Random(*identity, index, "labels").classes(n, self.task.n_classes)
+        return x.astype(np.float32), labels
+
+
+@dataclass(frozen=True)
 class _Gaussian(Source):
-    """Standard normal noise in every pixel, with random labels."""
+    """Standard normal noise in every number, with random labels or targets."""
 
     def _draw(self, n: int, index: int, identity: tuple[object, ...]) -> Drawn:
         x = Random(*identity, index, "noise").normal(n, *self.task.input_shape)
-        labels = Random(*identity, index, "labels").classes(n, self.task.n_classes)
-        return x.astype(np.float32), labels
+        random = Random(*identity, index, "labels")
+        if self.task.loss == "mse":
+            return x.astype(np.float32), random.normal(n).astype(np.float32)
+        return x.astype(np.float32), random.classes(n, self.task.n_classes)
 
 
 def open_source(option: str, task: Task, *, cache: Path | None = None) -> Source:
@@ -126,14 +142,15 @@ def open_source(option: str, task: Task, *, cache: Path | None = None) -> Source
     Args:
         option: ``"auto"`` (the real images if the cache has them, else built-in
             ones), ``"builtin"``, ``"gaussian"``, or the path of an image file or of
-            a folder with one for each dataset.
+            a folder with one for each dataset. Vectors are built in or Gaussian.
         task: gives the dataset, the image size and the number of classes.
         cache: the cache, `zcbench.cache.cache_dir()` by default.
 
     Raises:
         DataError: the path leads to no images, or they do not fit the task.
     """
-    if option == "auto":
+    is_image = len(task.input_shape) == 3 and task.loss == "cross_entropy"
+    if option == "auto" and is_image:
         from zcbench.cache import cache_dir
 
         folder = image_folder(cache or cache_dir())
@@ -141,10 +158,20 @@ def open_source(option: str, task: Task, *, cache: Path | None = None) -> Source
             return open_source("builtin", task)
         images = read_images(folder, task, verify=True)
         return _Files(images.name, images.digest, task, images)
-    if option == "builtin":
+    if option in ("auto", "builtin") and len(task.input_shape) == 1:
+        digest = _text_digest("builtin", *VECTORS)
+        return _Vectors("builtin", digest, task)
+    if option == "builtin" and is_image:
         return _Builtin(option, _text_digest(option, VERSION, RECIPE), task)
     if option == "gaussian":
         return _Gaussian(option, _text_digest(option, VERSION), task)
+    if not is_image:
+        shape = "×".join(map(str, task.input_shape))
+        raise DataError(
+            f"zcbench reads files of labelled images, but {task.name} has inputs of "
+            f"{shape} and the loss {task.loss}.",
+            "Say builtin for vectors, or gaussian for anything.",
+        )
     try:
         images = read_images(Path(option).expanduser(), task)
     except (FileNotFoundError, RuntimeError):  # the latter for ~nobody
@@ -161,7 +188,8 @@ def open_source(option: str, task: Task, *, cache: Path | None = None) -> Source
 def batch_digest(batch: Batch) -> str:
     """Sha256 of shapes, images and labels."""
     digest = hashlib.sha256()
-    for tensor, kind in ((batch.x, "<f4"), (batch.y, "<i8")):
+    real = batch.loss == "mse"
+    for tensor, kind in ((batch.x, "<f4"), (batch.y, "<f4" if real else "<i8")):
         array = tensor.detach().cpu().contiguous().numpy()
         digest.update(repr(array.shape).encode())
         digest.update(array.astype(kind, copy=False).tobytes())

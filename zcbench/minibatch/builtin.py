@@ -122,7 +122,7 @@ def builtin_pixels(
     )
 
 
-def _paint(random: Random, shape: tuple[int, int, int], recipe: Recipe) -> Floats:
+def _paint(random: Random, shape: tuple[int, ...], recipe: Recipe) -> Floats:
     """One image [C, H, W] with mean 0 and variance near 1 over many."""
     channels, height, width = shape
     # Twice as fine, so that edges come out smooth.

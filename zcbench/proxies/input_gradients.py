@@ -39,10 +39,13 @@ def epe_nas(j: InputCorrelation) -> float:
     of its images. Up to 100 classes: Σ_c abs(s_c). More: s_c divided by the class's
     number of images, then Σ over ordered pairs of abs(s_c − s_d), divided by the number
     of classes present. With 64 images of 100 and more classes most hold one image or
-    none, so that it says little there. Undefined where a gradient is constant.
+    none, so that it says little there. Undefined where a gradient is constant, and in a
+    regression.
     """
     import torch
 
+    if not j.labels:
+        raise Undefined("a regression has no classes")
     _require_varying(j)
     labels = torch.tensor(j.labels)
     logs = (j.correlation.cpu().abs() + K).log()

@@ -1,4 +1,4 @@
-"""Correlation tables: scores joined with ground truth, in several formats.
+"""Reports: scores joined with ground truth, analysed, in several formats.
 
 Nothing here imports torch.
 """
@@ -17,13 +17,16 @@ import click
 from zcbench.errors import DataError, unknown
 from zcbench.report.machine import render_csv, render_json
 from zcbench.report.markup import render_latex, render_markdown
+from zcbench.report.report import CHOICES, Report, make_report
+from zcbench.report.sections.block import Block, Column, Options
+from zcbench.report.study import Study, studies
 from zcbench.report.table import COLUMNS, correlations
 from zcbench.report.text import render_text
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FORMATS: Mapping[str, Callable[[pd.DataFrame], str]] = {
+FORMATS: Mapping[str, Callable[[Report], str]] = {
     "text": render_text,
     "md": render_markdown,
     "csv": render_csv,
@@ -32,19 +35,19 @@ FORMATS: Mapping[str, Callable[[pd.DataFrame], str]] = {
 }
 
 
-def render(table: pd.DataFrame, format: str = "text") -> str:
-    """A table of correlations as text in one of `FORMATS`.
+def render(report: Report, format: str = "text") -> str:
+    """A report as text in one of `FORMATS`.
 
     Args:
-        table: from `correlations`.
+        report: from `make_report`.
         format: name of the format.
 
     Raises:
-        UsageError: there is no such format.
+        UsageError: there is no such format, or it cannot hold that report.
     """
     if format not in FORMATS:
         raise unknown("format", format, FORMATS)
-    return FORMATS[format](table)
+    return FORMATS[format](report)
 
 
 def print_report(
@@ -65,10 +68,10 @@ def print_report(
         DataError: there is no such target or truth, or it knows no architecture.
         UsageError: a run says nothing about that population.
     """
-    table = correlations(runs, target, truth, population)
-    for note in table.attrs["notes"]:
+    report = make_report(runs, target, truth, population)
+    for note in report.table.attrs["notes"]:
         click.echo(note, err=True)
-    click.echo(render_text(table, color=in_color()), nl=False)
+    click.echo(render_text(report, color=in_color()), nl=False)
 
 
 def in_color() -> bool:
@@ -96,12 +99,20 @@ def write(text: str, path: Path) -> None:
 
 
 __all__ = [
+    "CHOICES",
     "COLUMNS",
     "FORMATS",
+    "Block",
+    "Column",
+    "Options",
+    "Report",
+    "Study",
     "correlations",
     "in_color",
+    "make_report",
     "print_report",
     "render",
     "render_text",
+    "studies",
     "write",
 ]

@@ -47,20 +47,24 @@ class Joined:
 
     Attributes:
         scores: of the n architectures that the truth knows.
+        rows: those of the run that they come from, one for each repeat.
         accuracy: [n] of them; NaN where the truth has a gap.
+        seeds: [n, s] by training seed, NaN where not trained; [n, 0] if unknown.
+        train_seconds: [n] cost of one training; None if the truth does not know it.
         target: which accuracy.
         population: which architectures.
         truth: attributes of the ground truth.
-        training_seeds: (fewest, most) trainings behind an accuracy; (0, 0) if unknown.
         note: a line for the user if architectures were left out, or empty.
     """
 
     scores: Scores
+    rows: pd.DataFrame
     accuracy: Floats
+    seeds: Floats
+    train_seconds: Floats | None
     target: str
     population: str
     truth: Mapping[str, Any]
-    training_seeds: tuple[int, int]
     note: str
 
 
@@ -76,12 +80,12 @@ def join(run: pd.DataFrame, dataset: str, question: Question) -> Joined:
         DataError: there is no such target or truth, or it knows no architecture.
         UsageError: the run says nothing about that population.
     """
-    from zcbench.truth import load_truth, require_target
+    from zcbench.truth import choose_target, load_truth
 
     target, name, population = question.of(run.attrs["manifest"]["config"])
     space = str(run["space"].iloc[0])
     truth = load_truth(space, dataset, name)
-    require_target(truth, target)
+    target = choose_target(truth, target)
     rows = run[(run["dataset"] == dataset) & members(run, population)]
     path = run.attrs["path"]
     if not len(rows):
@@ -100,15 +104,18 @@ def join(run: pd.DataFrame, dataset: str, question: Question) -> Joined:
     note = ""
     if len(absent):
         note = f"{path}: {_named(absent)} not in {source}, and left out."
-    scores = gather(rows[there], run.attrs["proxies"])
+    rows = rows[there]
+    scores = gather(rows, run.attrs["proxies"])
     known = truth.set_index("arch").reindex(scores.archs)
     return Joined(
         scores=scores,
+        rows=rows,
         accuracy=known[target].to_numpy(dtype=np.float64),
+        seeds=_seeds(known, target),
+        train_seconds=_train_seconds(known),
         target=target,
         population=population,
         truth=truth.attrs,
-        training_seeds=_training_seeds(known, target),
         note=note,
     )
 
@@ -165,10 +172,14 @@ def _named(absent: Any) -> str:
     return f"{len(absent):,} architectures (such as {absent[0]}) are"
 
 
-def _training_seeds(known: pd.DataFrame, target: str) -> tuple[int, int]:
+def _seeds(known: pd.DataFrame, target: str) -> Floats:
+    """Accuracy by training seed, [n, s]."""
     columns = [name for name in known.columns if name.startswith(f"{target}_seed")]
-    if not columns:
-        return 0, 0
-    trained = known[columns].notna().sum(axis=1)
-    trained = trained[trained > 0]
-    return (int(trained.min()), int(trained.max())) if len(trained) else (0, 0)
+    return np.asarray(known[columns].to_numpy(dtype=np.float64))
+
+
+def _train_seconds(known: pd.DataFrame) -> Floats | None:
+    """Seconds of one training, [n]."""
+    if "train_time" not in known.columns:
+        return None
+    return np.asarray(known["train_time"].to_numpy(dtype=np.float64))

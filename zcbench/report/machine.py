@@ -5,9 +5,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 import zcbench
+from zcbench.errors import UsageError
+from zcbench.report.report import Report
 from zcbench.report.table import COLUMNS
 
 if TYPE_CHECKING:
@@ -16,19 +21,49 @@ if TYPE_CHECKING:
 SCHEMA = 1
 
 
-def render_csv(table: pd.DataFrame) -> str:
-    """One row per (run, dataset, proxy); empty where there is no number."""
-    plain = table.loc[:, list(COLUMNS)].copy()
-    plain["status"] = [json.dumps(status) for status in plain["status"]]
+def render_csv(report: Report) -> str:
+    """One row per (run, dataset, proxy), or the rows of the one section asked for.
+
+    Empty where there is no number.
+
+    Raises:
+        UsageError: several tables are asked for.
+    """
+    tables = [report.table.loc[:, list(COLUMNS)]] if report.shows_table else []
+    tables += [block.table for block in report.blocks]
+    if len(tables) > 1:
+        raise UsageError(
+            f"A CSV holds one table, and {len(tables)} are asked for.",
+            "Name one --section, or choose --format json.",
+        )
+    plain = tables[0].copy()
+    if "status" in plain:
+        plain["status"] = [json.dumps(status) for status in plain["status"]]
     text: str = plain.to_csv(index=False, float_format="%.6g", lineterminator="\n")
     return text
 
 
-def render_json(table: pd.DataFrame) -> str:
-    """``{"schema": 1, "runs": […], "correlations": […]}``, null where no number is.
+def render_json(report: Report) -> str:
+    """What `document` holds, and one more key for each section: its rows.
+
+    ``"verdict"`` is always among them; ``"conclusions"`` are their sentences, and
+    ``"options"`` what the reader has chosen.
+    """
+    blocks = {block.name: block for block in (report.verdict, *report.blocks)}
+    whole = (
+        document(report.table)
+        | {"options": asdict(report.options)}
+        | {"conclusions": {name: block.conclusion for name, block in blocks.items()}}
+        | {name: block.table.to_dict("records") for name, block in blocks.items()}
+    )
+    return json.dumps(strict(whole), indent=1, allow_nan=False) + "\n"
+
+
+def document(table: pd.DataFrame) -> dict[str, Any]:
+    """``{"schema": 1, "runs": […], "correlations": […]}`` of a table of correlations.
 
     Each run is its manifest with its ``path``, and with ``sections``: for each dataset
-    what the table is about and the comparisons with the best baseline.
+    what the table is about.
     """
     sections = table.attrs["sections"]
     runs = [
@@ -38,13 +73,12 @@ def render_json(table: pd.DataFrame) -> str:
         }
         for run in table.attrs["runs"]
     ]
-    document = {
+    return {
         "schema": SCHEMA,
         "zcbench": zcbench.__version__,
         "runs": runs,
         "correlations": table.loc[:, list(COLUMNS)].to_dict("records"),
     }
-    return json.dumps(strict(document), indent=1, allow_nan=False) + "\n"
 
 
 def strict(value: Any) -> Any:
@@ -53,6 +87,8 @@ def strict(value: Any) -> Any:
         return {str(key): strict(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [strict(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return value

@@ -72,6 +72,24 @@ def gather(rows: pd.DataFrame, proxies: list[str]) -> Scores:
     return Scores(list(archs), values, statuses, _seconds(rows["seconds"], proxies))
 
 
+def repeats_of(rows: pd.DataFrame, scores: Scores) -> dict[str, Floats]:
+    """Proxy → [n, r] its scores by repeat, NaN where it has none.
+
+    Args:
+        rows: those that the scores were gathered from.
+        scores: what was gathered.
+    """
+    import pandas as pd
+
+    row = pd.Index(scores.archs).get_indexer(pd.Index(rows["arch"]))
+    column, labels = pd.factorize(rows["repeat"], sort=True)
+    found = {}
+    for proxy in scores.values:
+        found[proxy] = np.full((len(scores.archs), len(labels)), np.nan)
+        found[proxy][row, column] = rows[proxy].to_numpy(float)
+    return found
+
+
 def _seconds(column: pd.Series[Any], proxies: list[str]) -> dict[str, float]:
     spent: dict[str, list[float]] = {proxy: [] for proxy in proxies}
     for seconds in column:

@@ -1,12 +1,10 @@
-"""What one table of a report is about, and what it concludes."""
+"""What one table of a report is about."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
-
-from zcbench.report.verdict import Verdict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,7 +34,6 @@ class Section:
         batch_size: images in the minibatch.
         seed: of the run.
         repeats: initialisations and minibatches for each architecture.
-        verdict: which proxies are ahead of the baselines.
     """
 
     run: str
@@ -58,7 +55,6 @@ class Section:
     batch_size: int | None
     seed: int | None
     repeats: int
-    verdict: Verdict
 
     @property
     def partial(self) -> bool:

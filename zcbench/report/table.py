@@ -6,11 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from zcbench.errors import UsageError
-from zcbench.report.join import Joined, Question, expected_networks, join
-from zcbench.report.section import Section
-from zcbench.report.verdict import Verdict, judge
-from zcbench.stats import KINDS, association
+from zcbench.report.study import Study, studies
+from zcbench.stats import KINDS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,49 +62,33 @@ def correlations(
         DataError: there is no such target or truth, or it knows no architecture.
         UsageError: a run says nothing about that population.
     """
+    return tabulate(studies(runs, target, truth, population), runs)
+
+
+def tabulate(
+    found: Sequence[Study], runs: Sequence[pd.DataFrame], *, confidence: float = 0.95
+) -> pd.DataFrame:
+    """The table of `correlations` from what is joined already.
+
+    Args:
+        found: from `studies`.
+        runs: what they come from.
+        confidence: nominal coverage of the intervals.
+    """
     import pandas as pd
 
-    question = Question(target, truth, population)
-    rows: list[dict[str, Any]] = []
-    sections: list[Section] = []
-    notes: list[str] = []
-    for run in runs:
-        for dataset in _datasets(run):
-            joined = join(run, dataset, question)
-            section = _section(run, dataset, joined)
-            sections.append(section)
-            rows += _rows(run, section, joined)
-            notes += [joined.note] if joined.note else []
+    rows = [row for study in found for row in _rows(study, confidence)]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     table.attrs = {
-        "sections": sections,
+        "sections": [study.section for study in found],
         "runs": [{"path": run.attrs["path"], **run.attrs["manifest"]} for run in runs],
-        "notes": notes,
+        "notes": [study.note for study in found if study.note],
     }
     return table
 
 
-def traits(proxy: str) -> tuple[bool, str]:
-    """(whether a proxy is a baseline, its direction); those of a plug-in if unknown."""
-    from zcbench.proxies import PROXIES
-
-    try:
-        found = PROXIES.get(proxy)
-    except UsageError:  # a plug-in that is not loaded here
-        return False, "higher"
-    return found.baseline, found.direction
-
-
-def _datasets(run: pd.DataFrame) -> list[str]:
-    """Datasets of a run, in the order it names them."""
-    present = run["dataset"].unique().tolist()
-    config = run.attrs["manifest"]["config"]
-    named = [name for name in config.get("datasets", ()) if name in present]
-    return named + [d for d in present if d not in named]
-
-
-def _rows(run: pd.DataFrame, section: Section, joined: Joined) -> list[dict[str, Any]]:
-    versions = run.attrs["manifest"]["proxies"]
+def _rows(study: Study, confidence: float) -> list[dict[str, Any]]:
+    section = study.section
     about = {
         "space": section.space,
         "dataset": section.dataset,
@@ -115,10 +96,7 @@ def _rows(run: pd.DataFrame, section: Section, joined: Joined) -> list[dict[str,
         "population": section.population,
         "run": section.run,
     }
-    rows = [
-        about | {"version": versions.get(proxy, 1)} | _row(proxy, joined)
-        for proxy in joined.scores.values
-    ]
+    rows = (about | _row(proxy, study, confidence) for proxy in study.scores)
     return sorted(rows, key=_rank)
 
 
@@ -129,61 +107,26 @@ def _rank(row: dict[str, Any]) -> tuple[bool, float, str]:
     return math.isnan(value), -merit, row["proxy"]
 
 
-def _row(proxy: str, joined: Joined) -> dict[str, Any]:
-    status = joined.scores.status_counts(proxy)
+def _row(proxy: str, study: Study, confidence: float) -> dict[str, Any]:
+    status = study.statuses[proxy]
     failed = sum(count for word, count in status.items() if word != "missing")
-    baseline, direction = traits(proxy)
+    lower = proxy in study.lower
     row: dict[str, Any] = {
         "proxy": proxy,
         "failed": failed,
-        "seconds_per_arch": joined.scores.seconds[proxy],
-        "baseline": baseline,
-        "direction": direction,
+        "seconds_per_arch": study.seconds[proxy],
+        "baseline": proxy in study.baselines,
+        "direction": "lower" if lower else "higher",
+        "version": study.versions[proxy],
         "status": status,
     }
     for kind in KINDS:
-        found = association(joined.scores.values[proxy], joined.accuracy, kind)
-        row |= {"n": found.n, "note": found.note, kind: found.value}
-        row |= {f"{kind}_low": found.low, f"{kind}_high": found.high}
+        found = study.association(proxy, kind, confidence=confidence)
+        value, low, high = found.value, found.low, found.high
+        if lower:  # the table shows every proxy with its own sign
+            value, low, high = -value, -high, -low
+        row |= {"n": found.n, "note": found.note, kind: value}
+        row |= {f"{kind}_low": low, f"{kind}_high": high}
     if row["note"] == "all failed" and not failed:
         row["note"] = "not run"
     return row
-
-
-def _section(run: pd.DataFrame, dataset: str, joined: Joined) -> Section:
-    manifest = run.attrs["manifest"]
-    config = manifest["config"]
-    images = manifest.get("minibatch", {}).get(dataset, {})
-    kind = "list" if config.get("archs") else "sample"
-    return Section(
-        run=run.attrs["path"],
-        space=str(run["space"].iloc[0]),
-        dataset=dataset,
-        target=joined.target,
-        population=joined.population,
-        sampled="all" if config.get("n") == "all" and kind == "sample" else kind,
-        architectures=len(joined.scores.archs),
-        networks=int((run["dataset"] == dataset).sum()),
-        expected=expected_networks(run),
-        sample_digest=joined.scores.digest,
-        truth=str(joined.truth.get("truth", "")),
-        release=str(joined.truth.get("release", "")),
-        truth_digest=str(joined.truth.get("digest", "")),
-        training_seeds=joined.training_seeds,
-        minibatch=str(images.get("name", "")),
-        minibatch_digest=str(images.get("digest", "")),
-        batch_size=config.get("batch_size"),
-        seed=config.get("seed"),
-        repeats=config.get("repeats", 1),
-        verdict=_verdict(joined),
-    )
-
-
-def _verdict(joined: Joined) -> Verdict:
-    scores, baselines = {}, set()
-    for proxy, values in joined.scores.values.items():
-        baseline, direction = traits(proxy)
-        scores[proxy] = -values if direction == "lower" else values
-        if baseline:
-            baselines.add(proxy)
-    return judge(scores, joined.accuracy, baselines)

@@ -4,40 +4,54 @@ from __future__ import annotations
 
 import io
 import textwrap
-from typing import TYPE_CHECKING
 
-from zcbench.report.words import FOOTNOTE, HEADER, RIGHT, Line, Page, pages
-
-if TYPE_CHECKING:
-    import pandas as pd
+from zcbench.report.cells import cells, header, right
+from zcbench.report.pages import (
+    HEADER,
+    RIGHT,
+    Line,
+    Page,
+    footnote,
+    heads,
+    overall,
+    pages,
+)
+from zcbench.report.report import Report
+from zcbench.report.sections.block import Block
 
 _WIDTH = 88
 
 
-def render_text(table: pd.DataFrame, *, color: bool = False) -> str:
+def render_text(report: Report, *, color: bool = False) -> str:
     """Plain text, with terminal colours if asked for.
 
     Args:
-        table: from `correlations`.
+        report: from `make_report`.
         color: bold for proxies ahead of the baselines, dim for baselines.
     """
-    blocks = [_page(page, color) for page in pages(table)]
-    return "\n".join([*blocks, _wrap(FOOTNOTE)]) + "\n"
+    parts = []
+    if report.shows_table:
+        parts += [_page(page, color) for page in pages(report)]
+        parts += [f"{_wrap(text)}\n" for text in (overall(report), footnote(report))]
+    else:
+        parts.append("".join(f"{_wrap(line)}\n" for line in heads(report)))
+    parts += [_block(block, color) for block in report.blocks]
+    return "\n".join(part for part in parts if part.strip())
 
 
 def draw(
-    header: tuple[str, ...],
+    head: tuple[str, ...],
     rows: list[tuple[tuple[str, ...], str]],
-    right: tuple[bool, ...],
+    to_right: tuple[bool, ...],
     *,
     color: bool,
 ) -> str:
     """A table as wide as its texts.
 
     Args:
-        header: names of the columns.
+        head: names of the columns.
         rows: texts of a row and the style of the row.
-        right: which columns are aligned to the right.
+        to_right: which columns are aligned to the right.
         color: whether to use terminal codes.
     """
     from rich import box
@@ -46,10 +60,10 @@ def draw(
     from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for name, to_right in zip(header, right, strict=True):
-        table.add_column(name, justify="right" if to_right else "left", no_wrap=True)
-    for cells, style in rows:
-        table.add_row(*map(Text, cells), style=style)
+    for name, side in zip(head, to_right, strict=True):
+        table.add_column(name, justify="right" if side else "left", no_wrap=True)
+    for texts, style in rows:
+        table.add_row(*map(Text, texts), style=style)
     buffer = io.StringIO()
     console = Console(
         file=buffer,
@@ -69,6 +83,13 @@ def _page(page: Page, color: bool) -> str:
         f"{_wrap(page.title)}\n{_wrap(page.setting)}\n\n{drawn}\n"
         f"{_wrap(page.conclusion)}\n"
     )
+
+
+def _block(block: Block, color: bool) -> str:
+    rows = [(line, "") for line in cells(block)]
+    drawn = draw(header(block), rows, right(block), color=color)
+    end = f"\n{_wrap(block.conclusion)}\n" if block.conclusion else ""
+    return f"{_wrap(block.title)}\n{_wrap(block.about)}\n\n{drawn}{end}"
 
 
 def _style(line: Line) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from zcbench.errors import UsageError, unknown
 from zcbench.types import Architecture, Task
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from torch import nn
+
+    from zcbench.population.network import StackedNetwork
 
 
 class Space(Protocol):
@@ -67,6 +69,22 @@ class Space(Protocol):
 
         Each weight depends on (seed, repeat, parameter name) alone.
         """
+        ...
+
+
+@runtime_checkable
+class Stackable(Protocol):
+    """A space whose networks can be scored many at once: see `zcbench.population`."""
+
+    def stack(
+        self,
+        architectures: Sequence[Architecture],
+        task: str,
+        *,
+        seed: int = 0,
+        repeat: int = 0,
+    ) -> StackedNetwork:
+        """The networks that `Space.build` gives for these architectures, as one."""
         ...
 
 

@@ -7,7 +7,7 @@ Index of an architecture: its operations in string order, read as a number in ba
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from torch import nn
+
+    from zcbench.population.network import StackedNetwork
 
 Edge = tuple[int, int]
 Cell = tuple[str, ...]
@@ -170,6 +172,32 @@ class CellSpace:
             ),
             seed,
             repeat,
+        )
+
+    def stack(
+        self,
+        architectures: Sequence[Architecture],
+        task: str,
+        *,
+        seed: int = 0,
+        repeat: int = 0,
+    ) -> StackedNetwork:
+        """The networks that `build` gives, as one: see `zcbench.population`.
+
+        Raises:
+            UsageError: there is no such task.
+        """
+        from zcbench.spaces.cell_stack import StackedCellNetwork
+
+        check_name(self, "dataset", task)
+        return StackedCellNetwork(
+            [self.cell(arch.spec) for arch in architectures],
+            self.n_nodes,
+            self.tasks[task],
+            self.stages,
+            self.depth,
+            seed=seed,
+            repeat=repeat,
         )
 
     def _format(self, operations: object) -> str:

@@ -39,7 +39,7 @@ def initialised(make: Callable[[], M], seed: int, repeat: int = 0) -> M:
                 fan_in = module.weight[0].numel()
                 for name, parameter in module.named_parameters(prefix, recurse=False):
                     shape = tuple(parameter.shape)
-                    parameter.copy_(_uniform(seed, repeat, name, shape, fan_in))
+                    parameter.copy_(drawn(seed, repeat, name, shape, fan_in))
     return network
 
 
@@ -58,9 +58,10 @@ class Linear(nn.Linear):
 
 
 @lru_cache(maxsize=1024)  # one seed of NAS-Bench-201 has about 200 tensors, 7 MB
-def _uniform(
+def drawn(
     seed: int, repeat: int, name: str, shape: tuple[int, ...], fan_in: int
 ) -> Tensor:
+    """Values of the parameter of that name; not to be written to."""
     bound = 1 / math.sqrt(fan_in)
     random = generator(seed, "weights", repeat, name)
     return torch.empty(shape).uniform_(-bound, bound, generator=random)

@@ -84,13 +84,17 @@ def association(
         return Association(kind, math.nan, math.nan, math.nan, n, note, np.empty(0))
     value = _STATISTIC[kind](x_ranks, y_ranks)
     influence = _INFLUENCE[kind](x_ranks, y_ranks)
-    low, high, note = _fisher(value, standard_error(influence), quantile(confidence, n))
+    low, high, note = fisher_interval(
+        value, standard_error(influence), quantile(confidence, n)
+    )
     return Association(kind, value, low, high, n, note, influence)
 
 
 def standard_error(influence: Floats) -> float:
     """Standard error of a statistic from its influence values: √(Σ IF²) / n."""
-    return math.sqrt(float(influence @ influence)) / len(influence)
+    # No dot product: BLAS would start threads, which wait for each other on a busy
+    # machine for longer than the sum takes.
+    return math.sqrt(float(np.square(influence).sum())) / len(influence)
 
 
 def quantile(confidence: float, n: int) -> float:
@@ -103,7 +107,9 @@ def quantile(confidence: float, n: int) -> float:
     return float(stats.t.ppf((1 + confidence) / 2, n - 2))
 
 
-def _fisher(value: float, error: float, factor: float) -> tuple[float, float, str]:
+def fisher_interval(
+    value: float, error: float, factor: float
+) -> tuple[float, float, str]:
     """Interval symmetric on the scale of atanh, and a note if there is none."""
     if 1 - value * value < ZERO:
         return math.nan, math.nan, "perfect"
@@ -140,7 +146,7 @@ def _spearman_influence(x: Ranks, y: Ranks) -> Floats:
     of_a = u * v + x.weight_above(v) + y.weight_above(u) - 3 * a
     of_b = u * u + 2 * x.weight_above(u) - 3 * b
     of_c = v * v + 2 * y.weight_above(v) - 3 * c
-    return _ratio_influence(a, b, c, of_a, of_b, of_c)
+    return ratio_influence(a, b, c, of_a, of_b, of_c)
 
 
 def _kendall_influence(x: Ranks, y: Ranks) -> Floats:
@@ -151,10 +157,10 @@ def _kendall_influence(x: Ranks, y: Ranks) -> Floats:
     """
     t, d, e = concordance(x, y) / len(x.code), x.share_untied, y.share_untied
     a, b, c = float(t.mean()), float(d.mean()), float(e.mean())
-    return _ratio_influence(a, b, c, 2 * (t - a), 2 * (d - b), 2 * (e - c))
+    return ratio_influence(a, b, c, 2 * (t - a), 2 * (d - b), 2 * (e - c))
 
 
-def _ratio_influence(
+def ratio_influence(
     a: float, b: float, c: float, of_a: Floats, of_b: Floats, of_c: Floats
 ) -> Floats:
     """Chain rule for a / √(b c)."""

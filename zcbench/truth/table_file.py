@@ -172,6 +172,7 @@ def _csv(content: bytes) -> pd.DataFrame:
             index_col=False,
             low_memory=False,
             skip_blank_lines=False,
+            dtype={"arch": str},  # some architectures look like numbers: 02012100
         )
     return frame.dropna(how="all")
 

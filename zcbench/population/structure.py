@@ -1,0 +1,84 @@
+"""Parameters, multiply-accumulates and layers on a path, of every network of a stack.
+
+As `zcbench.evidence.structure` for one network.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from zcbench.evidence.records import Structure
+from zcbench.population.network import (
+    Rules,
+    StackedBatchNorm,
+    StackedLayer,
+    StackedNetwork,
+)
+from zcbench.population.split import layers_of, split
+from zcbench.seeding import generator
+
+
+def measure_structure(
+    network: StackedNetwork, image_shape: tuple[int, ...], device: torch.device
+) -> list[Structure]:
+    """Forward and backward of two random images in float64, for every network."""
+    shape = (2, *image_shape)
+    images = torch.randn(shape, generator=generator("structure", shape))
+    rules = _TwoImages()
+    logits = network(network.images(images.to(device, torch.float64)), rules)
+    on_path = _on_path(logits, rules.outputs)
+    totals = [0] * network.n_networks
+    for module in (*network.layers, *network.batchnorms):
+        for p in module.members:
+            totals[p] += module.n_parameters
+    counts = split(network.n_networks, on_path)
+    macs = split(network.n_networks, rules.macs)
+    weights = layers_of(network)
+    return [
+        Structure(totals[p], sum(macs[p]), sum(counts[p]), weights[p])
+        for p in range(network.n_networks)
+    ]
+
+
+class _TwoImages(Rules):
+    """Fixed statistics, as two images are too few; float64, as gradients get tiny."""
+
+    def __init__(self) -> None:
+        self.outputs: dict[StackedLayer, Tensor] = {}
+        self.macs: dict[StackedLayer, list[int]] = {}
+
+    def layer(self, layer: StackedLayer, x: Tensor) -> Tensor:
+        bias = None if layer.bias is None else layer.bias.double()
+        out = layer(x, layer.weight.double(), bias)
+        if not out.requires_grad:
+            out.requires_grad_(True)
+        self.outputs[layer] = out
+        each = out[0].numel() // len(layer.members) * layer.fan_in
+        self.macs[layer] = [each] * len(layer.members)
+        return out
+
+    def batchnorm(self, norm: StackedBatchNorm, x: Tensor) -> Tensor:
+        return x / (1 + norm.eps) ** 0.5
+
+
+def _on_path(
+    logits: Tensor, outputs: dict[StackedLayer, Tensor]
+) -> dict[StackedLayer, list[int]]:
+    """For each layer and member, 1 if the output varies and reaches the logits."""
+    n_classes = logits.shape[2]
+    slopes = torch.rand((2, n_classes), generator=generator("structure", "slopes"))
+    grads = torch.autograd.grad(
+        (logits * slopes.to(logits)[:, None]).sum(),
+        list(outputs.values()),
+        allow_unused=True,
+    )
+    found = {}
+    for (layer, out), grad in zip(outputs.items(), grads, strict=True):
+        members = len(layer.members)
+        varies = (out[0] != out[1]).view(members, -1).any(1)
+        if grad is not None:
+            reaches = (grad != 0).view(2, members, -1).any(2).any(0)
+            found[layer] = (varies & reaches).long().tolist()
+    return found

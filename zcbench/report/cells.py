@@ -1,0 +1,65 @@
+"""The cells of a section as texts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from zcbench.report.sections.block import Block, Column, ColumnKind
+from zcbench.report.words import interval, number, p_value
+
+RIGHT: frozenset[ColumnKind] = frozenset({"count", "share", "p", "number"})
+"""Kinds of columns that are aligned to the right."""
+
+
+def header(block: Block) -> tuple[str, ...]:
+    """What stands above the columns."""
+    return tuple(column.header for column in block.columns)
+
+
+def right(block: Block) -> tuple[bool, ...]:
+    """Which columns are aligned to the right."""
+    return tuple(column.kind in RIGHT for column in block.columns)
+
+
+def cells(block: Block) -> list[tuple[str, ...]]:
+    """The printed columns of every row."""
+    records = block.table.to_dict("records")
+    return [tuple(cell(row, column) for column in block.columns) for row in records]
+
+
+def cell(row: Mapping[str, Any], column: Column) -> str:
+    """One cell; a note where it has no number: the column's own, or the row's.
+
+    Args:
+        row: of a section's table.
+        column: one that it prints.
+    """
+    value = row[column.key]
+    note = row.get(f"{column.key}_note", row.get("note"))
+    note = "" if _missing(note) else str(note)
+    if column.kind == "text":
+        return "" if _missing(value) else str(value)
+    if _missing(value):
+        return note
+    if column.kind not in ("interval", "difference"):
+        return _PLAIN[column.kind](value)
+    text = number(value, signed=column.kind == "difference")
+    low, high = row[f"{column.key}_low"], row[f"{column.key}_high"]
+    ends = "" if _missing(low) or _missing(high) else interval(low, high)
+    return f"{text} {ends or (f'({note})' if note else '')}".rstrip()
+
+
+def _missing(value: Any) -> bool:
+    """Whether it is None or NaN, which alone differs from itself."""
+    return value is None or value != value
+
+
+_PLAIN: Mapping[ColumnKind, Callable[[Any], str]] = {
+    "correlation": number,
+    "signed": lambda value: number(value, signed=True),
+    "count": lambda value: f"{int(value):,}",
+    "share": lambda value: f"{100 * value:.0f}%",
+    "p": p_value,
+    "number": lambda value: f"{value:,.3g}" if abs(value) < 1000 else f"{value:,.0f}",
+}

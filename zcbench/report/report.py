@@ -1,0 +1,96 @@
+"""A whole report: what the formats write."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from zcbench.errors import UsageError, unknown
+from zcbench.report.sections import NAMES, SECTIONS
+from zcbench.report.sections.block import Block, Options
+from zcbench.report.study import Study, studies
+from zcbench.report.table import tabulate
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TABLE = "correlations"
+"""Name of the table of correlations, among those of the sections."""
+CHOICES = (TABLE, *NAMES)
+"""What a report can consist of, in reading order."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Report:
+    """What is known of some runs.
+
+    Attributes:
+        studies: each dataset of each run, joined with its accuracies.
+        table: correlations of every proxy, as `correlations` gives them.
+        verdict: every proxy against the best baseline; always there.
+        blocks: the sections that were asked for, in reading order.
+        shows_table: whether the table of correlations was.
+        options: what the reader has chosen.
+    """
+
+    studies: Sequence[Study]
+    table: pd.DataFrame
+    verdict: Block
+    blocks: Sequence[Block]
+    shows_table: bool
+    options: Options
+
+
+def make_report(
+    runs: Sequence[pd.DataFrame],
+    target: str | None = None,
+    truth: str | None = None,
+    population: str | None = None,
+    *,
+    sections: Sequence[str] = (TABLE,),
+    options: Options | None = None,
+) -> Report:
+    """Analyse some runs.
+
+    Args:
+        runs: tables from `load_run`.
+        target: ``"val"`` or ``"test"``; None for what each run was made for.
+        truth: ``"auto"``, a name or a path; None for what each run was made with.
+        population: architectures to speak of; None for those the run sampled from.
+        sections: which of `CHOICES`, or ``"all"``.
+        options: what the reader may choose; None for the defaults.
+
+    Raises:
+        DataError: there is no such target or truth, or it knows no architecture.
+        UsageError: a run says nothing about that population, or there is no such
+            section.
+    """
+    chosen = choose(sections)
+    options = options or Options()
+    found = studies(runs, target, truth, population)
+    verdict = SECTIONS["verdict"](found, options)
+    made = {"verdict": verdict}
+    made |= {n: SECTIONS[n](found, options) for n in chosen if n not in (TABLE, *made)}
+    return Report(
+        studies=found,
+        table=tabulate(found, runs, confidence=options.confidence),
+        verdict=verdict,
+        blocks=[made[name] for name in chosen if name != TABLE],
+        shows_table=TABLE in chosen,
+        options=options,
+    )
+
+
+def choose(sections: Sequence[str]) -> tuple[str, ...]:
+    """Names of sections in reading order, each once.
+
+    Raises:
+        UsageError: there is no such section, or none is named.
+    """
+    if not sections:
+        raise UsageError("No section is named.", "Name some, or all.")
+    for name in sections:
+        if name not in (*CHOICES, "all"):
+            raise unknown("section", name, (*CHOICES, "all"))
+    return tuple(n for n in CHOICES if n in sections or "all" in sections)

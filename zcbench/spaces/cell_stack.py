@@ -1,0 +1,225 @@
+"""The networks of `cell_network`, many at once: see `zcbench.population`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from zcbench.population.network import (
+    Rules,
+    StackedBatchNorm,
+    StackedLayer,
+    StackedNetwork,
+    StackedReLU,
+)
+from zcbench.population.routing import add_up, take
+from zcbench.spaces.cell import Cell, edges_of
+from zcbench.spaces.initialise import drawn
+from zcbench.types import Task
+
+_KERNELS = {"nor_conv_1x1": 1, "nor_conv_3x3": 3}
+
+
+class _Weights:
+    """Layers by their published names, weights as `initialised` draws them."""
+
+    def __init__(self, seed: int, repeat: int) -> None:
+        self._identity = seed, repeat
+
+    def layer(
+        self,
+        name: str,
+        members: Sequence[int],
+        shape: tuple[int, ...],
+        *,
+        stride: int = 1,
+        bias: bool = False,
+    ) -> StackedLayer:
+        fan_in = prod(shape[1:])
+        weight = drawn(*self._identity, f"{name}.weight", shape, fan_in)
+        offset = None
+        if bias:
+            offset = drawn(*self._identity, f"{name}.bias", shape[:1], fan_in)
+        return StackedLayer(members, weight, offset, stride)
+
+
+class _ConvBN(nn.Module):
+    """ReLU, convolution and BatchNorm of some networks."""
+
+    def __init__(
+        self,
+        weights: _Weights,
+        name: str,
+        members: Sequence[int],
+        shape: tuple[int, ...],
+        stride: int = 1,
+    ) -> None:
+        super().__init__()
+        self.relu = StackedReLU(members)
+        self.conv = weights.layer(f"{name}.op.1", members, shape, stride=stride)
+        self.norm = StackedBatchNorm(members, shape[0])
+
+    def forward(self, x: Tensor, rules: Rules) -> Tensor:
+        x = rules.layer(self.conv, rules.relu(self.relu, x))
+        return rules.batchnorm(self.norm, x)
+
+
+class _Operation(nn.Module):
+    """One operation on one edge, of the networks that have it there."""
+
+    index: Tensor
+
+    def __init__(
+        self,
+        weights: _Weights,
+        name: str,
+        operation: str,
+        members: Sequence[int],
+        channels: int,
+    ) -> None:
+        super().__init__()
+        self.register_buffer("index", torch.tensor(members), persistent=False)
+        self.pool = operation == "avg_pool_3x3"
+        self.conv = None
+        if operation in _KERNELS:
+            shape = (channels, channels, _KERNELS[operation], _KERNELS[operation])
+            self.conv = _ConvBN(weights, name, members, shape)
+
+    def forward(self, x: Tensor, rules: Rules) -> Tensor:
+        if self.conv is not None:
+            out: Tensor = self.conv(x, rules)
+            return out
+        if self.pool:
+            return F.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
+        return x
+
+
+class _Cell(nn.Module):
+    """The cells at one place of the skeleton, one of each network."""
+
+    def __init__(
+        self,
+        weights: _Weights,
+        name: str,
+        cells: Sequence[Cell],
+        n_nodes: int,
+        channels: int,
+    ) -> None:
+        super().__init__()
+        self.n_networks, self.n_nodes = len(cells), n_nodes
+        self.operations = nn.ModuleList()
+        self._routes: list[tuple[int, int]] = []  # source and target of each
+        for edge, route in enumerate(edges_of(n_nodes)):
+            there = [cell[edge] for cell in cells]
+            for operation in sorted(set(there) - {"none"}):
+                members = [p for p, found in enumerate(there) if found == operation]
+                layer = f"{name}.layers.{edge}"
+                self.operations.append(
+                    _Operation(weights, layer, operation, members, channels)
+                )
+                self._routes.append(route)
+
+    def forward(self, x: Tensor, rules: Rules) -> Tensor:
+        """Value of the last node. [N, P·C, H, W]"""
+        node = x
+        sums: list[list[tuple[Tensor, Tensor]]] = [[] for _ in range(self.n_nodes)]
+        for source in range(self.n_nodes - 1):
+            if source:
+                node = self._sum(sums[source], x)
+            leaving = [
+                (operation, target)
+                for operation, (start, target) in zip(
+                    self.operations, self._routes, strict=True
+                )
+                if start == source
+            ]
+            parts = take(node, self.n_networks, [op.index for op, _ in leaving])
+            for (operation, target), part in zip(leaving, parts, strict=True):
+                sums[target].append((operation(part, rules), operation.index))
+        return self._sum(sums[-1], x)
+
+    def _sum(self, terms: list[tuple[Tensor, Tensor]], like: Tensor) -> Tensor:
+        parts, members = [p for p, _ in terms], [m for _, m in terms]
+        return add_up(parts, members, like, self.n_networks)
+
+
+class _ResidualBlock(nn.Module):
+    """Two 3×3 convolutions, the first of stride 2, and a pooled 1×1 shortcut."""
+
+    def __init__(
+        self, weights: _Weights, name: str, members: range, c_in: int, c_out: int
+    ) -> None:
+        super().__init__()
+        first, second = (c_out, c_in, 3, 3), (c_out, c_out, 3, 3)
+        self.conv_a = _ConvBN(weights, f"{name}.conv_a", members, first, stride=2)
+        self.conv_b = _ConvBN(weights, f"{name}.conv_b", members, second)
+        self.downsample = weights.layer(
+            f"{name}.downsample.1", members, (c_out, c_in, 1, 1)
+        )
+
+    def forward(self, x: Tensor, rules: Rules) -> Tensor:
+        """[N, P·C_in, H, W] → [N, P·C_out, H / 2, W / 2]."""
+        inner = self.conv_b(self.conv_a(x, rules), rules)
+        out: Tensor = rules.layer(self.downsample, F.avg_pool2d(x, 2)) + inner
+        return out
+
+
+class StackedCellNetwork(StackedNetwork):
+    """Several `CellNetwork` of one task at one initialisation.
+
+    Args:
+        cells: for each network, the operations in string order.
+        n_nodes: number of nodes of a cell.
+        task: gives the input channels and the number of classes.
+        stages: channels of each stage.
+        depth: cells in each stage.
+        seed: seed of the run.
+        repeat: which initialisation, from 0.
+    """
+
+    def __init__(
+        self,
+        cells: Sequence[Cell],
+        n_nodes: int,
+        task: Task,
+        stages: tuple[int, ...],
+        depth: int,
+        *,
+        seed: int,
+        repeat: int,
+    ) -> None:
+        super().__init__(len(cells), task.n_classes)
+        weights, everyone = _Weights(seed, repeat), range(len(cells))
+        shape = (stages[0], task.input_shape[0], 3, 3)
+        self.stem = weights.layer("stem.0", everyone, shape)
+        self.stem_norm = StackedBatchNorm(everyone, stages[0])
+        self.cells = nn.ModuleList()
+        for stage, channels in enumerate(stages):
+            if stage:
+                name = f"cells.{len(self.cells)}"
+                self.cells.append(
+                    _ResidualBlock(
+                        weights, name, everyone, stages[stage - 1], channels
+                    )
+                )
+            for _ in range(depth):
+                name = f"cells.{len(self.cells)}"
+                self.cells.append(_Cell(weights, name, cells, n_nodes, channels))
+        self.last_norm = StackedBatchNorm(everyone, stages[-1])
+        self.last_relu = StackedReLU(everyone)
+        shape = (task.n_classes, stages[-1])
+        self.classifier = weights.layer("classifier", everyone, shape, bias=True)
+
+    def forward(self, images: Tensor, rules: Rules) -> Tensor:
+        """[N, P·C, H, W] images → [N, P, n_classes] logits."""
+        x = rules.batchnorm(self.stem_norm, rules.layer(self.stem, images))
+        for cell in self.cells:
+            x = cell(x, rules)
+        x = rules.relu(self.last_relu, rules.batchnorm(self.last_norm, x))
+        x = F.adaptive_avg_pool2d(rules.features(x), 1)
+        logits = rules.layer(self.classifier, x)
+        return logits.reshape(len(x), self.n_networks, self.n_classes)

@@ -1,0 +1,125 @@
+"""HPOLib's two-layer networks: 144 architectures on four regressions (Klein 2019).
+
+Two fully connected layers of 16 to 512 units, each followed by ReLU or tanh, and one
+linear output. The benchmark trained each with 432 settings of learning rate, batch
+size, schedule and dropout; an architecture here is what those have in common, so
+networks have no dropout. A string such as ``16-relu-512-tanh`` names units and
+activation of the first layer, then of the second.
+
+The benchmark's own initialisation was Keras's (Glorot uniform); this is PyTorch's, as
+in every space here.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import TYPE_CHECKING
+
+from zcbench.errors import DataError
+from zcbench.spaces.base import check_index, check_name
+from zcbench.types import Architecture, Task
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import nn
+
+UNITS = (16, 32, 64, 128, 256, 512)
+ACTIVATIONS = ("relu", "tanh")
+
+_FEATURES = {
+    "naval_propulsion": 15,
+    "parkinsons_telemonitoring": 20,
+    "protein_structure": 9,
+    "slice_localization": 380,
+}
+_SPECS = tuple(
+    f"{units[0]}-{activations[0]}-{units[1]}-{activations[1]}"
+    for activations in product(ACTIVATIONS, repeat=2)
+    for units in product(UNITS, repeat=2)
+)
+
+
+class FCNet:
+    """Two fully connected layers on four regressions of tables."""
+
+    name = "fcnet"
+    tasks = {
+        name: Task(name, (features,), 1, "mse") for name, features in _FEATURES.items()
+    }
+    populations = ("all",)
+
+    def __len__(self) -> int:
+        """Number of architectures."""
+        return len(_SPECS)
+
+    def architecture(self, index: int) -> Architecture:
+        """Architecture at a position: activations first, then units, as HPOLib's keys.
+
+        Raises:
+            UsageError: the index is out of range.
+        """
+        check_index(self, index)
+        return Architecture(self.name, index, _SPECS[index])
+
+    def parse(self, spec: str) -> Architecture:
+        """Architecture of a string.
+
+        Raises:
+            DataError: the string is not an architecture of this space.
+        """
+        if spec not in _SPECS:
+            raise DataError(
+                f"{spec[:200]!r} is not an architecture of {self.name}.",
+                f"One looks like {_SPECS[0]}; units are {', '.join(map(str, UNITS))}, "
+                f"activations {' and '.join(ACTIVATIONS)}.",
+            )
+        return Architecture(self.name, _SPECS.index(spec), spec)
+
+    def population(self, name: str) -> NDArray[np.int64]:
+        """Indices of a population; ``all`` is the only one.
+
+        Raises:
+            UsageError: there is no such population.
+        """
+        import numpy as np
+
+        check_name(self, "population", name)
+        return np.arange(len(self), dtype=np.int64)
+
+    def build(
+        self, arch: Architecture, task: str, *, seed: int = 0, repeat: int = 0
+    ) -> nn.Module:
+        """The full network, in train mode, with PyTorch's default initialisation.
+
+        Args:
+            arch: an architecture of this space.
+            task: name of one of the space's tasks.
+            seed: seed of the run.
+            repeat: which initialisation, from 0.
+
+        Returns:
+            The network on the CPU: [N, D] → [N, 1].
+
+        Raises:
+            UsageError: there is no such task.
+        """
+        from torch import nn
+
+        from zcbench.spaces.initialise import Linear, initialised
+
+        check_name(self, "dataset", task)
+        first, activation_1, second, activation_2 = arch.spec.split("-")
+        activations = {"relu": nn.ReLU, "tanh": nn.Tanh}
+        n_features, n_outputs = self.tasks[task].input_shape[0], 1
+        return initialised(
+            lambda: nn.Sequential(
+                Linear(n_features, int(first)),
+                activations[activation_1](),
+                Linear(int(first), int(second)),
+                activations[activation_2](),
+                Linear(int(second), n_outputs),
+            ),
+            seed,
+            repeat,
+        )

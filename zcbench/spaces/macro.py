@@ -1,0 +1,135 @@
+"""NAS-Bench-Macro: 3⁸ = 6,561 chains of eight layers on CIFAR-10 (Su et al. 2021).
+
+Each layer is one of three blocks. A string such as ``02012100`` has one digit a layer:
+0 identity, 1 inverted residual with kernel 3 and expansion 3, 2 inverted residual with
+kernel 5 and expansion 6. Three stages of 2, 3 and 3 layers; the first layer of a stage
+halves the image and doubles the channels, from 32 after the stem.
+
+An identity that changes no shape does nothing, wherever it stands in its stage: the
+benchmark trained one architecture for all that differ by it only, the one with its
+identities last, and gives the others the same accuracies.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from zcbench.errors import DataError
+from zcbench.spaces.base import check_index, check_name
+from zcbench.types import Architecture, Task
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import nn
+
+STAGES = (2, 3, 3)
+"""Layers of each stage."""
+
+_BLOCKS = "012"
+_N_LAYERS = sum(STAGES)
+_N_ARCHITECTURES = 3**8
+
+
+class NASBenchMacro:
+    """Chains of 8 layers with 3 blocks; strings as published."""
+
+    name = "macro"
+    tasks = {"cifar10": Task("cifar10", (3, 32, 32), 10)}
+    populations = ("all", "distinct")
+
+    def __len__(self) -> int:
+        """Number of architectures."""
+        return _N_ARCHITECTURES
+
+    def architecture(self, index: int) -> Architecture:
+        """Architecture at a position: its string is the index in base 3.
+
+        Raises:
+            UsageError: the index is out of range.
+        """
+        check_index(self, index)
+        rest, digits = index, []
+        for _ in range(_N_LAYERS):
+            rest, digit = divmod(rest, len(_BLOCKS))
+            digits.append(_BLOCKS[digit])
+        return Architecture(self.name, index, "".join(reversed(digits)))
+
+    def parse(self, spec: str) -> Architecture:
+        """Architecture of a string.
+
+        Raises:
+            DataError: the string is not an architecture of this space.
+        """
+        if len(spec) != _N_LAYERS or not set(spec) <= set(_BLOCKS):
+            raise DataError(
+                f"{spec[:200]!r} is not an architecture of {self.name}.",
+                "One has a digit 0, 1 or 2 for each of 8 layers, such as 02012100.",
+            )
+        return Architecture(self.name, int(spec, len(_BLOCKS)), spec)
+
+    def population(self, name: str) -> NDArray[np.int64]:
+        """Indices of a population.
+
+        ``all``: every string. ``distinct``: those whose identities come last in their
+        stage (its first layer aside); every other string is the same network as one of
+        these.
+
+        Raises:
+            UsageError: there is no such population.
+        """
+        check_name(self, "population", name)
+        return self._populations[name]
+
+    def build(
+        self, arch: Architecture, task: str, *, seed: int = 0, repeat: int = 0
+    ) -> nn.Module:
+        """The full network, in train mode, with PyTorch's default initialisation.
+
+        Args:
+            arch: an architecture of this space.
+            task: name of one of the space's tasks.
+            seed: seed of the run.
+            repeat: which initialisation, from 0.
+
+        Returns:
+            The network on the CPU, state-dict names as in the benchmark.
+
+        Raises:
+            UsageError: there is no such task.
+        """
+        from zcbench.spaces.initialise import initialised
+        from zcbench.spaces.macro_network import MacroNetwork
+
+        check_name(self, "dataset", task)
+        return initialised(
+            lambda: MacroNetwork(arch.spec, STAGES, self.tasks[task]), seed, repeat
+        )
+
+    @cached_property
+    def _populations(self) -> dict[str, NDArray[np.int64]]:
+        import numpy as np
+
+        indices = np.arange(len(self), dtype=np.int64)
+        specs = (self.architecture(int(index)).spec for index in indices)
+        return {
+            "all": indices,
+            "distinct": indices[[spec == identities_last(spec) for spec in specs]],
+        }
+
+
+def identities_last(spec: str) -> str:
+    """The string of the same network with its identities last in every stage.
+
+    >>> identities_last("02012100")
+    '02012100'
+    >>> identities_last("02001002")
+    '02010020'
+    """
+    out, start = "", 0
+    for layers in STAGES:
+        first, rest = spec[start], spec[start + 1 : start + layers]
+        out += first + rest.replace("0", "").ljust(layers - 1, "0")
+        start += layers
+    return out

@@ -1,0 +1,285 @@
+"""How high a correlation with a noisy accuracy can be, and what that leaves of it.
+
+Accuracies differ between training seeds, so that not even the order of the true
+accuracies agrees fully with that of the observed ones. The ceiling is the expected
+correlation between the two: what a proxy reaches that knows everything but the seeds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zcbench.stats.association import FEWEST, Association, quantile
+from zcbench.stats.bootstrap import resample_counts
+from zcbench.stats.ranks import Floats, Ranks
+from zcbench.stats.true_accuracy import TrueAccuracy
+
+REPLICATES = 100
+"""Bootstrap resamples of a ceiling, each of them fitted anew."""
+FEWEST_TRAINED_TWICE = 20
+"""Points with two trainings below which the noise is not known."""
+BELOW_1 = 0.9999999
+LOWEST = 0.05
+"""Ceilings of resamples are not taken below this: a share would be meaningless."""
+_DRAWS = 200_000
+_DRAWS_OF_A_REPLICATE = 20_000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ceiling:
+    """Highest correlation that a score can be expected to have with some accuracies.
+
+    Attributes:
+        value: Spearman's ρ between true and observed accuracy; NaN if unknown.
+        low: lower end of its interval.
+        high: upper end.
+        n: points it is about.
+        agreement: mean Spearman's ρ between two training seeds over these points; NaN
+            if unknown. Where points were chosen by the mean over seeds it is too low.
+        deviations: [replicates] of the ceiling in each resample; empty without one.
+        note: empty, or why a number is missing: ``"seeds unknown"``, ``"one seed"``,
+            ``"too few"``, ``"constant truth"``; ``"no noise"`` where all seeds agree,
+            so that the ceiling is 1.
+    """
+
+    value: float
+    low: float
+    high: float
+    n: int
+    agreement: float
+    deviations: Floats
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A number derived from a correlation and its ceiling, with an interval.
+
+    Attributes:
+        value: the number; NaN if unknown.
+        low: lower end; NaN where there is none.
+        high: upper end.
+    """
+
+    value: float
+    low: float
+    high: float
+
+
+UNKNOWN = Share(math.nan, math.nan, math.nan)
+
+
+def top(accuracy: Floats, fraction: float) -> NDArray[np.bool_]:
+    """The best share of the points that have an accuracy, [n].
+
+    ⌈fraction · n⌉ of them, and more where accuracies tie.
+
+    Args:
+        accuracy: NaN where there is none. [n]
+        fraction: between 0 and 1.
+    """
+    known = accuracy[np.isfinite(accuracy)]
+    if not len(known):
+        return np.zeros(len(accuracy), dtype=np.bool_)
+    count = math.ceil(round(fraction * len(known), 9))
+    cut = np.partition(known, len(known) - count)[len(known) - count]
+    return np.asarray(accuracy >= cut)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ceilings:
+    """The ceilings of several sets of the same points.
+
+    Attributes:
+        sets: one ceiling for each set.
+        members: [m] positions of the points of each set.
+        counts: [replicates, n] how often each resample drew each point.
+    """
+
+    sets: tuple[Ceiling, ...]
+    members: tuple[NDArray[np.intp], ...]
+    counts: NDArray[np.float32]
+
+    def share(
+        self,
+        which: int,
+        found: Association,
+        points: NDArray[np.intp],
+        *,
+        reliability: float = 1.0,
+        confidence: float = 0.95,
+    ) -> Share:
+        """ρ / (ceiling · √reliability): the correlation without the noise.
+
+        With reliability 1 it is the share of its ceiling that a score reaches; with
+        the score's own reliability it is Spearman's (1904) correction for attenuation,
+        as the ceiling is √(reliability of the accuracies). The errors of ρ and of the
+        ceiling enter the interval together, by the same resamples.
+
+        Args:
+            which: position of the set.
+            found: correlation of the score with accuracy.
+            points: positions of the points of `found`. [m]
+            reliability: of the score.
+            confidence: nominal coverage of the interval.
+        """
+        ceiling = self.sets[which]
+        if math.isnan(found.value) or not ceiling.value > 0 or not reliability > 0:
+            return UNKNOWN
+        scale = math.sqrt(reliability)
+        value = found.value / (ceiling.value * scale)
+        if not len(ceiling.deviations) or math.isnan(found.low):
+            return Share(value, math.nan, math.nan)
+        influence = np.asarray(found.influence / found.n, dtype=np.float32)
+        moved = (self.counts[:, points] - 1) @ influence
+        beneath = np.maximum(ceiling.value + ceiling.deviations, LOWEST)
+        replicates = (found.value + moved) / (beneath * scale)
+        half = quantile(confidence, found.n) * float(np.nanstd(replicates, ddof=1))
+        return Share(value, value - half, value + half)
+
+
+def ceilings(
+    accuracy: Floats,
+    seeds: Floats,
+    fractions: Sequence[float] = (1.0, 0.1, 0.01),
+    *,
+    confidence: float = 0.95,
+    replicates: int = REPLICATES,
+    seed: int = 0,
+) -> Ceilings:
+    """The ceilings among all points and among the best of them.
+
+    Args:
+        accuracy: finite, mean over seeds. [n]
+        seeds: by training seed, NaN where not trained. [n, s]
+        fractions: shares of the points, best first by accuracy.
+        confidence: nominal coverage of the intervals.
+        replicates: bootstrap resamples for the intervals, each fitted anew.
+        seed: of what is drawn at random.
+    """
+    members = tuple(np.flatnonzero(top(accuracy, fraction)) for fraction in fractions)
+    why = _why_unknown(accuracy, seeds)
+    values = np.full(len(fractions), 1.0 if why == "no noise" else math.nan)
+    counts = np.empty((0, len(accuracy)), dtype=np.float32)
+    moved = np.empty((0, len(fractions)))
+    if not why:
+        rng = np.random.default_rng([seed, 1])
+        values = _expected(accuracy, seeds, fractions, _DRAWS, rng)
+        counts = np.concatenate(list(resample_counts(len(accuracy), replicates, rng)))
+        drawn = (np.repeat(np.arange(len(row)), row.astype(np.int64)) for row in counts)
+        refitted = (
+            _expected(accuracy[i], seeds[i], fractions, _DRAWS_OF_A_REPLICATE, rng)
+            for i in drawn
+        )
+        moved = np.stack(list(refitted))
+    sets = (
+        _ceiling(float(values[i]), moved[:, i], accuracy[m], seeds[m], why, confidence)
+        for i, m in enumerate(members)
+    )
+    return Ceilings(tuple(sets), members, counts)
+
+
+def _ceiling(
+    value: float,
+    replicates: Floats,
+    accuracy: Floats,
+    seeds: Floats,
+    why: str,
+    confidence: float,
+) -> Ceiling:
+    """The ceiling of one set from its value in each resample."""
+    n, agreement, nan = len(accuracy), repeatability(seeds), math.nan
+    note = why if why and why != "no noise" else _why_none(accuracy) or why
+    if note:
+        known = value if note == "no noise" else nan
+        return Ceiling(known, nan, nan, n, agreement, np.empty(0), note)
+    usable = replicates[np.isfinite(replicates)]
+    error = float(np.std(np.arctanh(np.clip(usable, -BELOW_1, BELOW_1)), ddof=1))
+    z, half = math.atanh(min(value, BELOW_1)), quantile(confidence, n) * error
+    low, high = math.tanh(z - half), math.tanh(z + half)
+    deviations = replicates - float(usable.mean())
+    return Ceiling(value, low, high, n, agreement, deviations, "")
+
+
+def _why_unknown(accuracy: Floats, seeds: Floats) -> str:
+    """Why no ceiling can be given at all, or an empty text."""
+    trained = np.isfinite(seeds).sum(axis=1)
+    if not trained.any():
+        return "seeds unknown"
+    if trained.max() < 2:
+        return "one seed"
+    if (trained > 1).sum() < FEWEST_TRAINED_TWICE:
+        return "too few"
+    if Ranks.of(accuracy).constant:
+        return "constant truth"
+    twice = seeds[trained > 1]
+    if np.array_equal(np.nanmin(twice, axis=1), np.nanmax(twice, axis=1)):
+        return "no noise"
+    return ""
+
+
+def _why_none(accuracy: Floats) -> str:
+    """Why there is none among these points, or an empty text."""
+    if len(accuracy) < FEWEST:
+        return "too few"
+    return "constant truth" if Ranks.of(accuracy).constant else ""
+
+
+def _expected(
+    accuracy: Floats,
+    seeds: Floats,
+    fractions: Sequence[float],
+    draws: int,
+    rng: np.random.Generator,
+) -> Floats:
+    """Mean correlation of drawn true accuracies with the observed ones, [fractions]."""
+    true = TrueAccuracy.fit(accuracy, seeds)
+    found = []
+    for fraction in fractions:
+        points = np.flatnonzero(top(accuracy, fraction))
+        observed = Ranks.of(accuracy[points]).centred
+        spread = float(observed @ observed)
+        if len(points) < 2 or spread == 0:
+            found.append(math.nan)
+            continue
+        times = max(1, min(400, draws // len(points)))
+        values = np.stack([true.draw(points, rng) for _ in range(times)])
+        ranks = values.argsort(axis=1).argsort(axis=1) - (len(points) - 1) / 2
+        norm = math.sqrt(spread * float(ranks[0] @ ranks[0]))
+        found.append(float((ranks @ observed).mean()) / norm)
+    return np.array(found)
+
+
+def repeatability(repeats: Floats) -> float:
+    """Mean Spearman's ρ between two measurements of the same points; NaN if unknown.
+
+    Over all pairs of columns, each over the points that have both.
+
+    Args:
+        repeats: NaN where not measured. [n, r]
+    """
+    found = []
+    for i in range(repeats.shape[1]):
+        for j in range(i):
+            both = np.isfinite(repeats[:, i]) & np.isfinite(repeats[:, j])
+            a, b = Ranks.of(repeats[both, i]), Ranks.of(repeats[both, j])
+            if both.sum() >= FEWEST and not (a.constant or b.constant):
+                u, v = a.centred, b.centred
+                found.append(float(u @ v) / math.sqrt(float(u @ u) * float(v @ v)))
+    return float(np.mean(found)) if found else math.nan
+
+
+def of_mean(reliability: float, count: float) -> float:
+    """Reliability of a mean of `count` measurements, from that of one.
+
+    k r / (1 + (k − 1) r), after Spearman (1910) and Brown (1910).
+
+    >>> round(of_mean(0.5, 2), 4), of_mean(0.8, 1)
+    (0.6667, 0.8)
+    """
+    return count * reliability / (1 + (count - 1) * reliability)
