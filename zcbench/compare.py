@@ -209,6 +209,7 @@ def _settings(
         "sample of architectures": section["sample_digest"],
         "minibatch": (section["minibatch"], section["minibatch_digest"]),
         "batch size": config.get("batch_size"),
+        "precision": config.get("precision", "float32"),
         "seed": config.get("seed"),
         "repeats": config.get("repeats", 1),
     }

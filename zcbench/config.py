@@ -13,15 +13,17 @@ import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from zcbench.errors import DataError, UsageError, unknown
+from zcbench.types import Precision
 
 ENVIRONMENT_PREFIX = "ZCBENCH_"
 NOT_OPTIONS = frozenset({"CACHE", "DEBUG"})
 """Environment variables with our prefix that are no options of a run."""
 
 OVERWRITE = ("only-missing", "always", "never")
+PRECISIONS: tuple[str, ...] = get_args(Precision)
 _MAX_SEED = 2**63 - 1
 
 
@@ -45,6 +47,7 @@ class RunConfig:
         workers: processes, or ``"auto"``.
         threads: threads of each worker. Scores can differ in the last digits between
             thread counts, never between worker counts.
+        precision: ``float32``, or faster and rougher: ``bf16``, on CUDA also ``tf32``.
         out: run directory; None names a new one under ``runs/``.
         plugin: Python files with more proxies, spaces or truths.
         overwrite: ``only-missing`` does what has no score yet, ``always`` does all
@@ -69,6 +72,7 @@ class RunConfig:
     device: str = "auto"
     workers: int | Literal["auto"] = "auto"
     threads: int = 1
+    precision: str = "float32"
     out: Path | None = None
     plugin: tuple[Path, ...] = ()
     overwrite: str = "only-missing"
@@ -273,7 +277,7 @@ def _device(value: object) -> str:
     raise ValueError("auto, cpu, cuda, cuda:1 or mps")
 
 
-_CHOICES = {"overwrite": OVERWRITE}
+_CHOICES = {"overwrite": OVERWRITE, "precision": PRECISIONS}
 
 _PARSERS: Mapping[str, Callable[[object], object]] = {
     "space": _text,

@@ -16,12 +16,11 @@ from torch import Tensor, nn
 from zcbench.errors import UsageError
 from zcbench.evidence.clock import Clock
 from zcbench.evidence.collect import Missing, attempt, collect, first_missing
-from zcbench.evidence.precision import Precision
 from zcbench.evidence.prepare import prepare
 from zcbench.evidence.records import FreshNetwork
 from zcbench.plan import Plan, make_plan
 from zcbench.proxies import PROXIES
-from zcbench.types import Batch, Evaluation, Proxy, Score
+from zcbench.types import Batch, Evaluation, Precision, Proxy, Score
 
 
 def score(

@@ -13,6 +13,9 @@ Status = Literal["ok", "nan", "inf", "undefined", "error", "oom"]
 Loss = Literal["cross_entropy", "mse"]
 """What a network is trained to make small: for classes, for real numbers."""
 
+Precision = Literal["float32", "tf32", "bf16"]
+"""Arithmetic of convolutions and linear layers."""
+
 STATUSES: tuple[Status, ...] = ("ok", "nan", "inf", "undefined", "error", "oom")
 
 

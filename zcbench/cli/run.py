@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from zcbench.cli.complete import complete_datasets, complete_proxies, complete_spaces
-from zcbench.config import OVERWRITE, RunConfig, load_config
+from zcbench.config import OVERWRITE, PRECISIONS, RunConfig, load_config
 from zcbench.errors import UsageError, ZcbenchError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -81,6 +81,11 @@ def _file() -> click.Path:
     "--threads",
     "Threads of each worker. Last digits of scores can depend on it.",
     metavar="N",
+)
+@_option(
+    "--precision",
+    "Arithmetic of the passes: float32, bf16, or on CUDA tf32. See docs/precision.md.",
+    metavar=f"[{'|'.join(PRECISIONS)}]",
 )
 @_option(
     "--out",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from zcbench.config import RunConfig
 from zcbench.engine.sample import read_archs, sample
@@ -18,7 +18,7 @@ from zcbench.spaces import SPACES, Space, load_space
 from zcbench.store import Key
 
 if TYPE_CHECKING:
-    from zcbench.types import Proxy
+    from zcbench.types import Precision, Proxy
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,7 @@ class Job:
             minibatch=config.minibatch,
             device=self.device,
             threads=config.threads,
+            precision=cast("Precision", config.precision),
             plugin=config.plugin,
         )
 
@@ -96,6 +97,10 @@ def prepare(config: RunConfig) -> Job:
         UsageError: something named does not exist.
         DataError: truth or images are missing, or do not cover the sample.
     """
+    import torch
+
+    from zcbench.evidence.precision import check_arithmetic
+
     load_plugins(config.plugin)
     space = load_space(config.space)
     datasets = _datasets(space, config.datasets)
@@ -108,6 +113,8 @@ def prepare(config: RunConfig) -> Job:
         archs = read_archs(space, config.archs)
     else:
         archs = sample(space, config.n, seed=config.seed, population=config.population)
+    device = find_device(config.device)
+    check_arithmetic(cast("Precision", config.precision), torch.device(device))
     truths = {
         name: _truth(config, space, name, archs)
         for name in datasets
@@ -119,7 +126,7 @@ def prepare(config: RunConfig) -> Job:
         datasets=datasets,
         proxies=proxies,
         archs=tuple(archs),
-        device=find_device(config.device),
+        device=device,
         minibatches={name: _minibatch(config, space, name) for name in datasets},
         truths=truths,
         notes=_notes(config, len(archs)),

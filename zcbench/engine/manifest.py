@@ -22,7 +22,14 @@ if TYPE_CHECKING:
 Manifest = dict[str, Any]
 
 _PACKAGES = ("torch", "numpy", "scipy", "pandas")
-_MUST_MATCH = ("space", "population", "seed", "batch_size", "threads")
+_MUST_MATCH = (
+    "space",
+    "population",
+    "seed",
+    "batch_size",
+    "threads",
+    "precision",
+)
 
 
 def describe(job: Job) -> Manifest:
@@ -46,6 +53,7 @@ def describe(job: Job) -> Manifest:
             "device": job.device,
             "workers": config.workers,
             "threads": config.threads,
+            "precision": config.precision,
             "plugin": [str(file) for file in config.plugin],
             "target": config.target,
             "truth": config.truth,

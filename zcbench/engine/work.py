@@ -17,6 +17,7 @@ from zcbench.proxies import PROXIES
 from zcbench.seeding import repeat_seed
 from zcbench.spaces import load_space
 from zcbench.store import Record
+from zcbench.types import Precision
 
 if TYPE_CHECKING:
     from zcbench.plan import Plan
@@ -53,6 +54,7 @@ class Setup:
         minibatch: option that says where images come from.
         device: torch's name of the device.
         threads: threads of each worker.
+        precision: arithmetic of the passes.
         plugin: files that add proxies, spaces or truths.
     """
 
@@ -62,6 +64,7 @@ class Setup:
     minibatch: str
     device: str
     threads: int
+    precision: Precision = "float32"
     plugin: tuple[Path, ...] = ()
 
 
@@ -118,7 +121,13 @@ class Evaluator:
         ).to(setup.device)
         seed = repeat_seed(setup.seed, item.repeat)
         batch = self._batch(item.dataset, item.repeat)
-        return evaluate(network, batch, self._plan(item.proxies), seed=seed)
+        return evaluate(
+            network,
+            batch,
+            self._plan(item.proxies),
+            seed=seed,
+            precision=setup.precision,
+        )
 
     def _record(self, item: WorkItem, evaluation: Evaluation, total: float) -> Record:
         scores = evaluation.scores

@@ -15,7 +15,7 @@ from zcbench.evidence.clock import Clock
 from zcbench.evidence.gaussian_response import measure_gaussian_response
 from zcbench.evidence.loss import LOSSES
 from zcbench.evidence.minibatch_pass import MinibatchPass
-from zcbench.evidence.precision import Precision, arithmetic
+from zcbench.evidence.precision import arithmetic
 from zcbench.evidence.prepare import Subject
 from zcbench.evidence.records import (
     ActivationKernel,
@@ -30,7 +30,7 @@ from zcbench.evidence.records import (
 )
 from zcbench.evidence.structure import measure_structure
 from zcbench.evidence.synaptic_flow import measure_synaptic_flow
-from zcbench.types import Status
+from zcbench.types import Precision, Status
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,8 +27,8 @@ def measure_gaussian_response(subject: Subject) -> GaussianResponse:
     """
     network, x = subject.network, subject.batch.x
     values = _gaussian_tensors(subject)
-    base = _gaussian("input", tuple(x.shape), subject.seed)
-    change = _gaussian("change", tuple(x.shape), subject.seed)
+    base = gaussian("input", tuple(x.shape), subject.seed)
+    change = gaussian("change", tuple(x.shape), subject.seed)
     responses = []
     for image in (base, base + STEP * change):
         image = image.to(x.device, x.dtype, memory_format=_memory_format(x))
@@ -57,7 +57,7 @@ def _gaussian_tensors(subject: Subject) -> dict[str, Tensor]:
         for name, tensor in tensors:
             kind = name.rpartition(".")[2]
             if module in layers and kind == "weight":
-                drawn = _gaussian(name, tuple(tensor.shape), subject.seed)
+                drawn = gaussian(name, tuple(tensor.shape), subject.seed)
                 values[name] = drawn.to(
                     tensor.device,
                     tensor.dtype,
@@ -80,7 +80,8 @@ def _memory_format(tensor: Tensor) -> torch.memory_format:
 
 
 @lru_cache(maxsize=1024)  # every network of a run draws the same ones
-def _gaussian(name: str, shape: tuple[int, ...], seed: int) -> Tensor:
+def gaussian(name: str, shape: tuple[int, ...], seed: int) -> Tensor:
+    """Standard Gaussian numbers for the tensor of that name; not to be written to."""
     return torch.randn(shape, generator=generator(seed, "zen", name))
 
 

@@ -167,7 +167,7 @@ def _rule(
     if trace.delta is None:  # the loss does not see it
         return partial(_constant, trace)
     if isinstance(module, nn.BatchNorm2d):
-        return partial(_BatchNormTangent.apply, module, trace)
+        return partial(BatchNormTangent.apply, module, trace)
     return partial(_LayerTangent.apply, scale, module, trace, direction)
 
 
@@ -246,7 +246,7 @@ def _backward(module: nn.Module, weight: Tensor, x: Tensor, delta: Tensor) -> Te
     return before
 
 
-class _BatchNormTangent(torch.autograd.Function):
+class BatchNormTangent(torch.autograd.Function):
     """ẏ = J ż for y = γ r c + β with c = z − mean, r = (mean c² + ε)^−½, per channel.
 
     J is symmetric, so that PyTorch's fused backward kernel serves both ways, and it

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal, get_args
 
 import torch
 
 from zcbench.errors import UsageError
+from zcbench.types import Precision
 
-Precision = Literal["float32", "tf32", "bf16"]
-PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+
+def check_arithmetic(precision: Precision, device: torch.device) -> None:
+    """Make sure that a device has an arithmetic.
+
+    Raises:
+        UsageError: it has not.
+    """
+    if precision == "tf32" and device.type != "cuda":
+        raise UsageError(
+            f"tf32 is arithmetic of CUDA devices, and this is {device.type}.",
+            "Leave --precision out, or give --precision bf16 or --device cuda.",
+        )
 
 
 @contextmanager
@@ -22,17 +32,13 @@ def arithmetic(precision: Precision, device: torch.device) -> Iterator[None]:
     TensorFloat-32. bf16 is autocast: weights and sums over a minibatch stay float32.
 
     Args:
-        precision: one of `PRECISIONS`.
+        precision: ``"float32"``, ``"tf32"`` or ``"bf16"``.
         device: where the network is.
 
     Raises:
         UsageError: the device has no such arithmetic.
     """
-    if precision == "tf32" and device.type != "cuda":
-        raise UsageError(
-            f"tf32 is arithmetic of CUDA devices, and this is {device.type}.",
-            "Leave --precision out, or give --precision bf16 or --device cuda.",
-        )
+    check_arithmetic(precision, device)
     rounding = precision == "tf32"
     matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
     before = matmul.allow_tf32, cudnn.allow_tf32

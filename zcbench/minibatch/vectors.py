@@ -25,7 +25,7 @@ def builtin_vectors(count: int, task: Task, *parts: object) -> tuple[Floats, Flo
     """Rows for a task, and what a regression would predict.
 
     Args:
-        count: number of rows; fewer are the first of more.
+        count: number of rows.
         task: gives the number of features D, and seeds what the table is about.
         *parts: identity that seeds the rows.
 

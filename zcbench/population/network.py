@@ -23,23 +23,27 @@ class StackedLayer(nn.Module):
     """A convolution that some networks have; a linear layer is one of 1×1 maps.
 
     Args:
+        name: of the one network's layer, as its state dict has it.
         members: positions of the networks that have it, ascending.
         weight: of the one network. [C_out, C_in, k, k] or [C_out, C_in]
         bias: of the one network. [C_out]
         stride: the convolution's; its padding is half its kernel.
     """
 
+    index: Tensor
     weight: Tensor
     bias: Tensor | None
 
     def __init__(
         self,
+        name: str,
         members: Sequence[int],
         weight: Tensor,
         bias: Tensor | None = None,
         stride: int = 1,
     ) -> None:
         super().__init__()
+        self.name = name
         self.members = tuple(members)
         self.shape = tuple(weight.shape)
         self.fan_in = weight[0].numel()
@@ -190,6 +194,8 @@ class StackedReLU(nn.Module):
     Args:
         members: positions of the networks that have it, ascending.
     """
+
+    index: Tensor
 
     def __init__(self, members: Sequence[int]) -> None:
         super().__init__()

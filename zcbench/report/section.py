@@ -34,6 +34,7 @@ class Section:
         batch_size: images in the minibatch.
         seed: of the run.
         repeats: initialisations and minibatches for each architecture.
+        precision: arithmetic of the passes.
     """
 
     run: str
@@ -55,6 +56,7 @@ class Section:
     batch_size: int | None
     seed: int | None
     repeats: int
+    precision: str = "float32"
 
     @property
     def partial(self) -> bool:

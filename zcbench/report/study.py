@@ -207,6 +207,7 @@ def _section(run: pd.DataFrame, dataset: str, joined: Joined) -> Section:
         batch_size=config.get("batch_size"),
         seed=config.get("seed"),
         repeats=config.get("repeats", 1),
+        precision=config.get("precision", "float32"),
     )
 
 

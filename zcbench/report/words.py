@@ -81,6 +81,8 @@ def setting(section: Section) -> str:
     ]
     if section.repeats > 1:
         parts.append(f"mean of {section.repeats} repeats")
+    if section.precision != "float32":
+        parts.append(section.precision)
     if section.partial:
         parts.append(f"PARTIAL: {section.networks:,} of {section.expected:,} networks")
     return " · ".join(parts)

