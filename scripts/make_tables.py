@@ -205,7 +205,6 @@ def short_table(sources: Sources) -> str:
         f"- {page.dataset}: {escape_markdown(page.conclusion)}\n"
         for page in pages(sources.report)
     )
-    verdicts += f"- {escape_markdown(overall(sources.report))}\n"
     text = (
         "Spearman's ρ with validation accuracy, 95% intervals; `*` a baseline; bold: "
         "ahead of the best baseline by paired 95% intervals that hold together; no "
@@ -214,6 +213,42 @@ def short_table(sources: Sources) -> str:
     )
     table = markdown_table(header, rows, right)
     return f"{table}\n{text}\n\n{verdicts}\n{provenance(sources)}"
+
+
+def finding(sources: Sources) -> str:
+    """What the committed run says about the question, in sentences."""
+    names = ("paired", "ceilings")
+    report = make_report([sources.scores], sections=names)
+    paired, ceilings = report.blocks
+    lines = [f"**{escape_markdown(overall(sources.report))}**"]
+    for baseline in ("params", "n_layers"):
+        against = paired.table[paired.table["baseline"] == baseline]
+        leads = {
+            proxy: part
+            for proxy, part in against.groupby("proxy", sort=False)
+            if (part["spearman_low"] > 0).any()
+        }
+        for proxy, part in leads.items():
+            shown = ", ".join(
+                f"{row.dataset} {number(row.spearman, signed=True)} "
+                f"{interval(row.spearman_low, row.spearman_high)}"
+                for row in part.itertuples()
+            )
+            lines.append(
+                f"- Lead of {escape_markdown(proxy)} in ρ over "
+                f"{escape_markdown(baseline)}: {shown}."
+            )
+        if not leads:
+            lines.append(f"- No proxy leads {escape_markdown(baseline)} anywhere.")
+    ceiling = escape_markdown(ceilings.conclusion).rstrip(".").split(". ")
+    lines.append(
+        "- The most that training noise lets any proxy reach, and who comes nearest:"
+    )
+    lines += [f"  - {sentence}" for sentence in ceiling]
+    return (
+        "\n".join([lines[0], "", *lines[1:]])
+        + "\n\nIntervals hold together for all comparisons of the report at 95%."
+    )
 
 
 def rho(row: pd.Series[Any], *, ahead: bool) -> str:
@@ -513,6 +548,7 @@ def bibliography() -> dict[str, str]:
 
 
 MAKERS: Mapping[str, Callable[[Sources], str]] = {
+    "finding": finding,
     "nb201-1000": short_table,
     "nb201-1000-full": full_table,
     "nb201-1000-published": published_table,

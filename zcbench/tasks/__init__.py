@@ -1,0 +1,166 @@
+"""Tasks as data: the networks of a space on other inputs and classes.
+
+A task is a small TOML file; those in this folder go by their names. Its ground truth is
+a table of the user's own (``--truth FILE``).
+
+    name = "ninapro"
+    space = "nb201"
+    input-shape = [1, 16, 52]
+    n-classes = 18
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Mapping, MutableMapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, cast, get_args
+
+from zcbench.errors import DataError, UsageError, unknown
+from zcbench.spaces import Space, load_space
+from zcbench.types import Loss, Task
+
+_FOLDER = Path(__file__).parent
+_LOSSES = get_args(Loss)
+_EXAMPLE = "See zcbench/tasks for examples, and docs/spaces.md."
+
+
+@dataclass(frozen=True, slots=True)
+class GivenTask:
+    """A task for a space that does not bring it itself.
+
+    Attributes:
+        space: name of the space.
+        task: the task.
+    """
+
+    space: str
+    task: Task
+
+    def as_dict(self) -> dict[str, Any]:
+        """For the manifest of a run; `adopt` reads it."""
+        return {"space": self.space, **asdict(self.task)}
+
+
+_added: set[tuple[str, str]] = set()
+
+
+def task_names() -> list[str]:
+    """The tasks that go by a name."""
+    return sorted(file.stem for file in _FOLDER.glob("*.toml"))
+
+
+def load_task(source: str) -> GivenTask:
+    """A task of a file, or by its name.
+
+    Raises:
+        UsageError: there is no task of that name.
+        DataError: the file is missing or says something else than a task.
+    """
+    if source.endswith(".toml") or "/" in source:
+        return _read(Path(source).expanduser())
+    if source not in task_names():
+        raise unknown("task", source, task_names())
+    return _read(_FOLDER / f"{source}.toml")
+
+
+def add_task(given: GivenTask) -> None:
+    """Let the task's space have it, for this process.
+
+    Raises:
+        UsageError: there is no such space, it cannot have the task, or has another one
+            of that name.
+    """
+    space, task = load_space(given.space), given.task
+    dimensions = {len(own.input_shape) for own in space.tasks.values()}
+    there = space.tasks.get(task.name)
+    if there == task:
+        return
+    if there is not None:
+        raise UsageError(
+            f"{space.name} has another task that is called {task.name}.",
+            "Rename the one in the file.",
+        )
+    tasks = space.tasks
+    if not isinstance(tasks, MutableMapping) or len(task.input_shape) not in dimensions:
+        shape = "×".join(map(str, task.input_shape))
+        raise UsageError(
+            f"The networks of {space.name} cannot take the task {task.name} with "
+            f"inputs of {shape}.",
+            "Give a task with inputs of the kind that the space's own have.",
+        )
+    tasks[task.name] = task
+    _added.add((space.name, task.name))
+
+
+def is_added(space: str, task: str) -> bool:
+    """Whether `add_task` brought a task that the space has."""
+    return (space, task) in _added
+
+
+def own_tasks(space: Space) -> tuple[str, ...]:
+    """Names of the tasks that a space brings itself."""
+    return tuple(name for name in space.tasks if not is_added(space.name, name))
+
+
+def adopt(manifest: Mapping[str, Any]) -> None:
+    """Add the tasks that a run was given, as its manifest keeps them.
+
+    Raises:
+        DataError: the manifest says something else than tasks.
+        UsageError: as of `add_task`.
+    """
+    for name, entry in manifest.get("tasks", {}).items():
+        add_task(_given(entry, f"The task {name} in the manifest"))
+
+
+def _read(path: Path) -> GivenTask:
+    try:
+        entries = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise DataError(f"The task {path} cannot be read: {reason}.", _EXAMPLE) from None
+    keys = {key.replace("-", "_"): value for key, value in entries.items()}
+    return _given(keys, f"The task {path}")
+
+
+_FIELDS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
+    "name": ("a name", lambda v: isinstance(v, str) and bool(v.strip())),
+    "space": ("the name of a space", lambda v: isinstance(v, str) and bool(v)),
+    "input_shape": (
+        "[C, H, W] of an image or [D] of a vector",
+        lambda v: (
+            isinstance(v, list | tuple)
+            and len(v) in (1, 3)
+            and all(type(size) is int and size > 0 for size in v)
+        ),
+    ),
+    "n_classes": ("a whole number above 0", lambda v: type(v) is int and v > 0),
+    "loss": (" or ".join(_LOSSES), lambda v: v in _LOSSES),
+}
+
+
+def _given(entries: object, where: str) -> GivenTask:
+    values = {"loss": "cross_entropy"}
+    values |= cast("dict[str, Any]", entries) if isinstance(entries, Mapping) else {}
+    for key in values:
+        if key not in _FIELDS:
+            raise DataError(
+                f"{where} has the unknown key {key!r}.",
+                f"Keys are {', '.join(_FIELDS).replace('_', '-')}.",
+            )
+    for key, (kind, fits) in _FIELDS.items():
+        if not fits(values.get(key)):
+            name = key.replace("_", "-")
+            found = f"not {values[key]!r}" if key in values else "and is missing"
+            raise DataError(f"{where}: {name} must be {kind}, {found}.", _EXAMPLE)
+    if (values["loss"] == "mse") != (values["n_classes"] == 1):
+        raise DataError(
+            f"{where} has {values['n_classes']} classes and the loss "
+            f"{values['loss']}.",
+            "A regression has n-classes = 1 and loss = 'mse', all else 2 or more.",
+        )
+    space = values.pop("space")
+    shape = tuple(cast("list[int]", values.pop("input_shape")))
+    return GivenTask(space, Task(input_shape=shape, **values))  # type: ignore[arg-type]
