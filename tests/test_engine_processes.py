@@ -36,7 +36,7 @@ import zcbench
 
 @zcbench.proxy(reference="none")
 def slow(s: zcbench.Structure) -> float:
-    time.sleep(0.15)
+    time.sleep(0.3)
     return 1.0
 """
 

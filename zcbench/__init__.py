@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from zcbench.proxies import proxy as proxy
     from zcbench.spaces import load_space as load_space
     from zcbench.store import load_run as load_run
+    from zcbench.store.published import load_scores as load_scores
     from zcbench.truth import load_truth as load_truth
     from zcbench.types import Architecture as Architecture
     from zcbench.types import Batch as Batch
@@ -28,6 +29,7 @@ _HOME = {
     "Score": "zcbench.types",
     "Task": "zcbench.types",
     "load_run": "zcbench.store",
+    "load_scores": "zcbench.store.published",
     "load_space": "zcbench.spaces",
     "load_truth": "zcbench.truth",
     "proxy": "zcbench.proxies",

@@ -48,10 +48,14 @@ class RunConfig:
         threads: threads of each worker. Scores can differ in the last digits between
             thread counts, never between worker counts.
         precision: ``float32``, or faster and rougher: ``bf16``, on CUDA also ``tf32``.
+        stack: networks scored at once. ``"auto"`` is 1, on CUDA as many as memory
+            holds. Scores can differ in the last digits.
         out: run directory; None names a new one under ``runs/``.
         plugin: Python files with more proxies, spaces or truths.
         overwrite: ``only-missing`` does what has no score yet, ``always`` does all
             again, ``never`` refuses a directory that has scores.
+        task: tasks that the space does not bring itself, by name or TOML file; the run
+            is about them, then, instead of the datasets.
         truth: ``auto``, a name, a path, or ``none`` for no table at the end.
         target: which accuracy, such as ``val`` or ``test``; ``auto`` is the first that
             the truth has.
@@ -72,10 +76,12 @@ class RunConfig:
     device: str = "auto"
     workers: int | Literal["auto"] = "auto"
     threads: int = 1
+    stack: int | Literal["auto"] = "auto"
     precision: str = "float32"
     out: Path | None = None
     plugin: tuple[Path, ...] = ()
     overwrite: str = "only-missing"
+    task: tuple[str, ...] = ()
     truth: str = "auto"
     target: str = "auto"
     dry_run: bool = False
@@ -222,6 +228,11 @@ def _names(value: object) -> tuple[str, ...]:
     return kept
 
 
+def _sources(value: object) -> tuple[str, ...]:
+    """Names, or none at all."""
+    return () if value in ("", (), []) else _names(value)
+
+
 def _path(value: object) -> Path | None:
     if value is None or isinstance(value, Path):
         return value
@@ -293,8 +304,10 @@ _PARSERS: Mapping[str, Callable[[object], object]] = {
     "device": _device,
     "workers": _integer(1, word="auto"),
     "threads": _integer(1),
+    "stack": _integer(1, word="auto"),
     "out": _path,
     "plugin": _paths,
+    "task": _sources,
     "truth": _text,
     "target": _text,
     "dry_run": _flag,

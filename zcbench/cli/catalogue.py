@@ -27,8 +27,8 @@ _plugin_option = click.option(
 )
 
 
-@click.command("list", short_help="List proxies, spaces, datasets or truths.")
-@click.argument("kind", metavar="proxies|spaces|datasets|truths")
+@click.command("list", short_help="List proxies, spaces, datasets, truths, tasks.")
+@click.argument("kind", metavar="proxies|spaces|datasets|truths|tasks")
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of a table.")
 @_plugin_option
 def list_names(kind: str, as_json: bool, plugins: tuple[Path, ...]) -> None:
@@ -165,11 +165,28 @@ def _truths() -> list[Row]:
     ]
 
 
+def _tasks() -> list[Row]:
+    """Tasks that can be given to a space with --task."""
+    from zcbench.tasks import load_task, task_names
+
+    return [
+        {
+            "name": name,
+            "space": given.space,
+            "input": "×".join(map(str, given.task.input_shape)),
+            "classes": given.task.n_classes,
+        }
+        for name in task_names()
+        for given in (load_task(name),)
+    ]
+
+
 _KINDS: dict[str, Callable[[], list[Row]]] = {
     "proxies": _proxies,
     "spaces": _spaces,
     "datasets": _datasets,
     "truths": _truths,
+    "tasks": _tasks,
 }
 
 

@@ -42,7 +42,7 @@ _REGRESSION = 1
 )
 @click.option(
     "--target",
-    type=click.Choice(["val", "test"]),
+    metavar="NAME",
     help="Accuracy to correlate with.  [default: that of the baseline]",
 )
 def compare(

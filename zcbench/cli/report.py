@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+from zcbench.errors import UsageError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FORMATS = ("text", "md", "csv", "json", "tex")
 SECTIONS = (
@@ -41,9 +47,44 @@ def _one_thread() -> None:
         os.environ.setdefault("MKL_NUM_THREADS", "1")
 
 
+def _tables(
+    runs: tuple[Path, ...],
+    scores: Path | None,
+    space: str | None,
+    datasets: tuple[str, ...],
+) -> list[pd.DataFrame]:
+    """Scores of runs, then those of a file."""
+    from zcbench.store import load_run
+    from zcbench.store.published import load_scores
+
+    if not runs and scores is None:
+        raise UsageError("Nothing to report is named.", "Name a run, or --scores FILE.")
+    if (scores is None) != (space is None):
+        raise UsageError(
+            "--scores FILE and --space NAME belong together.", "Give both or neither."
+        )
+    tables = [load_run(path) for path in dict.fromkeys(runs)]
+    if scores is not None and space is not None:
+        tables.append(load_scores(scores, space, datasets))
+    return tables
+
+
 @click.command(short_help="Correlation tables of one or more runs.")
-@click.argument(
-    "runs", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path)
+@click.argument("runs", metavar="[RUN]...", nargs=-1, type=click.Path(path_type=Path))
+@click.option(
+    "--scores",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Scores that others have published, beside or instead of runs: the JSON of "
+    "NAS-Bench-Suite-Zero, or a CSV with a column arch.",
+)
+@click.option("--space", metavar="NAME", help="Space of --scores.")
+@click.option(
+    "--dataset",
+    "datasets",
+    metavar="NAME",
+    multiple=True,
+    help="Dataset of --scores; of a JSON file several.",
 )
 @click.option(
     "--format",
@@ -64,8 +105,8 @@ def _one_thread() -> None:
 )
 @click.option(
     "--target",
-    type=click.Choice(["val", "test"]),
-    help="Accuracy to correlate with.  [default: that of the run]",
+    metavar="NAME",
+    help="Accuracy to correlate with, such as val or test.  [default: that of the run]",
 )
 @click.option(
     "--truth",
@@ -118,6 +159,9 @@ def _one_thread() -> None:
 )
 def report(
     runs: tuple[Path, ...],
+    scores: Path | None,
+    space: str | None,
+    datasets: tuple[str, ...],
     format_name: str,
     sections: tuple[str, ...],
     target: str | None,
@@ -145,14 +189,14 @@ def report(
       zcbench report runs/first --section verdict,tasks --clearly 0.1
       zcbench report runs/first runs/second --format csv -o table.csv
       zcbench report runs/first --format json > baseline.json
+      zcbench report --scores zc_nasbench201.json --space nb201
     """  # noqa: D301 - click's mark for "do not wrap"
     _one_thread()
     from zcbench.report import Options, in_color, make_report, render, render_text
     from zcbench.report import write as write_file
-    from zcbench.store import load_run
 
     found = make_report(
-        [load_run(path) for path in dict.fromkeys(runs)],
+        _tables(runs, scores, space, datasets),
         target,
         truth,
         population,

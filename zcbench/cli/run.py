@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -39,7 +40,12 @@ def _file() -> click.Path:
 
 
 @click.command(short_help="Score architectures and print how the proxies rank them.")
-@_option("--space", "Search space.", metavar="NAME", shell_complete=complete_spaces)
+@_option(
+    "--space",
+    "Search space; or several with commas: a run for each, and one report.",
+    metavar="NAME",
+    shell_complete=complete_spaces,
+)
 @_option(
     "--datasets",
     "Datasets of the space: all, or names with commas.",
@@ -88,6 +94,12 @@ def _file() -> click.Path:
     metavar=f"[{'|'.join(PRECISIONS)}]",
 )
 @_option(
+    "--stack",
+    "Networks scored at once; auto is 1, on CUDA as many as memory holds. Last digits "
+    "of scores can depend on it.",
+    metavar="N",
+)
+@_option(
     "--out",
     "Run directory. On one that exists, only what is missing is done. Without it, a "
     "new one under runs/.",
@@ -98,6 +110,12 @@ def _file() -> click.Path:
     "--overwrite",
     "What to do with scores that are there.",
     metavar=f"[{'|'.join(OVERWRITE)}]",
+)
+@_option(
+    "--task",
+    "Run on these tasks instead of the datasets: names, or TOML files, with commas.",
+    metavar="NAMES",
+    multiple=True,
 )
 @_option("--truth", "Ground truth: auto, a name, a path, or none.", metavar="SOURCE")
 @_option(
@@ -137,6 +155,7 @@ def run(config_file: Path | None, **options: object) -> None:
       zcbench run --n 100 --out runs/first
       zcbench run --n 1000 --proxies snip,nwot --datasets cifar10 --dry-run
       zcbench run --config runs/first/manifest.json --out runs/again
+      zcbench run --space nb201,fcnet --n 100 --out runs/across
     """  # noqa: D301 - click wants \b itself
     given = {k: v for k, v in options.items() if v is not None and v != ()}
     for key in ("n", "population"):
@@ -148,27 +167,43 @@ def run(config_file: Path | None, **options: object) -> None:
     if config.dry_run:
         from zcbench.engine.dry_run import dry_run
 
-        click.echo("\n".join(dry_run(config)))
+        click.echo("\n\n".join("\n".join(dry_run(c)) for c in _by_space(config)))
         return
-    _run(config)
+    _run(_by_space(config))
 
 
-def _run(config: RunConfig) -> None:
+def _by_space(config: RunConfig) -> list[RunConfig]:
+    """One configuration a space; several have folders of their own in --out."""
+    spaces = dict.fromkeys(name.strip() for name in config.space.split(","))
+    names = [name for name in spaces if name]
+    if len(names) < 2:
+        return [config]
+    folder = config.out
+    if folder is None and not config.dry_run:
+        from zcbench.engine import new_directory
+
+        folder = new_directory("across")
+    return [replace(config, space=name, out=folder and folder / name) for name in names]
+
+
+def _run(configs: list[RunConfig]) -> None:
     from zcbench.cli.progress import TerminalObserver
     from zcbench.engine import execute
 
-    observer = TerminalObserver()
-    outcome = execute(config, observer)
-    observer.conclude(outcome)
-    failed = _print_table(config, outcome.path)
-    observer.message(f"the run is in {outcome.path}")
-    observer.message(
-        f"next: zcbench report {outcome.path} --format md   "
-        f"zcbench compare BASELINE {outcome.path}"
-    )
-    if config.strict and failed:
+    paths = []
+    for config in configs:
+        observer = TerminalObserver()
+        outcome = execute(config, observer)
+        observer.conclude(outcome)
+        paths.append(outcome.path)
+    failed = _print_table(configs[0], paths)
+    where = " ".join(map(str, paths))
+    observer.message(f"the run{'s are' if len(paths) > 1 else ' is'} in {where}")
+    compared = f"   zcbench compare BASELINE {where}" if len(paths) == 1 else ""
+    observer.message(f"next: zcbench report {where} --format md{compared}")
+    if configs[0].strict and failed:
         raise FailedScoresError(
-            f"{failed:,} scores of {outcome.path} have no value.",
+            f"{failed:,} scores of {where} have no value.",
             "Their status in scores.jsonl says why.",
         )
 
@@ -179,13 +214,19 @@ class FailedScoresError(ZcbenchError):
     exit_code = _FINISHED_WITH_FAILURES
 
 
-def _print_table(config: RunConfig, path: Path) -> int:
-    """Print the correlations; returns how many scores have no value."""
+def _print_table(config: RunConfig, paths: list[Path]) -> int:
+    """Print the correlations, and for several runs the ranks across their spaces.
+
+    Returns:
+        How many scores have no value.
+    """
     from zcbench.store import load_run
 
-    scores = load_run(path)
+    runs = [load_run(path) for path in paths]
     if config.truth != "none":
         from zcbench.report import print_report
 
-        print_report([scores], target=config.target, truth=config.truth)
-    return int(scores["status"].map(len).sum())
+        across = ["tasks"] if len(runs) > 1 else []
+        sections = ["correlations", *across]
+        print_report(runs, config.target, config.truth, sections=sections)
+    return int(sum(run["status"].map(len).sum() for run in runs))

@@ -21,7 +21,14 @@ from zcbench.engine.work import WorkItem
 from zcbench.errors import DataError, UsageError, ZcbenchError
 from zcbench.store import RunStore
 
-__all__ = ["InterruptedRunError", "Observer", "Outcome", "execute", "run"]
+__all__ = [
+    "InterruptedRunError",
+    "Observer",
+    "Outcome",
+    "execute",
+    "new_directory",
+    "run",
+]
 
 
 class InterruptedRunError(ZcbenchError):
@@ -58,7 +65,7 @@ def execute(config: RunConfig, observer: Observer | None = None) -> Outcome:
     job = prepare(config)
     for note in job.notes:
         observer.message(note)
-    path = config.out or _new_directory(job.space.name)
+    path = config.out or new_directory(job.space.name)
     with RunStore(path) as store:
         items = _open(job, store, observer)
         total = len(job.archs) * len(job.datasets) * config.repeats
@@ -150,8 +157,8 @@ def _interrupt_on_sigterm() -> Iterator[None]:
             signal.signal(signal.SIGTERM, before)
 
 
-def _new_directory(space: str) -> Path:
-    """A directory under runs/ that did not exist."""
+def new_directory(space: str) -> Path:
+    """A new directory under runs/, with the space and the day in its name."""
     today = datetime.datetime.now().astimezone().strftime("%Y-%m-%d")
     number = 1
     while True:

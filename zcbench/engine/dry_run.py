@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from zcbench.config import RunConfig
 from zcbench.engine.executors import count_workers
 from zcbench.engine.job import Job, prepare
 from zcbench.engine.manifest import check_same, describe
 from zcbench.engine.observer import duration
+from zcbench.engine.stacks import Stack, stacks_of
 from zcbench.engine.work import Evaluator, WorkItem, torch_state
 from zcbench.store import Key, is_empty, read_done, read_manifest
 
@@ -75,20 +76,33 @@ def _time(job: Job, items: Sequence[WorkItem]) -> list[str]:
     left = Counter(item.dataset for item in items)
     if not left:
         return ["time       nothing is missing"]
-    per_network = {}
+    per_network, n_measured = {}, {}
     with torch_state(job.config.threads):
         evaluator = Evaluator(job.setup)
         for dataset in left:
-            trials = [item for item in items if item.dataset == dataset][:N_MEASURED]
-            evaluator(trials[0])  # makes the minibatch and warms up
+            some = [item for item in items if item.dataset == dataset]
+            trials = _trials(stacks_of(job.setup, some))
+            evaluator.together(trials[0])  # makes the minibatch and warms up
             start = time.perf_counter()
-            for item in trials:
-                evaluator(item)
-            per_network[dataset] = (time.perf_counter() - start) / len(trials)
+            for stack in trials:
+                evaluator.together(stack)
+            n_measured[dataset] = sum(map(len, trials))
+            seconds = time.perf_counter() - start
+            per_network[dataset] = seconds / n_measured[dataset]
     workers = min(count_workers(job.workers, job.device), len(items))
     seconds = sum(count * per_network[name] for name, count in left.items()) / workers
     each = ", ".join(f"{name} {spent:.2g} s" for name, spent in per_network.items())
     return [
         f"time       about {duration(seconds)} (a network takes: {each}; measured on "
-        f"{N_MEASURED} each)"
+        f"{max(n_measured.values())} each)"
     ]
+
+
+def _trials(stacks: Iterator[Stack]) -> list[Stack]:
+    """The first stacks that have enough networks together."""
+    trials: list[Stack] = []
+    for stack in stacks:
+        trials.append(stack)
+        if sum(map(len, trials)) >= N_MEASURED:
+            break
+    return trials

@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Literal
 
 from zcbench.engine.allocator import keep_freed_memory
+from zcbench.engine.stacks import Stack, stacks_of
 from zcbench.engine.work import Evaluator, Setup, WorkItem, torch_state
 from zcbench.errors import ZcbenchError
 from zcbench.store import Record
@@ -66,47 +67,52 @@ def count_workers(workers: int | Literal["auto"], device: str) -> int:
 
 
 def in_this_process(setup: Setup, items: Iterable[WorkItem]) -> Records:
-    """Score one after the other; torch's threads are restored afterwards."""
+    """Score one stack after the other; torch's threads are restored afterwards."""
     with torch_state(setup.threads):
-        yield from map(Evaluator(setup), items)
+        evaluator = Evaluator(setup)
+        for stack in stacks_of(setup, items):
+            yield from evaluator.together(stack)
 
 
 def in_processes(setup: Setup, items: Iterable[WorkItem], workers: int) -> Records:
     """Score in so many processes.
 
     A process that dies (kill -9, a crash, the kernel out of memory) is replaced. Its
-    network is tried once more at the end, alone; if that dies too, its scores have the
-    status ``oom`` (killed) or ``error``.
+    networks are tried once more at the end, each alone; if that dies too, its scores
+    have the status ``oom`` (killed) or ``error``.
     """
-    suspects = []
+    suspects: list[Stack] = []
     with _Pool(setup, workers) as pool:
-        for item, result in pool.map(items):
+        for stack, result in pool.map(stacks_of(setup, items, workers)):
             if isinstance(result, _Death):
-                suspects.append(item)
+                suspects += [(item,) for item in stack]
             else:
-                yield result
+                yield from result
     if not suspects:
         return
     with _Pool(setup, 1) as pool:
-        for item, result in pool.map(suspects):
+        for (item,), result in pool.map(suspects):
             if isinstance(result, _Death):
                 yield _epitaph(setup, item, result)
             else:
-                yield result
+                yield from result
 
 
 def _automatic(setup: Setup, items: Sequence[WorkItem], workers: int) -> Records:
     """Start here, and go on in several processes if much is left."""
-    start, n_done = time.monotonic(), 0
-    for record in in_this_process(setup, items):
-        yield record
-        n_done += 1
-        spent = time.monotonic() - start
-        left = spent / n_done * (len(items) - n_done)
-        if spent > _TRIAL_SECONDS and left > _WORTH_SECONDS:
-            break
-    if n_done < len(items):
-        yield from in_processes(setup, items[n_done:], workers)
+    start, left = time.monotonic(), dict.fromkeys(items)
+    with torch_state(setup.threads):
+        evaluator = Evaluator(setup)
+        for stack in stacks_of(setup, items):
+            yield from evaluator.together(stack)
+            for item in stack:
+                del left[item]
+            spent = time.monotonic() - start
+            needed = spent / (len(items) - len(left)) * len(left)
+            if spent > _TRIAL_SECONDS and needed > _WORTH_SECONDS:
+                break
+    if left:
+        yield from in_processes(setup, list(left), workers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +132,7 @@ def _epitaph(setup: Setup, item: WorkItem, death: _Death) -> Record:
 
 
 class _Worker:
-    """A process with a pipe, and the item that it has in hand."""
+    """A process with a pipe, and the stack that it has in hand."""
 
     def __init__(self, setup: Setup) -> None:
         context = multiprocessing.get_context("spawn")  # fork and torch do not mix
@@ -138,12 +144,12 @@ class _Worker:
             self.process.start()
         theirs.close()  # so that its death ends the pipe
         self.ready = False
-        self.item: WorkItem | None = None
+        self.stack: Stack | None = None
 
-    def give(self, item: WorkItem) -> None:
-        self.item = item
+    def give(self, stack: Stack) -> None:
+        self.stack = stack
         with suppress(OSError):  # it died; reading from the pipe will say so
-            self.connection.send(item)
+            self.connection.send(stack)
 
     def stop(self) -> None:
         self.process.kill()
@@ -152,7 +158,7 @@ class _Worker:
 
 
 class _Pool:
-    """Workers, each with one item in hand; the rest waits in the iterator."""
+    """Workers, each with one stack in hand; the rest waits in the iterator."""
 
     def __init__(self, setup: Setup, size: int) -> None:
         self._setup = setup
@@ -173,44 +179,44 @@ class _Pool:
             worker.stop()
 
     def map(
-        self, items: Iterable[WorkItem]
-    ) -> Iterator[tuple[WorkItem, Record | _Death]]:
-        """Each item with its result, or with the death of its worker."""
-        source = iter(items)
-        for item in itertools.islice(source, self._size):
-            self._hire(item)
+        self, stacks: Iterable[Stack]
+    ) -> Iterator[tuple[Stack, list[Record] | _Death]]:
+        """Each stack with its results, or with the death of its worker."""
+        source = iter(stacks)
+        for stack in itertools.islice(source, self._size):
+            self._hire(stack)
         while self._workers:
             ready = wait([worker.connection for worker in self._workers])
             for worker in [w for w in self._workers if w.connection in ready]:
                 result = self._receive(worker)
                 if result is None:
                     continue
-                finished, worker.item = worker.item, None
+                finished, worker.stack = worker.stack, None
                 assert finished is not None  # noqa: S101 - only busy workers speak
                 died = isinstance(result, _Death)
-                if died and not worker.ready:  # not the item's fault
+                if died and not worker.ready:  # not the stack's fault
                     source = itertools.chain([finished], source)
                 self._occupy(worker, next(source, None), dead=died)
                 if worker.ready:
                     yield finished, result
 
-    def _occupy(self, worker: _Worker, item: WorkItem | None, *, dead: bool) -> None:
-        """Give a worker its next item; replace it if dead, let it go without one."""
-        if item is not None and not dead:
-            worker.give(item)
+    def _occupy(self, worker: _Worker, stack: Stack | None, *, dead: bool) -> None:
+        """Give a worker its next stack; replace it if dead, let it go without one."""
+        if stack is not None and not dead:
+            worker.give(stack)
             return
         self._workers.remove(worker)
         worker.stop()
-        if item is not None:
-            self._hire(item)
+        if stack is not None:
+            self._hire(stack)
 
-    def _hire(self, item: WorkItem) -> None:
+    def _hire(self, stack: Stack) -> None:
         worker = _Worker(self._setup)
         self._workers.append(worker)
-        worker.give(item)
+        worker.give(stack)
 
-    def _receive(self, worker: _Worker) -> Record | _Death | None:
-        """A result, a death, or None for the news that a worker has started."""
+    def _receive(self, worker: _Worker) -> list[Record] | _Death | None:
+        """Results, a death, or None for the news that a worker has started."""
         try:
             kind, payload = worker.connection.recv()
         except (EOFError, OSError):
@@ -225,8 +231,8 @@ class _Pool:
             return None
         if kind == "failed":
             raise payload
-        result: Record = payload
-        return result
+        results: list[Record] = payload
+        return results
 
     def _count_failed_start(self, exit_code: int | None) -> None:
         self._failed_starts += 1
@@ -252,7 +258,7 @@ def _deaf_to_interrupts() -> Iterator[None]:
 
 
 def _serve(connection: Connection, setup: Setup) -> None:
-    """What a worker process does: items in, records out, until the pipe ends."""
+    """What a worker process does: stacks in, records out, until the pipe ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent
     threading.Thread(target=_die_with_parent, daemon=True).start()
     import torch
@@ -263,7 +269,7 @@ def _serve(connection: Connection, setup: Setup) -> None:
         evaluator = Evaluator(setup)
         connection.send(("ready", None))
         while True:
-            connection.send(("done", evaluator(connection.recv())))
+            connection.send(("done", evaluator.together(connection.recv())))
     except EOFError:
         return
     except ZcbenchError as error:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from zcbench.config import RunConfig
 from zcbench.engine.sample import read_archs, sample
+from zcbench.engine.stacks import resolve
 from zcbench.engine.work import Setup, WorkItem
 from zcbench.errors import DataError, UsageError, unknown
 from zcbench.minibatch import batch_digest, open_source
@@ -16,6 +17,7 @@ from zcbench.plugins import load_plugins
 from zcbench.proxies import PROXIES
 from zcbench.spaces import SPACES, Space, load_space
 from zcbench.store import Key
+from zcbench.tasks import GivenTask, add_task, load_task, own_tasks
 
 if TYPE_CHECKING:
     from zcbench.types import Precision, Proxy
@@ -29,6 +31,7 @@ class Job:
         config: the configuration.
         space: the search space.
         datasets: names of its tasks.
+        tasks: those of them that the space does not bring itself.
         proxies: the proxies.
         archs: indices of the architectures, in the order of work.
         device: torch's name of the device.
@@ -40,6 +43,7 @@ class Job:
     config: RunConfig
     space: Space
     datasets: tuple[str, ...]
+    tasks: tuple[GivenTask, ...]
     proxies: tuple[Proxy, ...]
     archs: tuple[int, ...]
     device: str
@@ -59,8 +63,16 @@ class Job:
             device=self.device,
             threads=config.threads,
             precision=cast("Precision", config.precision),
+            stack=self.stack,
             plugin=config.plugin,
+            tasks=self.tasks,
         )
+
+    @property
+    def stack(self) -> int | Literal["auto"]:
+        """Networks scored at once: ``"auto"`` is left where memory decides."""
+        precision = cast("Precision", self.config.precision)
+        return resolve(self.config.stack, self.device, precision)
 
     @property
     def workers(self) -> int | Literal["auto"]:
@@ -103,7 +115,10 @@ def prepare(config: RunConfig) -> Job:
 
     load_plugins(config.plugin)
     space = load_space(config.space)
+    tasks = _given_tasks(config)
     datasets = _datasets(space, config.datasets)
+    if tasks:
+        datasets = tuple(given.task.name for given in tasks)
     proxies = tuple(PROXIES.select(config.proxies))
     if config.population not in space.populations:
         raise unknown(
@@ -124,6 +139,7 @@ def prepare(config: RunConfig) -> Job:
         config=config,
         space=space,
         datasets=datasets,
+        tasks=tasks,
         proxies=proxies,
         archs=tuple(archs),
         device=device,
@@ -169,9 +185,28 @@ def _notes(config: RunConfig, n_archs: int) -> tuple[str, ...]:
     return tuple(notes)
 
 
+def _given_tasks(config: RunConfig) -> tuple[GivenTask, ...]:
+    """Tasks that are given to the space, which has them from now on."""
+    tasks = tuple(load_task(source) for source in config.task)
+    if tasks and "all" not in config.datasets:
+        raise UsageError(
+            "--task and --datasets exclude each other.",
+            "Drop --datasets: the run is about the tasks.",
+        )
+    for given in tasks:
+        if given.space != config.space:
+            raise UsageError(
+                f"The task {given.task.name} is for {given.space}, not for "
+                f"{config.space}.",
+                f"Say --space {given.space}.",
+            )
+        add_task(given)
+    return tasks
+
+
 def _datasets(space: Space, wanted: tuple[str, ...]) -> tuple[str, ...]:
     if "all" in wanted:
-        return tuple(space.tasks)
+        return own_tasks(space)
     for name in wanted:
         if name not in space.tasks:
             raise unknown(f"dataset of {space.name}", name, space.tasks)
@@ -194,7 +229,7 @@ def _truth(
     """Attributes of the truth, once it is known to cover the sample."""
     from zcbench.truth import choose_target, load_truth
 
-    table = load_truth(space.name, dataset, config.truth)
+    table = load_truth(space.name, dataset, config.truth, config.target)
     target = choose_target(table, config.target)
     known = set(table.loc[table[target].notna(), "index"])
     lacking = [index for index in archs if index not in known]

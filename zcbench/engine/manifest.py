@@ -29,7 +29,10 @@ _MUST_MATCH = (
     "batch_size",
     "threads",
     "precision",
+    "stack",
 )
+_BEFORE = {"precision": "float32", "stack": 1}
+"""What runs did before these were options."""
 
 
 def describe(job: Job) -> Manifest:
@@ -53,13 +56,16 @@ def describe(job: Job) -> Manifest:
             "device": job.device,
             "workers": config.workers,
             "threads": config.threads,
+            "stack": job.stack,
             "precision": config.precision,
             "plugin": [str(file) for file in config.plugin],
+            "task": list(config.task),
             "target": config.target,
             "truth": config.truth,
         },
         "proxies": {proxy.name: proxy.version for proxy in job.proxies},
         "plugins": _plugin_digests(job),
+        "tasks": {given.task.name: given.as_dict() for given in job.tasks},
         "minibatch": dict(job.minibatches),
         "truth": {name: _plain(attrs) for name, attrs in job.truths.items()},
         "versions": {
@@ -91,7 +97,7 @@ def check_same(path: Path, old: Manifest, new: Manifest) -> None:
     Raises:
         UsageError: something that scores depend on differs; the message says what.
     """
-    there, here = old["config"], new["config"]
+    there, here = {**_BEFORE, **old["config"]}, new["config"]
     differing, fix = [], []
     for key in _MUST_MATCH:
         if there.get(key) != here[key]:
@@ -130,10 +136,11 @@ def merged(old: Manifest, new: Manifest) -> Manifest:
         "datasets": _union(there.get("datasets", ()), here["datasets"]),
         "proxies": _union(there.get("proxies", ()), here["proxies"]),
         "plugin": _union(there.get("plugin", ()), here["plugin"]),
+        "task": _union(there.get("task", ()), here["task"]),
         "n": "all" if "all" in sizes else max(sizes),
         "repeats": max(there.get("repeats", 1), here["repeats"]),
     }
-    parts = ("proxies", "plugins", "minibatch", "truth")
+    parts = ("proxies", "plugins", "tasks", "minibatch", "truth")
     earlier = {key: old.get(key) for key in ("created", "zcbench", "versions")}
     earlier |= {key: old.get(key) for key in ("device", "platform", "git")}
     this = {key: new[key] for key in earlier}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -50,7 +52,7 @@ def read_archs(space: Space, file: Path) -> list[int]:
     Args:
         space: the search space.
         file: one architecture string or index a line; blank lines and what follows a
-            ``#`` are ignored.
+            ``#`` are ignored. Or a CSV file with a column ``arch``.
 
     Returns:
         Indices.
@@ -67,10 +69,7 @@ def read_archs(space: Space, file: Path) -> list[int]:
             "Give a text file with one architecture string or index a line.",
         ) from None
     found: dict[int, None] = {}
-    for number, line in enumerate(text.splitlines(), start=1):
-        spec = line.partition("#")[0].strip()
-        if not spec:
-            continue
+    for number, spec in _listed(text):
         try:
             found[_architecture(space, spec).index] = None
         except ZcbenchError as error:
@@ -83,6 +82,22 @@ def read_archs(space: Space, file: Path) -> list[int]:
             "Write one architecture string or index a line.",
         )
     return list(found)
+
+
+def _listed(text: str) -> Iterator[tuple[int, str]]:
+    """Number of its line and name of each architecture of a list or CSV."""
+    lines = text.splitlines()
+    names = next(csv.reader(lines[:1]), [])
+    if "arch" in names:
+        column = names.index("arch")
+        for number, row in enumerate(csv.reader(lines[1:]), start=2):
+            if row:
+                yield number, row[column] if column < len(row) else ""
+        return
+    for number, line in enumerate(lines, start=1):
+        spec = line.partition("#")[0].strip()
+        if spec:
+            yield number, spec
 
 
 def _architecture(space: Space, spec: str) -> Architecture:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from zcbench.engine.allocator import keep_freed_memory
 from zcbench.errors import ZcbenchError
@@ -17,10 +17,12 @@ from zcbench.proxies import PROXIES
 from zcbench.seeding import repeat_seed
 from zcbench.spaces import load_space
 from zcbench.store import Record
+from zcbench.tasks import GivenTask, add_task
 from zcbench.types import Precision
 
 if TYPE_CHECKING:
     from zcbench.plan import Plan
+    from zcbench.population.evaluator import PopulationEvaluator
     from zcbench.types import Batch, Evaluation, Status
 
 _LONGEST_MESSAGE = 500
@@ -55,7 +57,9 @@ class Setup:
         device: torch's name of the device.
         threads: threads of each worker.
         precision: arithmetic of the passes.
+        stack: networks that are scored at once; ``"auto"`` as memory allows.
         plugin: files that add proxies, spaces or truths.
+        tasks: tasks that are given to the space.
     """
 
     space: str
@@ -65,7 +69,9 @@ class Setup:
     device: str
     threads: int
     precision: Precision = "float32"
+    stack: int | Literal["auto"] = 1
     plugin: tuple[Path, ...] = ()
+    tasks: tuple[GivenTask, ...] = ()
 
 
 class Evaluator:
@@ -77,11 +83,14 @@ class Evaluator:
 
     def __init__(self, setup: Setup) -> None:
         load_plugins(setup.plugin)
+        for given in setup.tasks:
+            add_task(given)
         self.setup = setup
         self.space = load_space(setup.space)
         self._warm = False
         self._plans: dict[tuple[str, ...], Plan] = {}
         self._batches: dict[tuple[str, int], Batch] = {}
+        self._populations: dict[tuple[object, ...], PopulationEvaluator] = {}
 
     def __call__(self, item: WorkItem) -> Record:
         """Score one network.
@@ -100,6 +109,27 @@ class Evaluator:
         except Exception as error:  # networks may raise anything
             return self.failed(item, _status(error), f"{type(error).__name__}: {error}")
         return self._record(item, evaluation, time.perf_counter() - start)
+
+    def together(self, items: Sequence[WorkItem]) -> list[Record]:
+        """Score networks of one dataset, repeat and set of proxies at once."""
+        if len(items) == 1:
+            return [self(items[0])]
+        try:
+            if not self._warm:
+                self._evaluate_all(items[:2])
+                self._warm = True
+            start = time.perf_counter()
+            evaluations = self._evaluate_all(items)
+        except ZcbenchError:
+            raise
+        except Exception as error:
+            status, message = _status(error), f"{type(error).__name__}: {error}"
+            return [self.failed(item, status, message) for item in items]
+        each = (time.perf_counter() - start) / len(items)
+        return [
+            self._record(item, evaluation, each)
+            for item, evaluation in zip(items, evaluations, strict=True)
+        ]
 
     def failed(self, item: WorkItem, status: Status, message: str) -> Record:
         """Line for a network of which nothing is known but why."""
@@ -128,6 +158,25 @@ class Evaluator:
             seed=seed,
             precision=setup.precision,
         )
+
+    def _evaluate_all(self, items: Sequence[WorkItem]) -> list[Evaluation]:
+        from zcbench.population.evaluator import PopulationEvaluator
+
+        setup, first = self.setup, items[0]
+        key = (first.dataset, first.repeat, first.proxies)
+        if key not in self._populations:
+            self._populations[key] = PopulationEvaluator(
+                self.space,
+                first.dataset,
+                self._batch(first.dataset, first.repeat),
+                self._plan(first.proxies),
+                seed=setup.seed,
+                repeat=first.repeat,
+                device=setup.device,
+                precision=setup.precision,
+            )
+        archs = [self.space.architecture(item.index) for item in items]
+        return self._populations[key](archs)
 
     def _record(self, item: WorkItem, evaluation: Evaluation, total: float) -> Record:
         scores = evaluation.scores

@@ -8,7 +8,7 @@ from typing import Any
 
 from zcbench.evidence.clock import Clock
 from zcbench.evidence.collect import Missing, attempt
-from zcbench.evidence.precision import Precision, arithmetic
+from zcbench.evidence.precision import arithmetic
 from zcbench.evidence.records import (
     ActivationKernel,
     ChannelSaliency,
@@ -24,7 +24,7 @@ from zcbench.population.minibatch import StackedMinibatchPass
 from zcbench.population.network import StackedNetwork
 from zcbench.population.structure import measure_structure
 from zcbench.population.synaptic_flow import measure_synaptic_flow
-from zcbench.types import Batch
+from zcbench.types import Batch, Precision
 
 _FROM_MINIBATCH: Mapping[type, Callable[[StackedMinibatchPass], Any]] = {
     ActivationKernel: StackedMinibatchPass.activation_kernel,
@@ -64,7 +64,9 @@ def collect(
     found: dict[type, list[Any] | Missing] = {}
     if Structure in needs:
         with clock.time("structure"):
-            found[Structure] = attempt(lambda: measure_structure(network, shape, device))
+            found[Structure] = attempt(
+                lambda: measure_structure(network, shape, device)
+            )
     with arithmetic(precision, device):
         found |= _from_minibatch(network, batch, needs, clock)
     if SynapticFlow in needs:
@@ -100,4 +102,3 @@ def _from_minibatch(
     return {
         record: attempt(partial(_FROM_MINIBATCH[record], held)) for record in wanted
     }
-

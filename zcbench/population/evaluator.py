@@ -12,12 +12,16 @@ import torch
 from zcbench.evaluate import apply_proxies, check_batch, evaluate
 from zcbench.evidence.clock import Clock
 from zcbench.evidence.collect import Missing, attempt
-from zcbench.evidence.precision import Precision
 from zcbench.plan import Plan, make_plan
 from zcbench.population.collect import OFFERED, collect
+from zcbench.population.memory import (
+    bytes_of_networks,
+    memory_for_populations,
+    populations,
+)
 from zcbench.seeding import repeat_seed
 from zcbench.spaces.base import Space, Stackable
-from zcbench.types import Architecture, Batch, Evaluation, Score
+from zcbench.types import Architecture, Batch, Evaluation, Precision, Score
 
 
 def evaluate_population(
@@ -67,7 +71,20 @@ def evaluate_population(
         dtype=dtype,
         precision=precision,
     )
-    return evaluator(architectures)
+    if not can_stack(space, precision):
+        return evaluator(architectures)
+    sizes = bytes_of_networks(
+        space, architectures, task, len(batch.x), plan.records, dtype
+    )
+    found: list[Evaluation] = []
+    for part in populations(sizes, memory_for_populations(device)):
+        found += evaluator(architectures[part])
+    return found
+
+
+def can_stack(space: Space, precision: Precision) -> bool:
+    """Whether networks of a space can be scored at once; bf16 takes one at a time."""
+    return isinstance(space, Stackable) and precision != "bf16"
 
 
 class PopulationEvaluator:
@@ -97,10 +114,8 @@ class PopulationEvaluator:
         self._space, self._task, self._plan = space, task, plan
         self._seed, self._repeat = seed, repeat
         self._device, self._dtype, self._precision = device, dtype, precision
-        self._batch = replace(
-            batch, x=batch.x.to(device, dtype), y=batch.y.to(device)
-        )
-        stackable = isinstance(space, Stackable)
+        self._batch = replace(batch, x=batch.x.to(device, dtype), y=batch.y.to(device))
+        stackable = can_stack(space, precision)
         able = [
             proxy
             for proxy in plan.proxies
@@ -137,7 +152,9 @@ class PopulationEvaluator:
             precision=self._precision,
         )
 
-    def _stacked(self, architectures: Sequence[Architecture]) -> list[Evaluation] | None:
+    def _stacked(
+        self, architectures: Sequence[Architecture]
+    ) -> list[Evaluation] | None:
         """All at once; None if memory does not hold them."""
         start = time.perf_counter()
         clock = Clock(torch.device(self._device))
@@ -145,9 +162,7 @@ class PopulationEvaluator:
         if evidence is None:
             return None
         share = {name: s / len(architectures) for name, s in clock.seconds.items()}
-        scores = [
-            apply_proxies(self._together, records, share) for records in evidence
-        ]
+        scores = [apply_proxies(self._together, records, share) for records in evidence]
         del evidence
         share["total"] = (time.perf_counter() - start) / len(architectures)
         found = [Evaluation(each, share) for each in scores]
@@ -171,7 +186,9 @@ class PopulationEvaluator:
         )
         needs = self._together.records
         if isinstance(network, Missing):
-            evidence = [dict.fromkeys(needs, network) for _ in architectures]
+            evidence: list[Mapping[type, Any]] = [
+                dict.fromkeys(needs, network) for _ in architectures
+            ]
         else:
             with torch.enable_grad():
                 evidence = collect(
@@ -182,11 +199,7 @@ class PopulationEvaluator:
                     seed=repeat_seed(self._seed, self._repeat),
                     precision=self._precision,
                 )
-        short = any(
-            isinstance(record, Missing) and record.status == "oom"
-            for record in evidence[0].values()
-        )
-        if not short:
+        if not _out_of_memory(evidence[0]):
             return evidence
         del network, evidence
         if torch.device(self._device).type == "cuda":
@@ -200,3 +213,10 @@ class PopulationEvaluator:
         for name, spent in second.seconds.items():
             seconds[name] = seconds.get(name, 0.0) + spent
         return Evaluation({p.name: scores[p.name] for p in self._plan.proxies}, seconds)
+
+
+def _out_of_memory(evidence: Mapping[type, Any]) -> bool:
+    return any(
+        isinstance(record, Missing) and record.status == "oom"
+        for record in evidence.values()
+    )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -16,8 +17,14 @@ from zcbench.types import Architecture
 MOST = 256
 """More networks at once gain nothing, and an interrupted run would lose more."""
 
+_SHARE = 0.8
+"""Part of the free memory that a population may take."""
+
 _IN_PASSING = 16
 """Maps of a network's largest size that come and go during a pass."""
+
+_PER_WEIGHT = 3
+"""Values for each weight: its gradient, and what the grouped convolutions copy."""
 
 
 def bytes_of_networks(
@@ -48,10 +55,14 @@ def bytes_of_networks(
         network(network.images(image), rules)
     kept = split(network.n_networks, rules.kept)
     largest = split(network.n_networks, rules.largest)
-    per_value = batch_size * dtype.itemsize
+    weights = split(network.n_networks, rules.weights)
     return [
-        per_value * (sum(values) + _IN_PASSING * max(maps))
-        for values, maps in zip(kept, largest, strict=True)
+        dtype.itemsize
+        * (
+            batch_size * (sum(kept[p]) + _IN_PASSING * max(largest[p]))
+            + _PER_WEIGHT * sum(weights[p])
+        )
+        for p in range(network.n_networks)
     ]
 
 
@@ -73,16 +84,41 @@ def largest_population(sizes: Sequence[int], free: int) -> int:
     return max(len(sizes[:MOST]), 1)
 
 
-class _Count(Rules):
-    """Values of one image that a layer's passes keep.
+def populations(sizes: Sequence[int], free: int) -> Iterator[slice]:
+    """Cut networks into populations that fit, one after the other.
 
-    Input and output of every layer. With the second derivative also the gradients of
-    the loss with respect to it and to its BatchNorm, and its tangent.
+    Args:
+        sizes: bytes of each network, from `bytes_of_networks`.
+        free: bytes that a population may take.
+
+    >>> list(populations([400, 300, 200, 100], free=750))
+    [slice(0, 2, None), slice(2, 4, None)]
+    """
+    start = 0
+    while start < len(sizes):
+        end = start + largest_population(sizes[start : start + MOST], free)
+        yield slice(start, end)
+        start = end
+
+
+def memory_for_populations(device: torch.device | str) -> int:
+    """Bytes that a population may take: most of what is free now."""
+    if torch.device(device).type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0] * _SHARE)
+    return int(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * _SHARE)
+
+
+class _Count(Rules):
+    """Values of one image that the passes keep for a layer, and its weights.
+
+    Kept are input and output; with the second derivative also the tangent, and the
+    gradients of the loss with respect to the output and to that of its BatchNorm.
     """
 
     def __init__(self, of_output: int) -> None:
         self.kept: dict[StackedLayer, list[int]] = {}
         self.largest: dict[StackedLayer, list[int]] = {}
+        self.weights: dict[StackedLayer, list[int]] = {}
         self._of_output = of_output
 
     def layer(self, layer: StackedLayer, x: Tensor) -> Tensor:
@@ -91,7 +127,8 @@ class _Count(Rules):
         before, after = x.numel() // n, out.numel() // n
         self.kept[layer] = [before + self._of_output * after] * n
         self.largest[layer] = [max(before, after)] * n
+        self.weights[layer] = [layer.n_parameters] * n
         return out
 
-    def batchnorm(self, norm: StackedBatchNorm, x: Tensor) -> Tensor:
+    def batchnorm(self, _norm: StackedBatchNorm, x: Tensor) -> Tensor:
         return x

@@ -216,7 +216,9 @@ class _Notes:
         if ChannelSaliency in self._needs:
             with self._clock.time("channel_saliency"):
                 n, members = len(delta), len(layer.members)
-                product = (trace.output * delta).reshape(n, members, *layer.shape[:1], -1)
+                product = (trace.output * delta).reshape(
+                    n, members, *layer.shape[:1], -1
+                )
                 self.saliency[layer] = product.sum(3).double().square().mean(0) / 2
 
     def _at_batchnorm(self, trace: Trace, delta: Tensor) -> None:
@@ -235,7 +237,7 @@ class _CodeAgreement:
         self.units = [0] * network.n_networks
 
     def add(self, relu: StackedReLU, out: Tensor) -> None:
-        """Codes of a ReLU from its output. [N, G·C, H, W]"""
+        """Count the codes of a ReLU, from its output [N, G·C, H, W]."""
         rows = out.reshape(len(out), len(relu.members), -1)
         codes = (rows > 0).transpose(0, 1).to(torch.float32)
         # Sums of zeros and ones: exact in float32 below 2²⁴ units a layer.
@@ -245,7 +247,7 @@ class _CodeAgreement:
             self.units[p] += rows.shape[2]
 
     def kernels(self) -> Tensor:
-        """2 b bᵀ + units − (1 b) − (1 b)ᵀ of each network. [P, N, N]"""
+        """Give 2 b bᵀ + units − (1 b) − (1 b)ᵀ of each network, [P, N, N]."""
         units = torch.tensor(self.units).to(self.both_on)
         on = self.both_on.diagonal(dim1=1, dim2=2)
         kernels = 2 * self.both_on + units[:, None, None]

@@ -123,7 +123,7 @@ class StackedLayer(nn.Module):
             return products.sum(0)[..., None, None]
         like = self.weight.expand(groups, *self.weight.shape).flatten(0, 1)
         found = self._backward(delta, x, like, groups, 1)
-        return found.unflatten(0, (groups, -1))
+        return found.reshape(groups, *self.weight.shape)
 
     def _backward(
         self, delta: Tensor, x: Tensor, weight: Tensor, groups: int, which: int
@@ -184,7 +184,7 @@ class StackedBatchNorm(nn.Module):
         self.n_parameters = 2 * channels
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalised by the statistics of x. [N, G·C, H, W]"""
+        """Normalise [N, G·C, H, W] by its own statistics."""
         return F.batch_norm(x, None, None, None, None, True, 0.0, self.eps)
 
 
@@ -226,7 +226,7 @@ class Rules:
         return out
 
     def features(self, x: Tensor) -> Tensor:
-        """The last maps before global pooling. [N, P·C, H, W]"""
+        """Maps [N, P·C, H, W] that go into the global pooling."""
         return x
 
 

@@ -27,7 +27,8 @@ def take(maps: Tensor, n_networks: int, members: Sequence[Tensor]) -> list[Tenso
     """
     if not members:
         return []
-    return list(_Take.apply(maps, n_networks, *members))
+    parts: tuple[Tensor, ...] = _Take.apply(maps, n_networks, *members)  # type: ignore[no-untyped-call]
+    return list(parts)
 
 
 def add_up(
@@ -43,7 +44,9 @@ def add_up(
     """
     if not parts:
         return torch.zeros_like(like)
-    total: Tensor = _AddUp.apply(like.shape, n_networks, tuple(members), *parts)
+    total: Tensor = _AddUp.apply(  # type: ignore[no-untyped-call]
+        like.shape, n_networks, tuple(members), *parts
+    )
     return total
 
 

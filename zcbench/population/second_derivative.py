@@ -46,7 +46,7 @@ def second_derivative(
     traces: Mapping[nn.Module, Trace],
     logits: Tensor,
 ) -> Tensor:
-    """Σ w · (H g) of each network. [P]
+    """Σ w · (H g) of each network, [P].
 
     Args:
         network: the stack.
@@ -76,14 +76,14 @@ class _Tangents(Rules):
 
     def layer(self, layer: StackedLayer, x: Tensor) -> Tensor:
         trace = self.traces[layer]
-        out: Tensor = _LayerTangent.apply(
+        out: Tensor = _LayerTangent.apply(  # type: ignore[no-untyped-call]
             self.scale, layer, trace, self.grads[layer], x
         )
         return out
 
     def batchnorm(self, norm: StackedBatchNorm, x: Tensor) -> Tensor:
         trace = self.traces[norm]
-        out: Tensor = BatchNormTangent.apply(norm, trace, x)
+        out: Tensor = BatchNormTangent.apply(norm, trace, x)  # type: ignore[no-untyped-call]
         return out
 
     def relu(self, relu: StackedReLU, x: Tensor) -> Tensor:
@@ -104,6 +104,7 @@ class _LayerTangent(torch.autograd.Function):
         change: Tensor,
     ) -> Tensor:
         """Arguments as `_Tangents` gives them; change is ẋ."""
+        assert trace.input is not None  # noqa: S101 - only ReLUs note no input
         moved: Tensor = layer(change, layer.weight)
         moved = moved + layer.forward_each(trace.input, grads)
         ctx.layer, ctx.trace, ctx.grads = layer, trace, grads

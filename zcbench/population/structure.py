@@ -5,8 +5,9 @@ As `zcbench.evidence.structure` for one network.
 
 from __future__ import annotations
 
+import math
+
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from zcbench.evidence.records import Structure
@@ -30,9 +31,12 @@ def measure_structure(
     logits = network(network.images(images.to(device, torch.float64)), rules)
     on_path = _on_path(logits, rules.outputs)
     totals = [0] * network.n_networks
-    for module in (*network.layers, *network.batchnorms):
-        for p in module.members:
-            totals[p] += module.n_parameters
+    for members, n_parameters in (
+        *((layer.members, layer.n_parameters) for layer in network.layers),
+        *((norm.members, norm.n_parameters) for norm in network.batchnorms),
+    ):
+        for p in members:
+            totals[p] += n_parameters
     counts = split(network.n_networks, on_path)
     macs = split(network.n_networks, rules.macs)
     weights = layers_of(network)
@@ -51,7 +55,7 @@ class _TwoImages(Rules):
 
     def layer(self, layer: StackedLayer, x: Tensor) -> Tensor:
         bias = None if layer.bias is None else layer.bias.double()
-        out = layer(x, layer.weight.double(), bias)
+        out: Tensor = layer(x, layer.weight.double(), bias)
         if not out.requires_grad:
             out.requires_grad_(True)
         self.outputs[layer] = out
@@ -60,7 +64,8 @@ class _TwoImages(Rules):
         return out
 
     def batchnorm(self, norm: StackedBatchNorm, x: Tensor) -> Tensor:
-        return x / (1 + norm.eps) ** 0.5
+        out: Tensor = x / math.sqrt(1 + norm.eps)
+        return out
 
 
 def _on_path(

@@ -55,7 +55,7 @@ class _Absolute(Rules):
         bias = layer.bias.double().abs().repeat(len(layer.members))
         return out + bias[:, None, None]
 
-    def batchnorm(self, norm: StackedBatchNorm, x: Tensor) -> Tensor:
+    def batchnorm(self, _norm: StackedBatchNorm, x: Tensor) -> Tensor:
         return x
 
 

@@ -81,3 +81,6 @@ def proxy(
 def _origin(function: Callable[..., float]) -> str:
     built_in = function.__module__.startswith(f"{__name__}.")
     return "built-in" if built_in else function.__code__.co_filename
+
+
+PROXIES.names()  # registers the families in their order, whichever is imported first

@@ -55,6 +55,7 @@ def print_report(
     target: str | None = None,
     truth: str | None = None,
     population: str | None = None,
+    sections: Sequence[str] = ("correlations",),
 ) -> None:
     """Print the text table of some runs on stdout, and its notes on stderr.
 
@@ -63,12 +64,13 @@ def print_report(
         target: ``"val"`` or ``"test"``; None for what each run was made for.
         truth: ``"auto"``, a name or a path; None for what each run was made with.
         population: architectures to speak of; None for those the run sampled from.
+        sections: which of `CHOICES`, or ``"all"``.
 
     Raises:
         DataError: there is no such target or truth, or it knows no architecture.
         UsageError: a run says nothing about that population.
     """
-    report = make_report(runs, target, truth, population)
+    report = make_report(runs, target, truth, population, sections=sections)
     for note in report.table.attrs["notes"]:
         click.echo(note, err=True)
     click.echo(render_text(report, color=in_color()), nl=False)

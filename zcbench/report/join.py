@@ -80,11 +80,14 @@ def join(run: pd.DataFrame, dataset: str, question: Question) -> Joined:
         DataError: there is no such target or truth, or it knows no architecture.
         UsageError: the run says nothing about that population.
     """
+    from zcbench.tasks import adopt
     from zcbench.truth import choose_target, load_truth
 
-    target, name, population = question.of(run.attrs["manifest"]["config"])
+    manifest = run.attrs["manifest"]
+    adopt(manifest)
+    target, name, population = question.of(manifest["config"])
     space = str(run["space"].iloc[0])
-    truth = load_truth(space, dataset, name)
+    truth = load_truth(space, dataset, name, target)
     target = choose_target(truth, target)
     rows = run[(run["dataset"] == dataset) & members(run, population)]
     path = run.attrs["path"]

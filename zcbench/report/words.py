@@ -76,9 +76,9 @@ def setting(section: Section) -> str:
         f"population {section.population}",
         f"{kind}{section.architectures:,} architectures",
         f"minibatch {section.minibatch or 'unknown'}",
-        f"batch size {section.batch_size}",
-        f"seed {section.seed}",
     ]
+    for name, value in (("batch size", section.batch_size), ("seed", section.seed)):
+        parts += [f"{name} {value}"] if value is not None else []
     if section.repeats > 1:
         parts.append(f"mean of {section.repeats} repeats")
     if section.precision != "float32":

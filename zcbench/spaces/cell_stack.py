@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from zcbench.population.network import (
     Rules,
@@ -68,6 +70,23 @@ class _ConvBN(nn.Module):
         return rules.batchnorm(self.norm, x)
 
 
+class _AveragePool(torch.autograd.Function):
+    """3×3 mean over the pixels that exist; its backward needs no map to be kept."""
+
+    @staticmethod
+    def forward(_ctx: Any, x: Tensor) -> Tensor:
+        return F.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
+
+    @staticmethod
+    @once_differentiable
+    def backward(_ctx: Any, grad: Tensor) -> Tensor:
+        like = grad  # of the input only the shape matters, and that is the output's
+        grads: Tensor = torch.ops.aten.avg_pool2d_backward(
+            grad, like, [3, 3], [1, 1], [1, 1], False, False, None
+        )
+        return grads
+
+
 class _Operation(nn.Module):
     """One operation on one edge, of the networks that have it there."""
 
@@ -94,7 +113,8 @@ class _Operation(nn.Module):
             out: Tensor = self.conv(x, rules)
             return out
         if self.pool:
-            return F.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
+            pooled: Tensor = _AveragePool.apply(x)  # type: ignore[no-untyped-call]
+            return pooled
         return x
 
 
@@ -111,32 +131,25 @@ class _Cell(nn.Module):
     ) -> None:
         super().__init__()
         self.n_networks, self.n_nodes = len(cells), n_nodes
-        self.operations = nn.ModuleList()
-        self._routes: list[tuple[int, int]] = []  # source and target of each
-        for edge, route in enumerate(edges_of(n_nodes)):
+        self.operations = nn.ModuleList()  # in order of definition
+        self._leaving: list[list[tuple[_Operation, int]]] = [[] for _ in range(n_nodes)]
+        for edge, (source, target) in enumerate(edges_of(n_nodes)):
             there = [cell[edge] for cell in cells]
             for operation in sorted(set(there) - {"none"}):
                 members = [p for p, found in enumerate(there) if found == operation]
                 layer = f"{name}.layers.{edge}"
-                self.operations.append(
-                    _Operation(weights, layer, operation, members, channels)
-                )
-                self._routes.append(route)
+                module = _Operation(weights, layer, operation, members, channels)
+                self.operations.append(module)
+                self._leaving[source].append((module, target))
 
     def forward(self, x: Tensor, rules: Rules) -> Tensor:
-        """Value of the last node. [N, P·C, H, W]"""
+        """Give the value of the last node, [N, P·C, H, W]."""
         node = x
         sums: list[list[tuple[Tensor, Tensor]]] = [[] for _ in range(self.n_nodes)]
         for source in range(self.n_nodes - 1):
             if source:
                 node = self._sum(sums[source], x)
-            leaving = [
-                (operation, target)
-                for operation, (start, target) in zip(
-                    self.operations, self._routes, strict=True
-                )
-                if start == source
-            ]
+            leaving = self._leaving[source]
             parts = take(node, self.n_networks, [op.index for op, _ in leaving])
             for (operation, target), part in zip(leaving, parts, strict=True):
                 sums[target].append((operation(part, rules), operation.index))
@@ -194,25 +207,25 @@ class StackedCellNetwork(StackedNetwork):
     ) -> None:
         super().__init__(len(cells), task.n_classes)
         weights, everyone = _Weights(seed, repeat), range(len(cells))
-        shape = (stages[0], task.input_shape[0], 3, 3)
-        self.stem = weights.layer("stem.0", everyone, shape)
+        self.stem = weights.layer(
+            "stem.0", everyone, (stages[0], task.input_shape[0], 3, 3)
+        )
         self.stem_norm = StackedBatchNorm(everyone, stages[0])
         self.cells = nn.ModuleList()
         for stage, channels in enumerate(stages):
             if stage:
                 name = f"cells.{len(self.cells)}"
                 self.cells.append(
-                    _ResidualBlock(
-                        weights, name, everyone, stages[stage - 1], channels
-                    )
+                    _ResidualBlock(weights, name, everyone, stages[stage - 1], channels)
                 )
             for _ in range(depth):
                 name = f"cells.{len(self.cells)}"
                 self.cells.append(_Cell(weights, name, cells, n_nodes, channels))
         self.last_norm = StackedBatchNorm(everyone, stages[-1])
         self.last_relu = StackedReLU(everyone)
-        shape = (task.n_classes, stages[-1])
-        self.classifier = weights.layer("classifier", everyone, shape, bias=True)
+        self.classifier = weights.layer(
+            "classifier", everyone, (task.n_classes, stages[-1]), bias=True
+        )
 
     def forward(self, images: Tensor, rules: Rules) -> Tensor:
         """[N, P·C, H, W] images → [N, P, n_classes] logits."""

@@ -120,7 +120,9 @@ def _read(path: Path) -> GivenTask:
         entries = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise DataError(f"The task {path} cannot be read: {reason}.", _EXAMPLE) from None
+        raise DataError(
+            f"The task {path} cannot be read: {reason}.", _EXAMPLE
+        ) from None
     keys = {key.replace("-", "_"): value for key, value in entries.items()}
     return _given(keys, f"The task {path}")
 
@@ -142,8 +144,8 @@ _FIELDS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
 
 
 def _given(entries: object, where: str) -> GivenTask:
-    values = {"loss": "cross_entropy"}
-    values |= cast("dict[str, Any]", entries) if isinstance(entries, Mapping) else {}
+    values: dict[str, Any] = {"loss": "cross_entropy"}
+    values |= cast("Mapping[str, Any]", entries) if isinstance(entries, Mapping) else {}
     for key in values:
         if key not in _FIELDS:
             raise DataError(
@@ -157,10 +159,9 @@ def _given(entries: object, where: str) -> GivenTask:
             raise DataError(f"{where}: {name} must be {kind}, {found}.", _EXAMPLE)
     if (values["loss"] == "mse") != (values["n_classes"] == 1):
         raise DataError(
-            f"{where} has {values['n_classes']} classes and the loss "
-            f"{values['loss']}.",
+            f"{where} has {values['n_classes']} classes and the loss {values['loss']}.",
             "A regression has n-classes = 1 and loss = 'mse', all else 2 or more.",
         )
     space = values.pop("space")
-    shape = tuple(cast("list[int]", values.pop("input_shape")))
-    return GivenTask(space, Task(input_shape=shape, **values))  # type: ignore[arg-type]
+    shape = tuple(values.pop("input_shape"))
+    return GivenTask(space, Task(input_shape=shape, **values))

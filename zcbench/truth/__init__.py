@@ -2,10 +2,11 @@
 
 A table has one row per architecture and the columns ``arch``, ``index``, for each
 target that is there the mean over training seeds, and ``val_seed0``, ``val_seed1``, …
-(NaN where a seed was not trained). Targets are ``val`` and ``test``, accuracies in
-percent, unless the table's ``attrs`` name others as ``targets``; higher is better in
-each. The ``attrs`` also say which truth and release it is, the sha256 of what it was
-read from, and how many architectures of the space are ``missing``.
+(NaN where a seed was not trained). Targets are ``val``, ``test`` and ``accuracy`` (of
+which it is not known), all in percent, unless the table's ``attrs`` name others as
+``targets``; higher is better in each. The ``attrs`` also say which truth and release it
+is, the sha256 of what it was read from, and how many architectures of the space are
+``missing``.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from zcbench.spaces import Space
 
 TARGETS = ("val", "test")
+_ANY_TARGET = (*TARGETS, "accuracy")
 _TABLES = (".csv", ".parquet", ".tsv", ".gz", ".pkl", ".pickle", ".pth", ".json")
 
 
@@ -58,7 +60,9 @@ def _builtins() -> None:
 TRUTHS: Registry[Truth] = Registry("truth", "zcbench.truths", _builtins)
 
 
-def load_truth(space: str, dataset: str, truth: str = "auto") -> pd.DataFrame:
+def load_truth(
+    space: str, dataset: str, truth: str = "auto", target: str = "auto"
+) -> pd.DataFrame:
     """Accuracies of a search space on a dataset.
 
     Args:
@@ -67,6 +71,7 @@ def load_truth(space: str, dataset: str, truth: str = "auto") -> pd.DataFrame:
         truth: ``"auto"`` for the first of the space in `zcbench list truths`, a name
             from that list, or a path: of a CSV or Parquet file, or of an official file
             of the benchmark that one of the space's truths reads.
+        target: a column of a CSV or Parquet file to have as a target too.
 
     Returns:
         One row per architecture; see the module's docstring.
@@ -77,11 +82,17 @@ def load_truth(space: str, dataset: str, truth: str = "auto") -> pd.DataFrame:
     """
     from zcbench.spaces import load_space
     from zcbench.spaces.base import check_name
+    from zcbench.tasks import is_added
 
     found = load_space(space)
     check_name(found, "dataset", dataset)
     if _is_path(truth):
-        table = _from_file(found, dataset, _expanded(truth))
+        table = _from_file(found, dataset, _expanded(truth), target)
+    elif is_added(space, dataset):
+        raise DataError(
+            f"The task {dataset} was given to {space}, which has no truth for it.",
+            "Give a table with --truth FILE.",
+        )
     else:
         table = _provider(space, truth).load(dataset)
     there = targets(table)
@@ -102,7 +113,7 @@ def load_truth(space: str, dataset: str, truth: str = "auto") -> pd.DataFrame:
 
 def targets(table: pd.DataFrame) -> list[str]:
     """The targets that a table has, the default first: those in its attrs, or both."""
-    declared = table.attrs.get("targets", TARGETS)
+    declared = table.attrs.get("targets", _ANY_TARGET)
     return [name for name in declared if name in table.columns]
 
 
@@ -159,7 +170,7 @@ def _expanded(path: str) -> Path:
         return Path(path)
 
 
-def _from_file(space: Space, dataset: str, path: Path) -> pd.DataFrame:
+def _from_file(space: Space, dataset: str, path: Path, target: str) -> pd.DataFrame:
     from zcbench.truth.table_file import read_table
 
     for name in TRUTHS.names():
@@ -167,7 +178,7 @@ def _from_file(space: Space, dataset: str, path: Path) -> pd.DataFrame:
         fits = truth.space == space.name and path.name.lower().endswith(truth.suffixes)
         if fits and truth.read is not None:
             return truth.read(path, dataset)
-    return read_table(path, space, dataset)
+    return read_table(path, space, dataset, target)
 
 
 def _provider(space: str, truth: str) -> Truth:

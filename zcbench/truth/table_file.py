@@ -2,11 +2,12 @@
 
 Columns: ``arch`` (architecture strings), or ``index`` in zcbench's own order where
 there is no ``arch``; and accuracies in percent: ``val`` or ``test``, or one column a
-training seed (``val_seed0``, ``test_seed1``, …). With several datasets in one file,
-columns start with the dataset's name. A number of epochs may follow the target:
-``cifar10_test_200_seed0`` is a seed of ``test`` on cifar10 (200 epochs are the full
-training), ``cifar10_val_12`` becomes ``val_12``. Other columns do not matter. A table
-may cover part of the space.
+training seed (``val_seed0``, ``test_seed1``, …). A column that is called after the
+dataset is its ``accuracy``; any other column of numbers is a target if it is asked for.
+With several datasets in one file, columns start with the dataset's name. A number of
+epochs may follow the target: ``cifar10_test_200_seed0`` is a seed of ``test`` on
+cifar10 (200 epochs are the full training), ``cifar10_val_12`` becomes ``val_12``. Other
+columns do not matter. A table may cover part of the space.
 """
 
 from __future__ import annotations
@@ -39,19 +40,25 @@ T = TypeVar("T")
 _COLUMN = re.compile(r"(val|test)(?:_(\d+))?(?:_seed(\d+))?")
 _READ = re.compile(rf"arch|index|(?:.+_)?(?:{_COLUMN.pattern})")
 _REPEATED = re.compile(r"\.\d+$")  # pandas reads the columns val,val as val,val.1
+_SEED = re.compile(r"_seed\d+$")
 _FULL_EPOCHS = "200"
+_PLAIN = "accuracy"
+"""Target of a column that is called after its dataset."""
 _GZIP, _PARQUET = b"\x1f\x8b", b"PAR1"
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")  # with members, without
 _FORMATS = "Give a CSV (UTF-8, with commas) or Parquet file."
 
 
-def read_table(path: Path, space: Space, dataset: str) -> pd.DataFrame:
+def read_table(
+    path: Path, space: Space, dataset: str, target: str = "auto"
+) -> pd.DataFrame:
     """Read and check a table; see the module's docstring for its columns.
 
     Args:
         path: the file; a CSV may be compressed with gzip.
         space: what the architectures must belong to.
         dataset: picks the columns that start with its name, if there are any.
+        target: a column (or columns, with ``_seed0`` …) to have as a target too.
 
     Returns:
         Table as `zcbench.load_truth` describes.
@@ -62,16 +69,19 @@ def read_table(path: Path, space: Space, dataset: str) -> pd.DataFrame:
     """
     content = _content(path)
     file = _parsed(path, content)
-    values = _accuracies(file, dataset)
+    values = _accuracies(file, dataset, target)
     archs = _architectures(file, space)
     values = _trained(file, values, dataset)
     archs = archs[values.index]
+    known = (*TARGETS, _PLAIN, *([target] if target != "auto" else []))
     table = with_means(
         values.assign(
             arch=[arch.spec for arch in archs], index=[arch.index for arch in archs]
-        )
+        ),
+        known,
     )
     table.attrs = {
+        "targets": [name for name in dict.fromkeys(known) if name in table],
         "truth": path.name,
         "release": path.name,
         "digest": hashlib.sha256(content).hexdigest(),
@@ -189,15 +199,18 @@ def _is_pickle(content: bytes) -> bool:
         return False
 
 
-def _accuracies(file: _File, dataset: str) -> pd.DataFrame:
-    """The dataset's accuracies in percent, under their short names."""
+def _accuracies(file: _File, dataset: str, target: str) -> pd.DataFrame:
+    """The dataset's accuracies in percent and its target, under their short names."""
     import numpy as np
     import pandas as pd
 
     values: dict[str, pd.Series[float]] = {}
-    for label, column in _chosen(file, dataset).items():
+    for label, column in _chosen(file, dataset, target).items():
         given = file.frame[column]
         numbers = pd.to_numeric(given, errors="coerce").astype(np.float64)
+        if _COLUMN.fullmatch(label) is None and label != _PLAIN:  # in its own unit
+            values[label] = numbers.where(np.isfinite(numbers))
+            continue
         bad = given.notna() & ~numbers.between(0, 100)
         if bad.any():
             row, place = file.first(bad)
@@ -212,18 +225,15 @@ def _accuracies(file: _File, dataset: str) -> pd.DataFrame:
     return pd.DataFrame(values)
 
 
-def _chosen(file: _File, dataset: str) -> dict[str, str]:
+def _chosen(file: _File, dataset: str, target: str) -> dict[str, str]:
     """Short name → column, of those that belong to the dataset."""
     columns = list(file.frame.columns)
     prefix = f"{dataset}_" if _is_prefixed(file, dataset) else ""
     chosen: dict[str, str] = {}
     for column in columns:
-        match = _COLUMN.fullmatch(column.removeprefix(prefix))
-        if match is None or not column.startswith(prefix):
+        label = _label(column, dataset, prefix, target)
+        if label is None:
             continue
-        target, epochs, seed = match.groups()
-        label = target if epochs in (None, _FULL_EPOCHS) else f"{target}_{epochs}"
-        label += f"_seed{seed}" if seed else ""
         if label in chosen:
             raise DataError(
                 f"{file.path} has two columns for {label}: {chosen[label]} and "
@@ -231,13 +241,31 @@ def _chosen(file: _File, dataset: str) -> dict[str, str]:
                 "Remove or rename one.",
             )
         chosen[label] = column
-    if not any(label.partition("_seed")[0] in TARGETS for label in chosen):
+    known = {*TARGETS, _PLAIN, target}
+    if not any(_SEED.sub("", label) in known for label in chosen):
         raise DataError(
             f"{file.path} has no accuracies for {dataset}: its columns are "
             f"{shown(columns)}.",
             f"Name them val, test, val_seed0, …, or {dataset}_val, {dataset}_test, ….",
         )
     return chosen
+
+
+def _label(column: str, dataset: str, prefix: str, target: str) -> str | None:
+    """Short name of a column, None for one that does not matter."""
+    if column == dataset:
+        return _PLAIN
+    if not column.startswith(prefix):
+        return None
+    short = column.removeprefix(prefix)
+    if short == target or _SEED.sub("", short) == target:
+        return short
+    match = _COLUMN.fullmatch(short)
+    if match is None:
+        return None
+    name, epochs, seed = match.groups()
+    label = name if epochs in (None, _FULL_EPOCHS) else f"{name}_{epochs}"
+    return label + (f"_seed{seed}" if seed else "")
 
 
 def _is_prefixed(file: _File, dataset: str) -> bool:
@@ -303,7 +331,7 @@ def _trained(file: _File, values: pd.DataFrame, dataset: str) -> pd.DataFrame:
     Rows that are empty for this dataset are left out where the file has columns for
     several: they were trained on another.
     """
-    if _is_prefixed(file, dataset):
+    if _is_prefixed(file, dataset) or _PLAIN in values:
         values = values[values.notna().any(axis=1)]
         if not len(values):
             raise DataError(

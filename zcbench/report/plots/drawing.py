@@ -14,14 +14,14 @@ Role = Literal[
     "ink", "muted", "faint", "paper", "accent", "baseline", "plus", "minus", "inverse"
 ]
 LIGHT: Mapping[Role, str] = {
-    "ink": "#1c1c1c",
+    "ink": "#111111",
     "muted": "#595959",
     "faint": "#d4d4d4",
     "paper": "#ffffff",
     "accent": "#0060a0",
     "baseline": "#b84a00",
-    "plus": "#00599c",
-    "minus": "#a84300",
+    "plus": "#00559b",
+    "minus": "#9c3d00",
     "inverse": "#ffffff",
 }
 """Role → colour on white. Blue and orange: told apart by every kind of eye."""
@@ -32,9 +32,9 @@ DARK: Mapping[Role, str] = {
     "paper": "#161616",
     "accent": "#6bb8f2",
     "baseline": "#f2a05c",
-    "plus": "#6bb8f2",
-    "minus": "#f2a05c",
-    "inverse": "#101010",
+    "plus": "#2468a8",
+    "minus": "#a3501a",
+    "inverse": "#ffffff",
 }
 """The same on black."""
 SIZE = 12.0
@@ -138,9 +138,21 @@ class Drawing:
         """Put shapes on top."""
         self.shapes.extend(shapes)
 
-    def text(self, x: float, y: float, text: str, **style: object) -> None:
-        """Put a line of text on top; ``style`` is what `Text` takes."""
-        self.add(Text(x, y, text, **style))  # type: ignore[arg-type]
+    def text(
+        self,
+        x: float,
+        y: float,
+        text: str,
+        role: Role = "ink",
+        size: float = SIZE,
+        anchor: Anchor = "start",
+        *,
+        bold: bool = False,
+        italic: bool = False,
+        upwards: bool = False,
+    ) -> None:
+        """Put a line of `Text` on top."""
+        self.add(Text(x, y, text, role, size, anchor, bold, italic, upwards))
 
 
 def sheet(title: str, drawings: Sequence[Drawing], columns: int) -> Drawing:

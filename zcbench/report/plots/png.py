@@ -106,10 +106,10 @@ def _mark(axes: Axes, mark: Mark, order: int) -> None:
         [mark.y],
         linestyle="none",
         marker="s" if mark.baseline else "o",
-        markersize=(8 if mark.baseline else 9) * _PIXEL,
+        markersize=(6.4 if mark.baseline else 7) * _PIXEL,
         markerfacecolor=LIGHT["paper"] if mark.baseline else color,
         markeredgecolor=color,
-        markeredgewidth=(2 if mark.baseline else 0) * _PIXEL,
+        markeredgewidth=(1.6 if mark.baseline else 0) * _PIXEL,
         zorder=order,
     )
 

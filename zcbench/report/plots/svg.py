@@ -23,6 +23,7 @@ STYLE = "".join(
     for role, color in LIGHT.items()
 )
 """Rules for the classes f-ROLE (filled) and s-ROLE (outlined), on white."""
+_LEAST = 0.8  # of its width, to which a drawing shrinks where there is little room
 _FONT = "Helvetica, Arial, 'Liberation Sans', 'DejaVu Sans', sans-serif"
 
 
@@ -41,7 +42,8 @@ def inline(drawing: Drawing) -> str:
     """A drawing for an HTML page that has the rules of its classes."""
     size = f'width="{drawing.width:g}" height="{drawing.height:g}"'
     label = f'role="img" aria-label="{clean(drawing.title)}"'
-    return f"<svg {size} {_box(drawing)} {label}>\n{_body(drawing)}</svg>"
+    least = f'style="min-width:{_LEAST * drawing.width:.0f}px"'
+    return f"<svg {size} {_box(drawing)} {label} {least}>\n{_body(drawing)}</svg>"
 
 
 def clean(text: str) -> str:
@@ -95,17 +97,17 @@ def _frame(frame: Frame) -> str:
 
 def _mark(mark: Mark) -> str:
     if not mark.baseline:
-        places = _at(cx=mark.x, cy=mark.y, r=4.5)
+        places = _at(cx=mark.x, cy=mark.y, r=3.5)
         return _closed("circle", f'{places} class="f-accent"', mark.tip)
-    places = _at(x=mark.x - 4, y=mark.y - 4, width=8, height=8)
-    style = 'class="f-paper s-baseline" stroke-width="2"'
+    places = _at(x=mark.x - 3.2, y=mark.y - 3.2, width=6.4, height=6.4)
+    style = 'class="f-paper s-baseline" stroke-width="1.6"'
     return _closed("rect", f"{places} {style}", mark.tip)
 
 
 def _cloud(cloud: Cloud) -> str:
     points = "".join(f"M{_short(x)} {_short(y)}h0" for x, y in cloud.points)
     return (
-        f'<path class="s-{cloud.role}" fill="none" stroke-linecap="round" stroke-opacity=".45" '
+        f'<path class="s-{cloud.role}" fill="none" stroke-linecap="round" stroke-opacity=".6" '
         f'stroke-width="{cloud.size:g}" d="{points}"/>'
     )
 

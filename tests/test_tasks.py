@@ -1,0 +1,351 @@
+"""Tasks given to a space, and targets that are columns of a table."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner, Result
+
+import zcbench
+from zcbench import tasks
+from zcbench.cli import main
+from zcbench.engine.sample import read_archs
+from zcbench.errors import DataError, UsageError
+from zcbench.minibatch import open_source
+from zcbench.spaces import load_space
+from zcbench.tasks import GivenTask, add_task, adopt, load_task, own_tasks, task_names
+from zcbench.types import Task
+
+WIDE = """
+name = "wide"
+space = "toy"
+input-shape = [1, 8, 12]
+n-classes = 3
+"""
+
+
+@pytest.fixture(autouse=True)
+def spaces_as_they_were() -> Iterator[None]:
+    yield
+    for space, name in list(tasks._added):
+        del load_space(space).tasks[name]
+    tasks._added.clear()
+
+
+@pytest.fixture
+def wide(tmp_path: Path) -> Path:
+    file = tmp_path / "wide.toml"
+    file.write_text(WIDE, encoding="utf-8")
+    return file
+
+
+def invoke(*words: object) -> Result:
+    return CliRunner().invoke(main, [str(word) for word in words])
+
+
+def write_truth(path: Path, columns: dict[str, list[float]], n: int = 27) -> Path:
+    specs = [load_space("toy").architecture(index).spec for index in range(n)]
+    with path.open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["arch", *columns])
+        writer.writerows(zip(specs, *columns.values(), strict=True))
+    return path
+
+
+# --- task files -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "classes"),
+    [
+        ("ninapro", (1, 16, 52), 18),
+        ("scifar100", (3, 60, 60), 100),
+        ("svhn", (3, 32, 32), 10),
+    ],
+)
+def test_named_tasks(name: str, shape: tuple[int, ...], classes: int) -> None:
+    assert name in task_names()
+    assert load_task(name) == GivenTask("nb201", Task(name, shape, classes))
+
+
+def test_networks_and_images_have_the_tasks_shape() -> None:
+    add_task(load_task("ninapro"))
+    space = load_space("nb201")
+    network = space.build(space.architecture(9_000), "ninapro")
+    batch = open_source("builtin", space.tasks["ninapro"]).batch(4, seed=0)
+    assert batch.x.shape == (4, 1, 16, 52)
+    assert network(batch.x).shape == (4, 18)
+    other = dict(space.build(space.architecture(9_000), "cifar10").named_parameters())
+    for key, value in network.named_parameters():
+        if value.shape == other[key].shape:
+            assert torch.equal(value, other[key])
+
+
+def test_a_file(wide: Path) -> None:
+    given = load_task(str(wide))
+    assert given == GivenTask("toy", Task("wide", (1, 8, 12), 3))
+    add_task(given)
+    add_task(given)
+    space = load_space("toy")
+    assert list(space.tasks) == ["toy", "wide"]
+    assert own_tasks(space) == ("toy",)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "[1, 8, 12]",
+            "[8, 12]",
+            "input-shape must be [C, H, W] of an image or [D] of ",
+        ),
+        (
+            "[1, 8, 12]",
+            "[1, 8, 0]",
+            "input-shape must be [C, H, W] of an image or [D] ",
+        ),
+        (
+            "n-classes = 3",
+            "n-classes = 3.5",
+            "n-classes must be a whole number above 0",
+        ),
+        ("n-classes = 3", "n_classes = true", "above 0, not True."),
+        (
+            "n-classes = 3",
+            "",
+            "n-classes must be a whole number above 0, and is missing",
+        ),
+        ('"wide"', '" "', "name must be a name, not ' '."),
+        (
+            '"wide"',
+            '"wide"\nloss = "mae"',
+            "loss must be cross_entropy or mse, not 'ma",
+        ),
+        (
+            '"wide"',
+            '"wide"\nlos = "mse"',
+            "has the unknown key 'los'. Keys are name, sp",
+        ),
+        (
+            '"wide"',
+            '"wide"\nloss = "mse"',
+            "has 3 classes and the loss mse. A regression has n-classes = 1 and loss = "
+            "'mse', all else 2 or more.",
+        ),
+        ("n-classes = 3", "n-classes = 1", "has 1 classes and the loss cross_entropy."),
+        ('"wide"', "wide", "cannot be read: "),
+    ],
+)
+def test_bad_files(wide: Path, old: str, new: str, message: str) -> None:
+    wide.write_text(WIDE.replace(old, new), encoding="utf-8")
+    with pytest.raises(DataError) as caught:
+        load_task(str(wide))
+    assert str(caught.value).startswith(f"The task {wide}")
+    assert message in str(caught.value)
+
+
+def test_names_that_do_not_exist(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"task 'ninapor'\. Did you mean ninapro\?"):
+        load_task("ninapor")
+    missing = tmp_path / "no.toml"
+    with pytest.raises(DataError) as caught:
+        load_task(str(missing))
+    assert str(caught.value) == (
+        f"The task {missing} cannot be read: No such file or directory. See "
+        "zcbench/tasks for examples, and docs/spaces.md."
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            GivenTask("toy", Task("toy", (3, 9, 9), 4)),
+            "toy has another task that is called toy. Rename the one in the file.",
+        ),
+        (
+            GivenTask("toy", Task("table", (9,), 4)),
+            "The networks of toy cannot take the task table with inputs of 9. Give a "
+            "task with inputs of the kind that the space's own have.",
+        ),
+        (
+            GivenTask("fcnet", Task("image", (3, 8, 8), 4)),
+            "The networks of fcnet cannot take the task image with inputs of 3×8×8. "
+            "Give a task with inputs of the kind that the space's own have.",
+        ),
+    ],
+)
+def test_tasks_that_a_space_cannot_have(given: GivenTask, message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        add_task(given)
+    assert str(caught.value) == message
+    assert own_tasks(load_space(given.space)) == tuple(load_space(given.space).tasks)
+
+
+def test_the_manifest_keeps_tasks() -> None:
+    given = load_task("svhn")
+    manifest = json.loads(json.dumps({"tasks": {"svhn": given.as_dict()}}))
+    adopt(manifest)
+    assert load_space("nb201").tasks["svhn"] == given.task
+    adopt({})
+    with pytest.raises(DataError, match="The task x in the manifest: name must be a"):
+        adopt({"tasks": {"x": {"space": "nb201"}}})
+
+
+# --- runs -------------------------------------------------------------------------
+
+
+def test_run_report_and_resume(wide: Path, tmp_path: Path) -> None:
+    truth = write_truth(tmp_path / "truth.csv", {"wide": list(range(27))})
+    out = tmp_path / "run"
+    words = ["run", "--space", "toy", "--task", wide, "--truth", truth, "--out", out]
+    words += ["--n", 12, "--workers", 1, "--batch-size", 8, "--proxies", "params,snip"]
+    result = invoke(*words)
+    assert result.exit_code == 0, result.output
+    assert "toy · wide · accuracy" in result.stdout
+    spaces = load_space("toy")
+    del spaces.tasks["wide"]  # as in another process
+    tasks._added.clear()
+    run = zcbench.load_run(out)
+    assert set(run["dataset"]) == {"wide"}
+    assert run.attrs["manifest"]["tasks"] == {
+        "wide": {
+            "space": "toy",
+            "name": "wide",
+            "input_shape": [1, 8, 12],
+            "n_classes": 3,
+            "loss": "cross_entropy",
+        }
+    }
+    report = invoke("report", out, "--format", "csv")
+    assert report.exit_code == 0, report.output
+    rows = list(csv.DictReader(report.stdout.splitlines()))
+    assert {(row["dataset"], row["target"], row["n"]) for row in rows} == {
+        ("wide", "accuracy", "12")
+    }
+    again = invoke(*words, "--dry-run")
+    assert "12 of them already done" in again.stdout, again.output
+
+
+def test_workers_know_the_task(wide: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    words = ["run", "--space", "toy", "--task", wide, "--truth", "none", "--out", out]
+    words += ["--n", 4, "--workers", 2, "--batch-size", 8, "--proxies", "snip"]
+    result = invoke(*words)
+    assert result.exit_code == 0, result.output
+    assert len(zcbench.load_run(out)) == 4
+    assert not zcbench.load_run(out)["status"].map(len).any()
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (
+            ["--space", "nb201"],
+            2,
+            "The task wide is for toy, not for nb201. Say --space toy.",
+        ),
+        (
+            ["--space", "toy", "--datasets", "toy"],
+            2,
+            "--task and --datasets exclude each other. Drop --datasets: the run is "
+            "about the tasks.",
+        ),
+        (
+            ["--space", "toy"],
+            3,
+            "The task wide was given to toy, which has no truth for it. Give a table "
+            "with --truth FILE.",
+        ),
+    ],
+)
+def test_mistakes(wide: Path, words: list[str], code: int, message: str) -> None:
+    result = invoke("run", "--task", wide, *words, "--out", wide.parent / "run")
+    assert (result.exit_code, result.stderr) == (code, f"zcbench: {message}\n")
+
+
+# --- targets and lists from tables ------------------------------------------------
+
+
+def test_any_column_can_be_a_target(tmp_path: Path) -> None:
+    values = [float(index) for index in range(27)]
+    seeds = {"toy_pgd_seed0": values, "toy_pgd_seed1": [v + 2 for v in values]}
+    path = write_truth(tmp_path / "t.csv", {"val": values, "fast": [-1e9] * 27} | seeds)
+    table = zcbench.load_truth("toy", "toy", str(path), "fast")
+    assert table.attrs["targets"] == ["val", "fast"]
+    assert set(table["fast"]) == {-1e9}
+    plain = zcbench.load_truth("toy", "toy", str(path))
+    assert plain.attrs["targets"] == ["val"]
+    assert "fast" not in plain
+
+
+def test_a_target_by_seed_and_dataset(tmp_path: Path) -> None:
+    values = [float(index) for index in range(27)]
+    seeds = {"pgd@8_seed0": values, "pgd@8_seed1": [v + 2 for v in values]}
+    path = write_truth(tmp_path / "t.csv", seeds)
+    table = zcbench.load_truth("toy", "toy", str(path), "pgd@8")
+    assert table.attrs["targets"] == ["pgd@8"]
+    assert table["pgd@8"].tolist() == [v + 1 for v in values]
+    with pytest.raises(DataError, match=r"t\.csv has no accuracies for toy: its colu"):
+        zcbench.load_truth("toy", "toy", str(path), "fgsm")
+
+
+def test_a_column_called_after_the_dataset(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    specs = [load_space("toy").architecture(index).spec for index in range(3)]
+    lines = [f"{specs[0]},50,1", f"{specs[1]},,2", f"{specs[2]},52,3"]
+    path.write_text("\n".join(["arch,toy,other", *lines]) + "\n", encoding="utf-8")
+    table = zcbench.load_truth("toy", "toy", str(path))
+    assert table.attrs["targets"] == ["accuracy"]
+    assert table["accuracy"].tolist() == [50, 52]  # the other was not trained on it
+    path.write_text(f"arch,toy\n{specs[0]},101\n", encoding="utf-8")
+    with pytest.raises(
+        DataError, match="1 of 1 values in toy are no accuracy in perce"
+    ):
+        zcbench.load_truth("toy", "toy", str(path))
+
+
+def test_a_table_as_a_list_of_architectures(tmp_path: Path) -> None:
+    path = write_truth(tmp_path / "t.csv", {"val": [1.0] * 5}, n=5)
+    assert read_archs(load_space("toy"), path) == [0, 1, 2, 3, 4]
+    path.write_text("val,arch\n1,|none~0|\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"t\.csv, line 2: '\|none~0\|' is not an arch"):
+        read_archs(load_space("toy"), path)
+
+
+# --- published tables -------------------------------------------------------------
+
+
+def test_other_tasks_of_nb201(shared_data: Path) -> None:
+    """On two of them even #params is at −.1."""
+    expected = {"ninapro": -0.10, "scifar100": -0.11, "svhn": 0.76}
+    path = shared_data / "nb201_other_tasks.csv"
+    space = load_space("nb201")
+    assert len(read_archs(space, path)) == 199
+    sizes = {"1x1": 28_000, "3x3": 243_040}
+    for name, rho in expected.items():
+        add_task(load_task(name))
+        table = zcbench.load_truth("nb201", name, str(path))
+        assert (len(table), table.attrs["targets"]) == (199, ["accuracy"])
+        params = table["arch"].map(
+            lambda spec: sum(spec.count(f"conv_{k}") * n for k, n in sizes.items())
+        )
+        found = params.corr(table["accuracy"], method="spearman")
+        assert found == pytest.approx(rho, abs=0.006)
+
+
+def test_robustness_of_nb201(shared_data: Path) -> None:
+    path = str(shared_data / "nb201_robustness_cifar10.csv")
+    table = zcbench.load_truth("nb201", "cifar10", path, "pgd@Linf_eps-1.0")
+    assert table.attrs["targets"] == ["pgd@Linf_eps-1.0"]
+    assert len(table) == 15_625
+    assert np.isfinite(table["pgd@Linf_eps-1.0"]).all()
+    twelve = str(shared_data / "nb201_test_accuracy.csv")
+    table = zcbench.load_truth("nb201", "cifar100", twelve, "test_12")
+    assert "test_12" in table.attrs["targets"]

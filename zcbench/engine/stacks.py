@@ -1,0 +1,87 @@
+"""Which networks are scored at once (``--stack``)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Literal
+
+from zcbench.engine.work import Setup, WorkItem
+from zcbench.spaces import load_space
+
+if TYPE_CHECKING:
+    from zcbench.types import Precision
+
+Stack = tuple[WorkItem, ...]
+"""Items of one dataset, repeat and set of proxies."""
+
+
+def resolve(
+    stack: int | Literal["auto"], device: str, precision: Precision
+) -> int | Literal["auto"]:
+    """What ``auto`` comes to: 1, or on CUDA still ``auto``, as much as memory holds."""
+    if stack == "auto" and (not device.startswith("cuda") or precision == "bf16"):
+        return 1
+    return stack
+
+
+def stacks_of(
+    setup: Setup, items: Iterable[WorkItem], workers: int = 1
+) -> Iterator[Stack]:
+    """Items in the groups that are scored at once.
+
+    Args:
+        setup: what the run has in common.
+        items: the work.
+        workers: processes that share the device.
+    """
+    from zcbench.population.evaluator import can_stack
+
+    size = resolve(setup.stack, setup.device, setup.precision)
+    if size == 1 or not can_stack(load_space(setup.space), setup.precision):
+        return ((item,) for item in items)
+    groups: dict[tuple[object, ...], list[WorkItem]] = {}
+    for item in items:
+        key = (item.dataset, item.repeat, item.proxies)
+        groups.setdefault(key, []).append(item)
+    if size == "auto":
+        from zcbench.population.memory import memory_for_populations
+
+        free = memory_for_populations(setup.device) // workers
+        cuts = [_by_memory(setup, group, free) for group in groups.values()]
+    else:
+        cuts = [_by_number(group, size) for group in groups.values()]
+    return _in_turn(cuts)
+
+
+def _by_number(items: Sequence[WorkItem], size: int) -> Iterator[Stack]:
+    for start in range(0, len(items), size):
+        yield tuple(items[start : start + size])
+
+
+def _by_memory(setup: Setup, items: Sequence[WorkItem], free: int) -> Iterator[Stack]:
+    from zcbench.plan import make_plan
+    from zcbench.population.memory import bytes_of_networks, populations
+    from zcbench.proxies import PROXIES
+
+    space = load_space(setup.space)
+    sizes = bytes_of_networks(
+        space,
+        [space.architecture(item.index) for item in items],
+        items[0].dataset,
+        setup.batch_size,
+        make_plan(PROXIES.select(items[0].proxies)).records,
+    )
+    for part in populations(sizes, free):
+        yield tuple(items[part])
+
+
+def _in_turn(cuts: Sequence[Iterator[Stack]]) -> Iterator[Stack]:
+    """One of each group, then the next: datasets advance together."""
+    left = list(cuts)
+    while left:
+        for cut in list(left):
+            stack = next(cut, None)
+            if stack is None:
+                left.remove(cut)
+            else:
+                yield stack

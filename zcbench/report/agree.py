@@ -1,0 +1,125 @@
+"""How far two sets of scores of the same proxies rank the architectures alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from zcbench.errors import DataError
+from zcbench.report.scores import Scores, gather
+from zcbench.report.sections.block import Block, Column
+from zcbench.stats import association
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COLUMNS = (
+    "space",
+    "dataset",
+    "proxy",
+    "n",
+    "spearman",
+    "spearman_low",
+    "spearman_high",
+    "kendall",
+    "kendall_low",
+    "kendall_high",
+    "only_first",
+    "only_second",
+    "note",
+)
+"""Columns of the table; only_first counts scores that the second lacks."""
+
+
+def agree(
+    first: pd.DataFrame, second: pd.DataFrame, *, confidence: float = 0.95
+) -> Block:
+    """Compare the ranks that two runs give the architectures, proxy by proxy.
+
+    Args:
+        first: from `load_run` or `load_scores`.
+        second: likewise.
+        confidence: of intervals.
+
+    Returns:
+        A row for each dataset and proxy that both have; repeats are averaged.
+
+    Raises:
+        DataError: they have no dataset, proxy or architecture in common.
+    """
+    import pandas as pd
+
+    rows = list(_rows(first, second, confidence))
+    if not rows:
+        paths = f"{first.attrs['path']} and {second.attrs['path']}"
+        raise DataError(
+            f"{paths} have no dataset and proxy in common.",
+            "Compare runs of the same space.",
+        )
+    if not any(row["n"] for row in rows):
+        raise DataError(
+            f"{first.attrs['path']} and {second.attrs['path']} have no architecture "
+            "with scores in common.",
+            "Run those that the other has: --archs.",
+        )
+    return Block(
+        name="agree",
+        title=f"Agreement of {first.attrs['path']} and {second.attrs['path']}",
+        about=(
+            "Rank correlation of the two scores of the same proxy, over the "
+            f"architectures that have both, with {100 * confidence:g}% intervals. Only "
+            "here, only there: architectures of both that have a score in one alone."
+        ),
+        table=pd.DataFrame(rows, columns=list(COLUMNS)),
+        columns=(
+            Column("dataset", "dataset", "text"),
+            Column("proxy", "proxy", "text"),
+            Column("n", "n", "count"),
+            Column("spearman", "ρ", "interval"),
+            Column("kendall", "τ-b", "interval"),
+            Column("only_first", "only here", "count"),
+            Column("only_second", "only there", "count"),
+        ),
+        conclusion="",
+    )
+
+
+def _rows(
+    first: pd.DataFrame, second: pd.DataFrame, confidence: float
+) -> Iterator[dict[str, Any]]:
+    spaces = [str(run["space"].iloc[0]) for run in (first, second)]
+    if spaces[0] != spaces[1]:
+        return
+    datasets = [d for d in first["dataset"].unique() if d in set(second["dataset"])]
+    for dataset in datasets:
+        here, there = (
+            gather(run[run["dataset"] == dataset], run.attrs["proxies"])
+            for run in (first, second)
+        )
+        for proxy in here.values:
+            if proxy in there.values:
+                about = {"space": spaces[0], "dataset": dataset, "proxy": proxy}
+                yield about | _row(here, there, proxy, confidence)
+
+
+def _row(
+    first: Scores, second: Scores, proxy: str, confidence: float
+) -> dict[str, Any]:
+    import numpy as np
+    import pandas as pd
+
+    a = pd.Series(first.values[proxy], index=first.archs)
+    b = pd.Series(second.values[proxy], index=second.archs)
+    a, b = a.align(b, join="inner")
+    has_a, has_b = np.isfinite(a.to_numpy()), np.isfinite(b.to_numpy())
+    row: dict[str, Any] = {
+        "n": int((has_a & has_b).sum()),
+        "only_first": int((has_a & ~has_b).sum()),
+        "only_second": int((has_b & ~has_a).sum()),
+        "note": "",
+    }
+    for kind in ("spearman", "kendall"):
+        found = association(a, b, kind, confidence=confidence)
+        ends = {f"{kind}_low": found.low, f"{kind}_high": found.high}
+        row |= {kind: found.value, **ends, "note": found.note}
+    return row

@@ -1,0 +1,98 @@
+"""What a run was, in words: what one needs to do it again."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from zcbench.report.section import Section
+
+
+def command(config: Mapping[str, Any]) -> str:
+    """The command that makes a run, every option written out.
+
+    >>> command({"space": "nb201", "datasets": ["cifar10"], "n": 100, "archs": None})
+    'zcbench run --space nb201 --datasets cifar10 --n 100'
+    """
+    from zcbench.config import option_name
+
+    words = ["zcbench", "run"]
+    for key, value in config.items():
+        if value is None or value == []:
+            continue
+        text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+        words += [f"--{option_name(key)}", text]
+    return shlex.join(words)
+
+
+def facts(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """(what, words) of a run: command, when, where, with which versions.
+
+    Args:
+        manifest: that of the run, of which anything may be missing.
+    """
+    config = manifest.get("config", {})
+    found = [("Command", command(config) if "proxies" in config else "")]
+    found += [("Made", _made(manifest)), ("Machine", _machine(manifest))]
+    found.append(("Versions", _versions(manifest)))
+    for again in manifest.get("resumed", []):
+        parts = (_made(again), _machine(again), _versions(again))
+        found.append(("Resumed", "; ".join(filter(None, parts))))
+    return [(what, words) for what, words in found if words]
+
+
+def sources(sections: Sequence[Section]) -> list[tuple[str, str]]:
+    """(what, words) of the datasets of a run: sample, truth, minibatch.
+
+    What is the same for all datasets is told once.
+    """
+    found: list[tuple[str, str]] = []
+    by_dataset = [(section.dataset, _source(section)) for section in sections]
+    for what in ("Sample", "Truth", "Minibatch"):
+        words = dict.fromkeys(parts[what] for _, parts in by_dataset)
+        if len(words) == 1:
+            found.append((what, next(iter(words))))
+        else:
+            found += [(f"{what}, {name}", parts[what]) for name, parts in by_dataset]
+    return found
+
+
+def _source(section: Section) -> dict[str, str]:
+    digests = {
+        "Sample": section.sample_digest,
+        "Truth": section.truth_digest,
+        "Minibatch": section.minibatch_digest,
+    }
+    release = f", {section.release}" if section.release else ""
+    kind = {"all": "all", "sample": "sample of", "list": "list of"}[section.sampled]
+    words = {
+        "Sample": f"{kind} {section.architectures:,} architectures, population "
+        f"{section.population}, seed {section.seed}, repeats {section.repeats}",
+        "Truth": f"{section.target} of {section.truth}{release}",
+        "Minibatch": f"{section.minibatch or 'unknown'}, batch size {section.batch_size}",
+    }
+    return {
+        what: text + (f" (sha256 {digests[what]})" if digests[what] else "")
+        for what, text in words.items()
+    }
+
+
+def _made(manifest: Mapping[str, Any]) -> str:
+    parts = [str(manifest.get("created") or "")]
+    if manifest.get("zcbench"):
+        parts.append(f"zcbench {manifest['zcbench']}")
+    if manifest.get("git"):
+        parts.append(f"commit {manifest['git']}")
+    return ", ".join(filter(None, parts))
+
+
+def _machine(manifest: Mapping[str, Any]) -> str:
+    device = manifest.get("device") or {}
+    parts = [device.get("name") or device.get("kind"), manifest.get("platform")]
+    return ", ".join(str(part) for part in parts if part)
+
+
+def _versions(manifest: Mapping[str, Any]) -> str:
+    versions = manifest.get("versions") or {}
+    return ", ".join(f"{name} {v}" for name, v in versions.items() if v)
