@@ -117,7 +117,12 @@ def _record(
     }
 
 
-def toy_truth(space: str, dataset: str, truth: str = "auto") -> pd.DataFrame:
+def toy_truth(
+    space: str,
+    dataset: str,
+    truth: str = "auto",
+    target: str = "auto",  # noqa: ARG001 - what load_truth takes
+) -> pd.DataFrame:
     """Stands in for `zcbench.truth.load_truth`."""
     assert (space, dataset) == ("toy", "toy")
     table = pd.DataFrame(

@@ -16,6 +16,7 @@ FORBIDDEN = {
     "proxies": {"engine", "evaluate", "spaces", "minibatch", "truth", "store", "stats"},
     "evidence": {"proxies", "plan", "evaluate", "spaces", "engine", "store", "truth"},
     "spaces": {"proxies", "evidence", "evaluate", "engine", "truth", "minibatch"},
+    "tasks": {"proxies", "evidence", "evaluate", "engine", "truth", "store", "report"},
     "truth": {"proxies", "evidence", "evaluate", "engine", "store", "stats", "report"},
     "minibatch": {"proxies", "evidence", "evaluate", "engine", "spaces", "truth"},
     "stats": {"proxies", "evidence", "evaluate", "engine", "store", "truth", "report"},

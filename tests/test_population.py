@@ -1,8 +1,8 @@
 """The population engine gives every network the scores of the one-network engine.
 
 Tolerances: in float64 1e-9 of the score for every proxy. In float32 rounding flips a
-few ReLUs, others in each engine: 2% of the score, and for plain, grasp and epe_nas, sums
-of signed terms, a rank correlation of .99 (docs/precision.md).
+few ReLUs, others in each engine: 2% of the score, and for plain, grasp and epe_nas,
+sums of signed terms, a rank correlation of .99 (docs/precision.md).
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ DEGENERATE = (
     [SKIP] * 6,
     [POOL] * 6,
     [CONV3] * 6,
-    [CONV3, CONV1, NONE, NONE, NONE, POOL],  # no path, dead operations
+    [CONV3, CONV1, NONE, NONE, NONE, NONE],  # no path, dead operations
     [CONV1, CONV3, CONV1, SKIP, CONV3, NONE],  # a dead branch
     [NONE, CONV1, CONV3, POOL, CONV1, CONV3],  # a node that nothing reaches
 )
@@ -142,7 +142,7 @@ def test_the_sample_has_undefined_scores_and_many_defined_ones() -> None:
     """Otherwise the agreement above would say little."""
     together, _ = nb201_scores(torch.float64)
     statuses = [e.scores["synflow"].status for e in together]
-    assert statuses.count("ok") >= 50
+    assert statuses.count("ok") >= 45
     assert statuses.count("undefined") >= 2
 
 
@@ -516,6 +516,29 @@ def test_rules_see_every_module_once_and_features_before_pooling() -> None:
     assert set(seen) == set(modules)
 
 
+@pytest.mark.parametrize("dead", [True, False])
+def test_dead_operations_are_run_without_gradients_or_not_at_all(dead: bool) -> None:
+    class Watch(Rules):
+        n = 0
+
+        def layer(self, layer: StackedLayer, x: Tensor) -> Tensor:
+            self.n += torch.is_grad_enabled()
+            self.without += not torch.is_grad_enabled()
+            return super().layer(layer, x)
+
+    Watch.dead, Watch.without = dead, 0
+    archs = [NB201.parse(spec_of(DEGENERATE[i])) for i in (4, 5)]
+    stack, rules = NB201.stack(archs, "ImageNet16-120"), Watch()
+    x = make_batch(2, (3, 8, 8)).x
+    logits = stack(stack.images(x), rules)
+    for p, arch in enumerate(archs):
+        expected = NB201.build(arch, "ImageNet16-120")(x)
+        torch.testing.assert_close(logits[:, p], expected, rtol=1e-4, atol=1e-5)
+    # Live: stem, two blocks of three, classifier, and 2 edges of the second network.
+    assert rules.n == 8 + 15 * 2
+    assert rules.without == (15 * 4 if dead else 0)
+
+
 # How many at once.
 
 
@@ -548,10 +571,10 @@ def test_bytes_are_counted_by_hand_for_a_small_network() -> None:
 
 
 def test_bytes_grow_with_the_operations_and_do_not_depend_on_the_others() -> None:
-    cells = [[NONE] * 6, [POOL] * 6, [CONV1] * 6, [CONV3] * 6]
+    cells = [[NONE] * 6, DEGENERATE[4], [POOL] * 6, [CONV1] * 6, [CONV3] * 6]
     archs = [NB201.parse(spec_of(cell)) for cell in cells]
     needs = PLAN.records
     sizes = bytes_of_networks(NB201, archs, "cifar10", 64, needs)
-    assert sizes[0] == sizes[1] < sizes[2] < sizes[3]
+    assert sizes[0] == sizes[1] == sizes[2] < sizes[3] < sizes[4]
     alone = [bytes_of_networks(NB201, [a], "cifar10", 64, needs)[0] for a in archs]
     assert sizes == alone

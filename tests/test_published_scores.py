@@ -342,7 +342,7 @@ def test_agreement_by_scipy(run: Path, tmp_path: Path) -> None:
     has = theirs["synflow"].notna().to_numpy()
     assert table.loc["synflow", "only_first"] == (flow & ~has).sum()
     assert table.loc["synflow", "only_second"] == (~flow & has).sum()
-    assert table.loc["synflow", "note"] == "constant truth"
+    assert table.loc["synflow", "note"] == "constant there"
 
 
 def test_agree_on_the_command_line(run: Path, tmp_path: Path) -> None:

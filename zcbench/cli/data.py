@@ -71,22 +71,33 @@ def fetch(names: tuple[str, ...]) -> None:
         click.echo(minibatch.fetch(name, progress=sys.stderr.isatty()))
 
 
-@data.command("import", short_help="Import the official NAS-Bench-201 file.")
+@data.command("import", short_help="Import an official benchmark file.")
 @click.argument("file", type=click.Path(path_type=Path))
 def import_file(file: Path) -> None:
-    """Import the official NAS-Bench-201 file (.pth) into a compact table.
+    """Import an official benchmark file into a compact table, once.
 
-    It is done once, takes minutes and, for the file of 4.7 GB, about 30 GB of memory.
-    Nothing in the file is run. Then `--truth nas-bench-201` gives test accuracies and
-    results after 12 epochs. Prints where the table is.
+    The NAS-Bench-201 file (.pth) takes minutes and, of 4.7 GB, about 30 GB of memory.
+    Then `--truth nas-bench-201` gives test accuracies and results after 12 epochs. The
+    NATS-Bench archive NATS-sss-v1_0-50262-simple, a folder or .tar, gives the
+    accuracies of the space nats_sss. Nothing in the files is run. Prints where the
+    table is.
 
     \b
     Examples:
       zcbench data import NAS-Bench-201-v1_1-096897.pth
       zcbench run --truth nas-bench-201 --target test
+      zcbench data import NATS-sss-v1_0-50262-simple.tar
     """  # noqa: D301 - click wants \b itself
+    from zcbench.truth import nats_sss
     from zcbench.truth.nb201_official import import_official, table_path
 
+    if file.name.startswith(nats_sss.NAME):
+        click.echo(f"Reading {file}; the whole archive takes minutes.", err=True)
+        count = nats_sss.import_archive(file)
+        text = f"Imported {count:,} architectures. Use them with --space nats_sss."
+        click.echo(text, err=True)
+        click.echo(nats_sss.table_path())
+        return
     click.echo(f"Reading {file}; the official file takes minutes.", err=True)
     record = import_official(file)
     click.echo(

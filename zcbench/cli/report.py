@@ -13,7 +13,7 @@ from zcbench.errors import UsageError
 if TYPE_CHECKING:
     import pandas as pd
 
-FORMATS = ("text", "md", "csv", "json", "tex")
+FORMATS = ("text", "md", "csv", "json", "tex", "html")
 SECTIONS = (
     "correlations",
     "verdict",
@@ -29,10 +29,12 @@ SECTIONS = (
 
 
 def _names(
-    context: click.Context, parameter: click.Parameter, value: str
-) -> tuple[str, ...]:
-    """Names between commas."""
+    context: click.Context, parameter: click.Parameter, value: str | None
+) -> tuple[str, ...] | None:
+    """Names between commas; None where the option is not given."""
     del context, parameter
+    if value is None:
+        return None
     return tuple(name.strip() for name in value.split(",") if name.strip())
 
 
@@ -98,10 +100,9 @@ def _tables(
     "--section",
     "sections",
     metavar="NAMES",
-    default="correlations",
-    show_default=True,
     callback=_names,
-    help=f"What to report, names between commas: {', '.join(SECTIONS)}; or all.",
+    help=f"What to report, names between commas: {', '.join(SECTIONS)}; or all.  "
+    "[default: correlations; all for html]",
 )
 @click.option(
     "--target",
@@ -163,7 +164,7 @@ def report(
     space: str | None,
     datasets: tuple[str, ...],
     format_name: str,
-    sections: tuple[str, ...],
+    sections: tuple[str, ...] | None,
     target: str | None,
     truth: str | None,
     population: str | None,
@@ -189,12 +190,15 @@ def report(
       zcbench report runs/first --section verdict,tasks --clearly 0.1
       zcbench report runs/first runs/second --format csv -o table.csv
       zcbench report runs/first --format json > baseline.json
+      zcbench report runs/first --format html -o report.html
       zcbench report --scores zc_nasbench201.json --space nb201
     """  # noqa: D301 - click's mark for "do not wrap"
     _one_thread()
     from zcbench.report import Options, in_color, make_report, render, render_text
     from zcbench.report import write as write_file
 
+    if sections is None:
+        sections = ("all",) if format_name == "html" else ("correlations",)
     found = make_report(
         _tables(runs, scores, space, datasets),
         target,

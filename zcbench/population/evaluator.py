@@ -71,7 +71,7 @@ def evaluate_population(
         dtype=dtype,
         precision=precision,
     )
-    if not can_stack(space, precision):
+    if not architectures or not can_stack(space, precision):
         return evaluator(architectures)
     sizes = bytes_of_networks(
         space, architectures, task, len(batch.x), plan.records, dtype
@@ -93,6 +93,7 @@ class PopulationEvaluator:
     Args: see `evaluate_population`.
 
     Attributes:
+        device: where it calculates.
         most: networks that are scored at once, at most; halved when memory runs out.
     """
 
@@ -113,7 +114,8 @@ class PopulationEvaluator:
         self.most: int | None = None
         self._space, self._task, self._plan = space, task, plan
         self._seed, self._repeat = seed, repeat
-        self._device, self._dtype, self._precision = device, dtype, precision
+        self.device = torch.device(device)
+        self._dtype, self._precision = dtype, precision
         self._batch = replace(batch, x=batch.x.to(device, dtype), y=batch.y.to(device))
         stackable = can_stack(space, precision)
         able = [
@@ -145,7 +147,7 @@ class PopulationEvaluator:
             arch, self._task, seed=self._seed, repeat=self._repeat
         )
         return evaluate(
-            network.to(self._device, self._dtype),
+            network.to(self.device, self._dtype),
             self._batch,
             plan,
             seed=repeat_seed(self._seed, self._repeat),
@@ -157,7 +159,7 @@ class PopulationEvaluator:
     ) -> list[Evaluation] | None:
         """All at once; None if memory does not hold them."""
         start = time.perf_counter()
-        clock = Clock(torch.device(self._device))
+        clock = Clock(self.device)
         evidence = self._evidence(architectures, clock)
         if evidence is None:
             return None
@@ -182,7 +184,7 @@ class PopulationEvaluator:
         network = attempt(
             lambda: space.stack(
                 architectures, self._task, seed=self._seed, repeat=self._repeat
-            ).to(self._device, self._dtype)
+            ).to(self.device, self._dtype)
         )
         needs = self._together.records
         if isinstance(network, Missing):
@@ -202,7 +204,7 @@ class PopulationEvaluator:
         if not _out_of_memory(evidence[0]):
             return evidence
         del network, evidence
-        if torch.device(self._device).type == "cuda":
+        if self.device.type == "cuda":
             torch.cuda.empty_cache()
         return None
 

@@ -67,10 +67,17 @@ class _Gaussian(Rules):
 
     def batchnorm(self, norm: StackedBatchNorm, x: Tensor) -> Tensor:
         if norm not in self.variances:
-            self.variances[norm] = x.new_ones(x.shape[1])
-        means, variances = torch.zeros_like(x[0, :, 0, 0]), self.variances[norm]
-        momentum = norm.momentum
-        return F.batch_norm(x, means, variances, None, None, True, momentum, norm.eps)
+            self.variances[norm] = torch.ones_like(norm.weight)
+        return F.batch_norm(
+            x,
+            torch.zeros_like(norm.bias),  # running means: nobody asks for them
+            self.variances[norm],
+            norm.weight,
+            norm.bias,
+            training=True,
+            momentum=norm.momentum,
+            eps=norm.eps,
+        )
 
     def features(self, x: Tensor) -> Tensor:
         self.last = x

@@ -113,7 +113,10 @@ class _Count(Rules):
 
     Kept are input and output; with the second derivative also the tangent, and the
     gradients of the loss with respect to the output and to that of its BatchNorm.
+    Dead operations keep nothing.
     """
+
+    dead = False
 
     def __init__(self, of_output: int) -> None:
         self.kept: dict[StackedLayer, list[int]] = {}

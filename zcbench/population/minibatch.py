@@ -80,9 +80,7 @@ class StackedMinibatchPass:
             self._notes.listening = True
             self._backward(loss)
             self._notes.listening = False
-            self.grads = {
-                layer: self._notes.grads.pop(layer) for layer in self.network.layers
-            }
+            self.grads = {layer: self._grads(layer) for layer in self.network.layers}
             held = {
                 layer: grads.reshape(-1, *layer.shape).cpu()
                 for layer, grads in self.grads.items()
@@ -93,16 +91,29 @@ class StackedMinibatchPass:
             for weights, found in zip(layers_of(self.network), grads, strict=True)
         ]
 
+    def _grads(self, layer: StackedLayer) -> Tensor:
+        found = self._notes.grads.pop(layer, None)
+        if found is None:  # a dead one
+            return layer.weight.new_zeros(len(layer.members), *layer.weight.shape)
+        return found
+
     def channel_saliency(self) -> list[ChannelSaliency]:
         """What the loss backward left."""
         layers, p = self.network.layers, self.network.n_networks
         with self.clock.time("channel_saliency"):
-            found = split(p, {n: self._notes.saliency[n].cpu() for n in layers})
+            found = split(p, {layer: self._saliency(layer).cpu() for layer in layers})
         fan_in = split(p, {n: [n.fan_in] * len(n.members) for n in layers})
         return [
             ChannelSaliency(tuple(saliency), tuple(weights))
             for saliency, weights in zip(found, fan_in, strict=True)
         ]
+
+    def _saliency(self, layer: StackedLayer) -> Tensor:
+        found = self._notes.saliency.pop(layer, None)
+        if found is None:
+            shape = len(layer.members), layer.shape[0]
+            return layer.weight.new_zeros(shape, dtype=torch.float64)
+        return found
 
     def hessian_gradient(self) -> list[HessianGradient]:
         """Second derivative along the weights and along the gradient."""
@@ -143,12 +154,13 @@ class _Forward(Rules):
 
     def __init__(self, notes: _Notes) -> None:
         self.notes = notes
+        self.dead = notes.reads_codes
         self.roots: list[Tensor] = []
         """Outputs of layers where the graph begins."""
 
     def layer(self, layer: StackedLayer, x: Tensor) -> Tensor:
         out: Tensor = layer(x)
-        if self.notes.backwards:
+        if self.notes.backwards and torch.is_grad_enabled():
             if not out.requires_grad:
                 self.roots.append(out.requires_grad_(True))
             self.notes.watch_layer(layer, x, out)
@@ -176,6 +188,7 @@ class _Notes:
         clock: Clock,
     ) -> None:
         self.backwards = bool(needs - {ActivationKernel})
+        self.reads_codes = ActivationKernel in needs
         self.codes = _CodeAgreement(network, n_images)
         self.grads: dict[StackedLayer, Tensor] = {}
         self.saliency: dict[StackedLayer, Tensor] = {}
@@ -193,15 +206,16 @@ class _Notes:
         out.register_hook(partial(self._at_layer, layer, trace))  # type: ignore[no-untyped-call]
 
     def watch_batchnorm(self, norm: StackedBatchNorm, x: Tensor, out: Tensor) -> None:
-        if HessianGradient in self._needs:
+        if HessianGradient in self._needs and torch.is_grad_enabled():
             trace = self.traces[norm] = Trace(x.detach(), None)
-            out.register_hook(partial(self._at_batchnorm, trace))  # type: ignore[no-untyped-call]
+            if out.requires_grad:
+                out.register_hook(partial(self._at_batchnorm, trace))  # type: ignore[no-untyped-call]
 
     def watch_relu(self, relu: StackedReLU, out: Tensor) -> None:
-        if ActivationKernel in self._needs:
+        if self.reads_codes:
             with self._clock.time("relu_codes"):
                 self.codes.add(relu, out.detach())
-        if HessianGradient in self._needs:
+        if HessianGradient in self._needs and torch.is_grad_enabled():
             self.traces[relu] = Trace(None, out.detach())
 
     @torch.no_grad()

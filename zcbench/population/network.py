@@ -166,14 +166,15 @@ class StackedLayer(nn.Module):
 
 
 class StackedBatchNorm(nn.Module):
-    """BatchNorm at initialisation (weight 1, bias 0) of some networks.
+    """BatchNorm at initialisation, weight 1 and bias 0, of some networks.
 
     Args:
         members: positions of the networks that have it, ascending.
         channels: C of each.
     """
 
-    weight = bias = None
+    weight: Tensor
+    bias: Tensor
     momentum = 0.1
     eps = 1e-5
 
@@ -182,10 +183,13 @@ class StackedBatchNorm(nn.Module):
         self.members = tuple(members)
         self.channels = channels
         self.n_parameters = 2 * channels
+        n = len(self.members) * channels
+        self.register_buffer("weight", torch.ones(n), persistent=False)
+        self.register_buffer("bias", torch.zeros(n), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise [N, G·C, H, W] by its own statistics."""
-        return F.batch_norm(x, None, None, None, None, True, 0.0, self.eps)
+        return F.batch_norm(x, None, None, self.weight, self.bias, True, 0.0, self.eps)
 
 
 class StackedReLU(nn.Module):
@@ -208,7 +212,14 @@ class StackedReLU(nn.Module):
 
 
 class Rules:
-    """What a pass does at each layer of a stack; this one just runs the networks."""
+    """What a pass does at each layer of a stack; this one just runs the networks.
+
+    Attributes:
+        dead: whether operations are run that lie on no path from input to output. No
+            gradient goes through them in any case.
+    """
+
+    dead = True
 
     def layer(self, layer: StackedLayer, x: Tensor) -> Tensor:
         """Convolution or linear layer."""
@@ -236,7 +247,8 @@ class StackedNetwork(nn.Module):
     A space makes a subclass whose `forward` goes through the skeleton once. Everything
     but layers, BatchNorms and ReLUs must be linear and treat each network and image
     alone; each of these modules is used at most once. Modules are defined in the order
-    in which the one network defines them.
+    in which the one network defines them. Operations on no path from input to output
+    are modules of their own, left out or run without gradients as the rules say.
 
     Args:
         n_networks: P.

@@ -66,6 +66,8 @@ def second_derivative(
 class _Tangents(Rules):
     """Every module maps the derivative of its input to that of its output."""
 
+    dead = False
+
     def __init__(
         self,
         grads: Mapping[StackedLayer, Tensor],
@@ -76,6 +78,8 @@ class _Tangents(Rules):
 
     def layer(self, layer: StackedLayer, x: Tensor) -> Tensor:
         trace = self.traces[layer]
+        if trace.delta is None:  # the loss sees it in no network
+            return torch.zeros_like(trace.output)  # type: ignore[arg-type]
         out: Tensor = _LayerTangent.apply(  # type: ignore[no-untyped-call]
             self.scale, layer, trace, self.grads[layer], x
         )
@@ -83,6 +87,8 @@ class _Tangents(Rules):
 
     def batchnorm(self, norm: StackedBatchNorm, x: Tensor) -> Tensor:
         trace = self.traces[norm]
+        if trace.delta is None:
+            return torch.zeros_like(x)
         out: Tensor = BatchNormTangent.apply(norm, trace, x)  # type: ignore[no-untyped-call]
         return out
 

@@ -56,9 +56,8 @@ class _TwoImages(Rules):
     def layer(self, layer: StackedLayer, x: Tensor) -> Tensor:
         bias = None if layer.bias is None else layer.bias.double()
         out: Tensor = layer(x, layer.weight.double(), bias)
-        if not out.requires_grad:
-            out.requires_grad_(True)
-        self.outputs[layer] = out
+        if torch.is_grad_enabled():
+            self.outputs[layer] = out if out.requires_grad else out.requires_grad_(True)
         each = out[0].numel() // len(layer.members) * layer.fan_in
         self.macs[layer] = [each] * len(layer.members)
         return out

@@ -28,18 +28,17 @@ def measure_synaptic_flow(
     logits = network(network.images(ones), rules)
     through = rules.through
     grads = torch.autograd.grad(logits.sum(), list(through.values()), allow_unused=True)
-    flows = {
-        layer: _sums(out.detach() * grad, layer).tolist()
-        if grad is not None
-        else [0.0] * len(layer.members)
-        for (layer, out), grad in zip(through.items(), grads, strict=True)
-    }
-    found = split(network.n_networks, {layer: flows[layer] for layer in network.layers})
-    return [SynapticFlow(tuple(flow)) for flow in found]
+    flows = {layer: [0.0] * len(layer.members) for layer in network.layers}
+    for (layer, out), grad in zip(through.items(), grads, strict=True):
+        if grad is not None:
+            flows[layer] = _sums(out.detach() * grad, layer).tolist()
+    return [SynapticFlow(tuple(flow)) for flow in split(network.n_networks, flows)]
 
 
 class _Absolute(Rules):
     """Absolute weights and biases, no BatchNorm."""
+
+    dead = False
 
     def __init__(self) -> None:
         self.through: dict[StackedLayer, Tensor] = {}

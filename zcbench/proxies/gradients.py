@@ -1,8 +1,9 @@
 """Proxies of the loss gradient at initialisation.
 
-L is the mean cross-entropy of the minibatch, w a weight of a convolution or linear
-layer, g = ∂L/∂w. BatchNorm and biases never count. Since L is a mean, scores do not
-grow with the batch; splitting a batch and adding the gradients up would change them.
+L is the mean cross-entropy of the minibatch (in a regression the mean squared error), w
+a weight of a convolution or linear layer, g = ∂L/∂w. BatchNorm and biases never count.
+Since L is a mean, scores do not grow with the batch; splitting a batch and adding the
+gradients up would change them.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from zcbench.errors import DataError, unknown
+from zcbench.report.html import render_html
 from zcbench.report.machine import render_csv, render_json
 from zcbench.report.markup import render_latex, render_markdown
 from zcbench.report.report import CHOICES, Report, make_report
@@ -32,6 +33,7 @@ FORMATS: Mapping[str, Callable[[Report], str]] = {
     "csv": render_csv,
     "json": render_json,
     "tex": render_latex,
+    "html": render_html,
 }
 
 
@@ -81,7 +83,7 @@ def in_color() -> bool:
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 
-def write(text: str, path: Path) -> None:
+def write(content: str | bytes, path: Path) -> None:
     """Write a file whole or not at all.
 
     Raises:
@@ -89,7 +91,7 @@ def write(text: str, path: Path) -> None:
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        partial.write_text(text, encoding="utf-8", newline="\n")
+        partial.write_bytes(content.encode() if isinstance(content, str) else content)
         partial.replace(path)
     except OSError as error:
         with contextlib.suppress(OSError):

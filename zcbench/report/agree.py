@@ -31,6 +31,10 @@ COLUMNS = (
 """Columns of the table; only_first counts scores that the second lacks."""
 
 
+_NOTES = {"constant": "constant here", "constant truth": "constant there"}
+"""What `association` says of its two sides, for two sides that are scores."""
+
+
 def agree(
     first: pd.DataFrame, second: pd.DataFrame, *, confidence: float = 0.95
 ) -> Block:
@@ -121,5 +125,6 @@ def _row(
     for kind in ("spearman", "kendall"):
         found = association(a, b, kind, confidence=confidence)
         ends = {f"{kind}_low": found.low, f"{kind}_high": found.high}
-        row |= {kind: found.value, **ends, "note": found.note}
+        note = _NOTES.get(found.note, found.note)
+        row |= {kind: found.value, **ends, "note": note}
     return row

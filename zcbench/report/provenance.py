@@ -33,7 +33,7 @@ def facts(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
         manifest: that of the run, of which anything may be missing.
     """
     config = manifest.get("config", {})
-    found = [("Command", command(config) if "proxies" in config else "")]
+    found = [("Command", command(config) if manifest.get("zcbench") else "")]
     found += [("Made", _made(manifest)), ("Machine", _machine(manifest))]
     found.append(("Versions", _versions(manifest)))
     for again in manifest.get("resumed", []):
@@ -65,17 +65,24 @@ def _source(section: Section) -> dict[str, str]:
         "Minibatch": section.minibatch_digest,
     }
     release = f", {section.release}" if section.release else ""
+    images = section.minibatch or "unknown"
     kind = {"all": "all", "sample": "sample of", "list": "list of"}[section.sampled]
     words = {
         "Sample": f"{kind} {section.architectures:,} architectures, population "
-        f"{section.population}, seed {section.seed}, repeats {section.repeats}",
+        f"{section.population}, repeats {section.repeats}"
+        f"{_known('seed', section.seed)}",
         "Truth": f"{section.target} of {section.truth}{release}",
-        "Minibatch": f"{section.minibatch or 'unknown'}, batch size {section.batch_size}",
+        "Minibatch": f"{images}{_known('batch size', section.batch_size)}",
     }
     return {
         what: text + (f" (sha256 {digests[what]})" if digests[what] else "")
         for what, text in words.items()
     }
+
+
+def _known(what: str, value: int | None) -> str:
+    """, seed 0; or nothing, as of scores that others have published."""
+    return "" if value is None else f", {what} {value}"
 
 
 def _made(manifest: Mapping[str, Any]) -> str:

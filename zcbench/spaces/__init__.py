@@ -9,10 +9,17 @@ from zcbench.spaces.base import Space
 def _builtins() -> None:
     from zcbench.spaces.fcnet import FCNet
     from zcbench.spaces.macro import NASBenchMacro
+    from zcbench.spaces.nats_sss import NATSBenchSize
     from zcbench.spaces.nb201 import NASBench201
     from zcbench.spaces.toy import Toy
 
-    for space in (NASBench201(), NASBenchMacro(), FCNet(), Toy()):
+    for space in (
+        NASBench201(),
+        NATSBenchSize(),
+        NASBenchMacro(),
+        FCNet(),
+        Toy(),
+    ):
         SPACES.add(space.name, space)
 
 

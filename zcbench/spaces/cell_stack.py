@@ -19,7 +19,7 @@ from zcbench.population.network import (
     StackedReLU,
 )
 from zcbench.population.routing import add_up, take
-from zcbench.spaces.cell import Cell, edges_of
+from zcbench.spaces.cell import Cell, edges_of, live_edges
 from zcbench.spaces.initialise import drawn
 from zcbench.types import Task
 
@@ -88,7 +88,7 @@ class _AveragePool(torch.autograd.Function):
 
 
 class _Operation(nn.Module):
-    """One operation on one edge, of the networks that have it there."""
+    """One operation on one edge, of networks where it is live, or is dead."""
 
     index: Tensor
 
@@ -99,8 +99,11 @@ class _Operation(nn.Module):
         operation: str,
         members: Sequence[int],
         channels: int,
+        *,
+        live: bool,
     ) -> None:
         super().__init__()
+        self.live = live
         self.register_buffer("index", torch.tensor(members), persistent=False)
         self.pool = operation == "avg_pool_3x3"
         self.conv = None
@@ -133,12 +136,23 @@ class _Cell(nn.Module):
         self.n_networks, self.n_nodes = len(cells), n_nodes
         self.operations = nn.ModuleList()  # in order of definition
         self._leaving: list[list[tuple[_Operation, int]]] = [[] for _ in range(n_nodes)]
+        lively = [live_edges(cell, n_nodes) for cell in cells]
         for edge, (source, target) in enumerate(edges_of(n_nodes)):
-            there = [cell[edge] for cell in cells]
-            for operation in sorted(set(there) - {"none"}):
-                members = [p for p, found in enumerate(there) if found == operation]
-                layer = f"{name}.layers.{edge}"
-                module = _Operation(weights, layer, operation, members, channels)
+            there = [
+                (cell[edge], live[edge])
+                for cell, live in zip(cells, lively, strict=True)
+            ]
+            for operation, live in sorted(set(there)):
+                if operation == "none":
+                    continue
+                module = _Operation(
+                    weights,
+                    f"{name}.layers.{edge}",
+                    operation,
+                    [p for p, found in enumerate(there) if found == (operation, live)],
+                    channels,
+                    live=live,
+                )
                 self.operations.append(module)
                 self._leaving[source].append((module, target))
 
@@ -149,10 +163,15 @@ class _Cell(nn.Module):
         for source in range(self.n_nodes - 1):
             if source:
                 node = self._sum(sums[source], x)
-            leaving = self._leaving[source]
+            leaving = [
+                (operation, target)
+                for operation, target in self._leaving[source]
+                if operation.live or rules.dead
+            ]
             parts = take(node, self.n_networks, [op.index for op, _ in leaving])
             for (operation, target), part in zip(leaving, parts, strict=True):
-                sums[target].append((operation(part, rules), operation.index))
+                with torch.set_grad_enabled(torch.is_grad_enabled() and operation.live):
+                    sums[target].append((operation(part, rules), operation.index))
         return self._sum(sums[-1], x)
 
     def _sum(self, terms: list[tuple[Tensor, Tensor]], like: Tensor) -> Tensor:

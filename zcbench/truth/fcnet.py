@@ -13,11 +13,18 @@ here is −log10 of that error, so that higher is better:
 
 from __future__ import annotations
 
+from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zcbench.errors import DataError
 from zcbench.truth import Truth
-from zcbench.truth.hpo_package import REINSTALL, PackageFile, read_package
+from zcbench.truth.hpo_package import (
+    REINSTALL,
+    PackageFile,
+    package_folder,
+    read_package,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,7 +51,22 @@ def load(dataset: str) -> pd.DataFrame:
     Raises:
         DataError: the package is not there, or its file is not what it should be.
     """
-    file = read_package("hpolib", f"{dataset}.pkl")
+    path = package_folder("hpolib") / f"{dataset}.pkl"
+    changed = path.stat().st_mtime_ns if path.exists() else 0
+    return _load(path, changed).copy()
+
+
+TRUTH = Truth(
+    "hpolib",
+    "fcnet",
+    "built in: −log10 of the validation MSE, best or mean over training settings",
+    load,
+)
+
+
+@lru_cache(maxsize=8)  # a run and its report ask for it several times
+def _load(path: Path, changed: int) -> pd.DataFrame:  # noqa: ARG001 - part of the key
+    file = read_package("hpolib", path.name)
     table = _table(file)
     table.attrs = {
         "truth": TRUTH.name,
@@ -54,14 +76,6 @@ def load(dataset: str) -> pd.DataFrame:
         "targets": list(TARGETS),
     }
     return table
-
-
-TRUTH = Truth(
-    "hpolib",
-    "fcnet",
-    "built in: −log10 of the validation MSE, best or mean over training settings",
-    load,
-)
 
 
 def _table(file: PackageFile) -> pd.DataFrame:

@@ -106,8 +106,8 @@ def import_official(file: Path, cache: Path | None = None) -> Record:
         seeds=seeds,
         architectures=len(table),
     )
-    _write(path, content)
-    _write(_record_path(path), json.dumps(asdict(record), indent=1).encode())
+    write_whole(path, content)
+    write_whole(_record_path(path), json.dumps(asdict(record), indent=1).encode())
     return record
 
 
@@ -320,7 +320,7 @@ def _check(table: pd.DataFrame, file: Path) -> None:
         raise DataError(f"{file} has no accuracies after 200 epochs.", _OFFICIAL)
 
 
-def _write(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes) -> None:
     """All of it or nothing: a reader never meets half a file."""
     temporary = ""
     try:

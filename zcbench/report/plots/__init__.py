@@ -13,7 +13,7 @@ from zcbench.report.plots.drawing import Drawing, sheet
 from zcbench.report.plots.figure import Figure
 from zcbench.report.plots.forest import forest
 from zcbench.report.plots.heatmap import heatmap
-from zcbench.report.plots.png import png
+from zcbench.report.plots.png import need_matplotlib, png
 from zcbench.report.plots.ranks import critical_difference
 from zcbench.report.plots.scatter import LOWEST, MOST, scatter
 from zcbench.report.plots.svg import standalone
@@ -48,15 +48,17 @@ KINDS: Mapping[str, Kind] = {
     ),
     "heatmap": Kind(
         "Every proxy on every dataset",
-        "Spearman's ρ, the highest mean on top. Bold: ahead of the best baseline there.",
+        "Spearman's ρ, the highest mean on top. Bold: ahead of the best baseline on "
+        "that dataset.",
         heatmap,
     ),
     "scatter": Kind(
         "Score against accuracy",
         "Each point is an architecture: its place in the order of the scores, and its "
         "accuracy in percent. Accuracies below the axis, at most "
-        f"{LOWEST:.0%} of them, stand on its lower edge. Of more than {MOST:,} architectures, {MOST:,} of them are drawn, chosen at random, the "
-        "same in all panels; ranks and ρ are over all.",
+        f"{LOWEST:.0%} of them, stand on its lower edge. Of more than {MOST:,} "
+        f"architectures, {MOST:,} are drawn, chosen at random, the same in all panels; "
+        "ranks and ρ are over all.",
         scatter,
     ),
     "agreement": Kind(
@@ -86,6 +88,16 @@ FORMATS: Mapping[str, Callable[[Drawing], bytes]] = {
     "svg": lambda drawing: standalone(drawing).encode(),
     "png": png,
 }
+
+
+def check(format_name: str) -> None:
+    """Make sure that a format can be written, before anything is computed.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    if format_name == "png":
+        need_matplotlib()
 
 
 def sections_for(kinds: Sequence[str]) -> tuple[str, ...]:
@@ -135,6 +147,7 @@ __all__ = [
     "Drawing",
     "Figure",
     "Kind",
+    "check",
     "drawings",
     "sections_for",
 ]

@@ -39,7 +39,7 @@ DARK: Mapping[Role, str] = {
 """The same on black."""
 SIZE = 12.0
 """Height of text that says nothing else."""
-_EM = 0.62  # mean width of a character of the widest fonts in use, by its height
+_EM, _BOLD = 0.62, 0.72  # width of a character of the widest fonts, by its height
 Anchor = Literal["start", "middle", "end"]
 
 
@@ -190,19 +190,19 @@ def moved(shape: Shape, x: float, y: float) -> Shape:
     return replace(shape, x=shape.x + x, y=shape.y + y)
 
 
-def text_width(text: str, size: float = SIZE) -> float:
+def text_width(text: str, size: float = SIZE, *, bold: bool = False) -> float:
     """How wide a text is at most, about.
 
     >>> text_width("nwot", 10.0)
     24.8
     """
     wide = sum(unicodedata.east_asian_width(c) in "WF" for c in text)
-    return round(_EM * size * (len(text) + wide), 1)
+    return round((_BOLD if bold else _EM) * size * (len(text) + wide), 1)
 
 
-def widest(texts: Iterable[str], size: float = SIZE) -> float:
+def widest(texts: Iterable[str], size: float = SIZE, *, bold: bool = False) -> float:
     """Width of the widest of some texts."""
-    return max((text_width(text, size) for text in texts), default=0.0)
+    return max((text_width(text, size, bold=bold) for text in texts), default=0.0)
 
 
 def short(text: str, length: int = 22) -> str:

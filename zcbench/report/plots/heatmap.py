@@ -29,7 +29,7 @@ def heatmap(report: Report) -> list[Figure]:
     baselines = {p for c in columns.values() for p, e in c.items() if e.baseline}
     labels = {p: f"{p} *" if p in baselines else p for p in order}
     grid = Grid(
-        title="ρ by proxy and dataset",
+        title="ρ with accuracy",
         rows=[labels[p] for p in order],
         columns=list(columns),
         values=values,
@@ -38,7 +38,7 @@ def heatmap(report: Report) -> list[Figure]:
         bold=frozenset(bold),
     )
     level = len(columns) <= _LEVEL
-    width = max(60.0, widest(map(short, columns)) + 8) if level else 46.0
+    width = max(60.0, widest(map(short, columns)) + 8) if level else 58.0
     return [Figure("", [draw_grid(grid, width, 20, level=level)])]
 
 

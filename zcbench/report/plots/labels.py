@@ -10,8 +10,9 @@ from zcbench.report.plots.drawing import Anchor, Drawing, Line, text_width
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom."""
 _DISTANCES = (7.0, 14.0, 24.0, 36.0, 50.0, 66.0, 84.0)
-_SIDES = ((1, 0), (-1, 0), (0.7, -0.7), (0.7, 0.7), (-0.7, -0.7), (-0.7, 0.7))
-_SIDES += ((0, -1), (0, 1))
+_LEVEL = ((1.0, 0.0), (-1.0, 0.0))
+_SLANTING = ((0.7, -0.7), (0.7, 0.7), (-0.7, -0.7), (-0.7, 0.7))
+_SIDES = (*_LEVEL, *_SLANTING, (0.0, -1.0), (0.0, 1.0))
 _NEAR = 14.0  # a name farther than that has a line to its point
 _SIZE = 11.0
 _SAME, _MOST = 4.0, 3
@@ -49,16 +50,19 @@ def label_points(
         taken.append((boxes[i], _THICK))
         taken += [(box, _THIN) for box in _leader(points[i], boxes[i])]
     for i, point in enumerate(points):
-        near = _nearest(point, boxes[i])
-        if math.dist(point, near) > _NEAR:
-            drawing.add(Line(*point, *near, "muted", 0.7))
-        left, _, right, bottom = boxes[i]
-        before = right < point[0]  # text may be narrower than its box
-        side: Anchor = "end" if before else "start"
-        drawing.text(
-            right if before else left, bottom - 3, names[i], "ink", _SIZE, side
-        )
+        _write(drawing, point, names[i], boxes[i])
     return [boxes[i] for i in range(len(points))]
+
+
+def _write(drawing: Drawing, point: tuple[float, float], name: str, box: Box) -> None:
+    """A name in its place, with a line to its point if that is far."""
+    near = _nearest(point, box)
+    if math.dist(point, near) > _NEAR:
+        drawing.add(Line(*point, *near, "muted", 0.7))
+    left, _, right, bottom = box
+    before = right < point[0]  # text may be narrower than its box
+    side: Anchor = "end" if before else "start"
+    drawing.text(right if before else left, bottom - 3, name, "ink", _SIZE, side)
 
 
 def together(

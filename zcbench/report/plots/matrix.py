@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from zcbench.report.plots.drawing import (
+    Anchor,
     Drawing,
     Frame,
     Rect,
@@ -19,6 +20,7 @@ from zcbench.report.words import number
 
 _STRONG = 0.76  # |ρ| from which light text reads better on a cell than dark text
 _SMALL = 10.0
+_HIGH = 34  # characters of a name that stands upright
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,18 +58,19 @@ def draw_grid(grid: Grid, width: float, height: float, *, level: bool) -> Drawin
         level: whether the names above are level, or stand upright.
     """
     left = widest(short(name) for name in grid.rows) + 12
-    above = 18 if level else widest(short(name) for name in grid.columns) + 10
+    above = 18 if level else widest(short(n, _HIGH) for n in grid.columns) + 10
     top = 24 + above
     right, bottom = left + width * len(grid.columns), top + height * len(grid.rows)
-    wide = max(right + 6, left + 190, text_width(grid.title) + 8)
-    drawing = Drawing(grid.title, wide, bottom + 40)
+    wide = max(right + 6, left + 190, text_width(grid.title, bold=True) + 8)
+    drawing = Drawing(f"{grid.title}: correlations", wide, bottom + 40)
     drawing.text(4, 16, short(grid.title, 60), bold=True)
     for i, name in enumerate(grid.rows):
         y = top + height * (i + 0.5) + 4
         _name(drawing, grid, name, left - 8, y, "end", upwards=False)
     for j, name in enumerate(grid.columns):
         x = left + width * (j + 0.5)
-        side, shift = ("middle", 0) if level else ("start", 4)
+        side: Anchor = "middle" if level else "start"
+        shift = 0 if level else 4
         _name(drawing, grid, name, x + shift, top - 6, side, upwards=not level)
     for i in range(len(grid.rows)):
         for j in range(len(grid.columns)):
@@ -88,15 +91,14 @@ def _name(
     name: str,
     x: float,
     y: float,
-    side: str,
+    side: Anchor,
     *,
     upwards: bool,
 ) -> None:
     baseline = name in grid.baselines
     role: Role = "baseline" if baseline else "ink"
-    drawing.text(
-        x, y, short(name), role=role, anchor=side, italic=baseline, upwards=upwards
-    )
+    text = short(name, _HIGH) if upwards else short(name)
+    drawing.text(x, y, text, role=role, anchor=side, italic=baseline, upwards=upwards)
 
 
 def _cell(
@@ -113,14 +115,14 @@ def _cell(
     tip = f"{grid.rows[i]}, {grid.columns[j]}: {note}"
     if math.isnan(value):
         drawing.add(Rect(x + 0.5, y + 0.5, width - 1, height - 1, "faint", 0.3, tip))
-        text, color = short(note, max(1, int(width / 6))), "muted"
-        size = _SMALL - 1
+        text, size = short(note, max(1, int(width / 5.6))), _SMALL - 1
+        color: Role = "muted"
     else:
         role: Role = "plus" if value >= 0 else "minus"
         opacity = min(1.0, abs(value))
         drawing.add(Rect(x + 0.5, y + 0.5, width - 1, height - 1, role, opacity, tip))
-        text, color = number(value), "inverse" if opacity >= _STRONG else "ink"
-        size = _SMALL + (1 if width > 40 else 0)
+        text, size = number(value), _SMALL + (1 if width > 40 else 0)
+        color = "inverse" if opacity >= _STRONG else "ink"
     if width >= 24:
         middle, bold = x + width / 2, (i, j) in grid.bold
         base = y + height / 2 + 4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import warnings
 from collections.abc import Callable, Mapping
@@ -26,20 +27,29 @@ _PIXEL = 0.72  # of a point, where 100 pixels of a drawing are an inch
 _FINER = 2
 
 
+def need_matplotlib() -> None:
+    """Make sure that PNG can be written.
+
+    Raises:
+        UsageError: matplotlib is not installed.
+    """
+    if importlib.util.find_spec("matplotlib") is None:
+        raise UsageError(
+            "PNG needs matplotlib, which is not installed.",
+            "Install it: pip install 'zcbench[plot]'; or choose --format svg.",
+        )
+
+
 def png(drawing: Drawing) -> bytes:
     """A PNG with two dots for each pixel of the drawing, on white.
 
     Raises:
         UsageError: matplotlib is not installed.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise UsageError(
-            "PNG needs matplotlib, which is not installed.",
-            "Install it: pip install 'zcbench[plot]'; or choose --format svg.",
-        ) from None
+    need_matplotlib()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(drawing.width / 100, drawing.height / 100))
     FigureCanvasAgg(figure)
     axes = figure.add_axes((0, 0, 1, 1), xlim=(0, drawing.width))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from zcbench.report.plots.drawing import (
+    Anchor,
     Drawing,
     Line,
     Mark,
@@ -91,14 +92,14 @@ def draw_rows(rows: Sequence[Row], scale: Scale, style: Style) -> Drawing:
         scale: from 0 to 1 in place; only its ends matter.
         style: what is written around them.
     """
-    left = widest(short(row.label) for row in rows) + 12
+    left = 12 + max(text_width(short(r.label), bold=r.bold) for r in rows)
     words = left + _AXIS + 12
     bars = words + widest((row.words for row in rows), _SMALL) + 4
     top = 26 + _LINE * len(style.guides)
     bottom = top + _ROW * len(rows)
     across = Scale(scale.low, scale.high, left, left + _AXIS)
-    wide = max(bars + 8 * len(style.joined) + 4, text_width(style.title) + 8)
-    drawing = Drawing(style.title, wide, bottom + 40)
+    wide = max(bars + 8 * len(style.joined) + 4, text_width(style.title, bold=True) + 8)
+    drawing = Drawing(f"{style.title}: {style.axis}", wide, bottom + 40)
     drawing.text(4, 16, short(style.title, 60), bold=True)
     _axis(drawing, across, top, bottom, style)
     for i, guide in enumerate(style.guides):
@@ -135,7 +136,7 @@ def _guide(
     x = across(guide.value)
     drawing.add(Line(x, y + 3, x, bottom, guide.role, 1.5, guide.dashed))
     late = x > (across.start + across.end) / 2
-    side = "end" if late else "start"
+    side: Anchor = "end" if late else "start"
     shift = -4 if late else 4
     drawing.text(x + shift, y + 11, guide.words, guide.role, _SMALL, side)
 

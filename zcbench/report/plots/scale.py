@@ -60,7 +60,7 @@ def spread(low: float, high: float, start: float, end: float) -> Scale:
 def decades(low: float, high: float, start: float, end: float) -> Scale:
     """A logarithmic axis that holds these with some room, low above 0.
 
-    >>> decades(2, 300, 0, 100).ticks()
+    >>> decades(0.9, 300, 0, 100).ticks()
     [1.0, 10.0, 100.0]
     """
     room = max(1.6, (high / low) ** 0.08)

@@ -7,9 +7,9 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from zcbench.report.plots.drawing import Cloud, Drawing, Frame, Line, short
+from zcbench.report.plots.drawing import Cloud, Drawing, Frame, Line, Role, short
 from zcbench.report.plots.figure import Entry, Figure, by_study
-from zcbench.report.plots.scale import Scale, spread
+from zcbench.report.plots.scale import Scale
 from zcbench.report.report import Report
 from zcbench.report.study import Study
 from zcbench.report.words import number
@@ -24,14 +24,17 @@ _SMALL = 9.0
 
 
 def scatter(report: Report) -> list[Figure]:
-    """One for each dataset, its best proxy first."""
+    """One for each dataset, its best proxy first; without those that have no score."""
     figures = []
     for where, study, entries in by_study(report):
-        known = study.accuracy[np.isfinite(study.accuracy)]
-        low, high = np.quantile(known, [LOWEST, 1]).tolist()
-        up = spread(low, high, _HEIGHT - 26, 24)
+        shown = [entry for entry in entries if entry.n]
+        if not shown:
+            continue
+        low, high = np.nanquantile(study.accuracy, [LOWEST, 1]).tolist()
+        room = 0.05 * (high - low) or 0.5
+        up = Scale(low, high + room, _HEIGHT - 26, 24)
         drawn = _drawn(len(study.archs))
-        panels = [_panel(study, entry, up, drawn) for entry in entries]
+        panels = [_panel(study, entry, up, drawn) for entry in shown]
         figures.append(Figure(where, panels, columns=4))
     return figures
 
@@ -48,18 +51,17 @@ def _panel(study: Study, entry: Entry, up: Scale, drawn: NDArray[np.intp]) -> Dr
     title = f"{entry.label}: ρ {value}"
     drawing = Drawing(f"{title}, {entry.n:,} architectures", _WIDTH, _HEIGHT)
     across = Scale(0, 1, 34, _WIDTH - 8)
-    role = "baseline" if entry.baseline else "ink"
+    role: Role = "baseline" if entry.baseline else "ink"
     drawing.text(
         across.start, 16, short(entry.label, 16), role, bold=True, italic=entry.baseline
     )
     drawing.text(across.end, 16, value, role, anchor="end")
-    for tick in up.ticks(4):
+    for tick in up.ticks(5):
         y = up(tick)
         drawing.add(Line(across.start, y, across.end, y, "faint"))
         drawing.text(across.start - 4, y + 3, f"{tick:g}", "muted", _SMALL, "end")
     used = np.isfinite(study.scores[entry.proxy]) & np.isfinite(study.accuracy)
-    if used.any():
-        drawing.add(_cloud(study, entry, (across, up), used, drawn))
+    drawing.add(_cloud(study, entry, (across, up), used, drawn))
     drawing.add(
         Frame(across.start, up.end, across.end - across.start, up.start - up.end)
     )

@@ -107,8 +107,8 @@ def _mark(mark: Mark) -> str:
 def _cloud(cloud: Cloud) -> str:
     points = "".join(f"M{_short(x)} {_short(y)}h0" for x, y in cloud.points)
     return (
-        f'<path class="s-{cloud.role}" fill="none" stroke-linecap="round" stroke-opacity=".6" '
-        f'stroke-width="{cloud.size:g}" d="{points}"/>'
+        f'<path class="s-{cloud.role}" fill="none" stroke-linecap="round" '
+        f'stroke-opacity=".6" stroke-width="{cloud.size:g}" d="{points}"/>'
     )
 
 

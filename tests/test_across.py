@@ -1,0 +1,58 @@
+"""One command for several spaces."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from zcbench.cli import main
+from zcbench.store import load_run
+
+FEW = ("--n", 10, "--proxies", "params,flops,snip", "--batch-size", 8, "--workers", 1)
+
+
+def invoke(*words: object) -> Result:
+    return CliRunner().invoke(main, [str(word) for word in words])
+
+
+def test_runs_and_report_of_several_spaces(tmp_path: Path) -> None:
+    out = tmp_path / "across"
+    result = invoke("run", "--space", "toy, fcnet", *FEW, "--out", out)
+    assert result.exit_code == 0, result.output
+    assert sorted(path.name for path in out.iterdir()) == ["fcnet", "toy"]
+    assert set(load_run(out / "toy")["dataset"]) == {"toy"}
+    assert load_run(out / "fcnet")["dataset"].nunique() == 4
+    assert "toy · toy · validation accuracy" in result.stdout
+    assert "fcnet · slice_localization · best" in result.stdout
+    # Five datasets, two spaces: the unit of the ranks.
+    assert "Tasks: mean rank over the datasets" in result.stdout
+    assert "over 5 datasets" in result.stdout
+    assert "over 2 spaces" in result.stdout
+    assert f"zcbench: the runs are in {out / 'toy'} {out / 'fcnet'}\n" in result.stderr
+    again = invoke("run", "--space", "toy,fcnet", *FEW, "--out", out)
+    assert again.stdout == result.stdout
+    assert "scored in" not in again.stderr
+
+
+def test_new_directories_and_dry_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["run", "--space", "toy,fcnet", *FEW, "--truth", "none"]
+    planned = invoke(*words, "--dry-run")
+    assert planned.exit_code == 0, planned.output
+    assert planned.stdout.count("networks ") == 2
+    assert list(tmp_path.iterdir()) == []
+    result = invoke(*words)
+    assert result.exit_code == 0, result.output
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert folder.name.startswith("across-")
+    assert sorted(path.name for path in folder.iterdir()) == ["fcnet", "toy"]
+
+
+def test_a_space_that_does_not_exist(tmp_path: Path) -> None:
+    result = invoke("run", "--space", "toy,fcnett", *FEW, "--out", tmp_path / "x")
+    assert result.exit_code == 2
+    assert "Unknown space 'fcnett'. Did you mean fcnet?" in result.stderr

@@ -1,0 +1,120 @@
+"""`zcbench plot`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from zcbench.errors import DataError
+
+KINDS = ("forest", "heatmap", "scatter", "agreement", "cost", "critical-difference")
+
+
+@click.command(short_help="Figures of one or more runs.")
+@click.argument(
+    "runs", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path)
+)
+@click.option(
+    "--kind",
+    "kinds",
+    type=click.Choice([*KINDS, "all"]),
+    multiple=True,
+    default=("all",),
+    show_default=True,
+    help="What to draw; several times for several.",
+)
+@click.option(
+    "--format",
+    "format_name",
+    type=click.Choice(["svg", "png"]),
+    default="svg",
+    show_default=True,
+    help="PNG needs matplotlib: pip install 'zcbench[plot]'.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    default="figures",
+    show_default=True,
+    help="Where to write them.",
+)
+@click.option(
+    "--target",
+    metavar="NAME",
+    help="Accuracy to correlate with, such as val or test.  [default: that of the run]",
+)
+@click.option(
+    "--truth",
+    metavar="SOURCE",
+    help="Ground truth: auto, a name or a path.  [default: that of the run]",
+)
+@click.option(
+    "--population",
+    metavar="NAME",
+    help="Speak of these architectures only.  [default: those it sampled from]",
+)
+@click.option(
+    "--confidence",
+    type=click.FloatRange(min=0, max=1, min_open=True, max_open=True),
+    default=0.95,
+    show_default=True,
+    metavar="SHARE",
+    help="Coverage of intervals.",
+)
+def plot(
+    runs: tuple[Path, ...],
+    kinds: tuple[str, ...],
+    format_name: str,
+    output: Path,
+    target: str | None,
+    truth: str | None,
+    population: str | None,
+    confidence: float,
+) -> None:
+    """Draw the figures of `zcbench report --format html` into files of their own.
+
+    \b
+    forest               ρ with intervals, below the highest that is possible
+    heatmap              ρ of every proxy on every dataset
+    scatter              rank of the score against accuracy, a panel for each proxy
+    agreement            ρ between proxies, those alike together
+    cost                 milliseconds for one network against ρ
+    critical-difference  mean ranks over the datasets
+
+    One file for each dataset where a figure is about one; the paths are printed.
+
+    \b
+    Examples:
+      zcbench plot runs/first
+      zcbench plot runs/first --kind forest --kind cost --format png -o paper/figures
+    """  # noqa: D301 - click's mark for "do not wrap"
+    from zcbench.report import Options, make_report, write
+    from zcbench.report.plots import FORMATS, check, drawings, sections_for
+    from zcbench.store import load_run
+
+    check(format_name)
+    chosen = [kind for kind in KINDS if kind in kinds or "all" in kinds]
+    report = make_report(
+        [load_run(path) for path in dict.fromkeys(runs)],
+        target,
+        truth,
+        population,
+        sections=sections_for(chosen),
+        options=Options(confidence=confidence),
+    )
+    for note in report.table.attrs["notes"]:
+        click.echo(note, err=True)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(
+            f"{output} cannot be made: {error.strerror or error}.",
+            "Give another --output.",
+        ) from None
+    for name, drawing in drawings(report, chosen).items():
+        path = output / f"{name}.{format_name}"
+        write(FORMATS[format_name](drawing), path)
+        click.echo(path)

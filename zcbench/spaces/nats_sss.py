@@ -1,0 +1,107 @@
+"""NATS-Bench's size space: 8⁵ = 32,768 channel choices of one network (Dong 2021).
+
+The skeleton of NAS-Bench-201 with one cell in each stage, always the same: five layers
+(cell, residual block, cell, residual block, cell) with 8, 16, … or 64 channels each. A
+string such as ``8:16:24:32:64`` gives their channels. Our index: (channels / 8 − 1) of
+each layer read as a base-8 number, first layer most significant.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from zcbench.errors import DataError
+from zcbench.spaces.base import check_index, check_name
+from zcbench.types import Architecture, Task
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import nn
+
+_STEP, _CHOICES, _LAYERS = 8, 8, 5
+_N_ARCHITECTURES = 8**5
+_SPEC = re.compile(":".join([r"(8|16|24|32|40|48|56|64)"] * _LAYERS))
+
+
+class NATSBenchSize:
+    """Channels of 5 layers, 8 choices each; strings as published."""
+
+    name = "nats_sss"
+    tasks = {
+        "cifar10": Task("cifar10", (3, 32, 32), 10),
+        "cifar100": Task("cifar100", (3, 32, 32), 100),
+        "ImageNet16-120": Task("ImageNet16-120", (3, 16, 16), 120),
+    }
+    populations = ("all",)
+
+    def __len__(self) -> int:
+        """Number of architectures."""
+        return _N_ARCHITECTURES
+
+    def architecture(self, index: int) -> Architecture:
+        """Architecture at a position.
+
+        Raises:
+            UsageError: the index is out of range.
+        """
+        check_index(self, index)
+        rest, channels = index, []
+        for _ in range(_LAYERS):
+            rest, digit = divmod(rest, _CHOICES)
+            channels.append(str(_STEP * (digit + 1)))
+        return Architecture(self.name, index, ":".join(reversed(channels)))
+
+    def parse(self, spec: str) -> Architecture:
+        """Architecture of a string.
+
+        Raises:
+            DataError: the string is not an architecture of this space.
+        """
+        if _SPEC.fullmatch(spec) is None:
+            raise DataError(
+                f"{spec[:200]!r} is not an architecture of {self.name}.",
+                "One has channels of 5 layers, from 8 to 64 by eights: 8:16:24:32:64.",
+            )
+        index = 0
+        for channels in spec.split(":"):
+            index = _CHOICES * index + int(channels) // _STEP - 1
+        return Architecture(self.name, index, spec)
+
+    def population(self, name: str) -> NDArray[np.int64]:
+        """Indices of a population; ``all`` is the only one.
+
+        Raises:
+            UsageError: there is no such population.
+        """
+        import numpy as np
+
+        check_name(self, "population", name)
+        return np.arange(len(self), dtype=np.int64)
+
+    def build(
+        self, arch: Architecture, task: str, *, seed: int = 0, repeat: int = 0
+    ) -> nn.Module:
+        """The full network, in train mode, with PyTorch's default initialisation.
+
+        Args:
+            arch: an architecture of this space.
+            task: name of one of the space's tasks.
+            seed: seed of the run.
+            repeat: which initialisation, from 0.
+
+        Returns:
+            The network on the CPU, state-dict names as in the benchmark.
+
+        Raises:
+            UsageError: there is no such task.
+        """
+        from zcbench.spaces.initialise import initialised
+        from zcbench.spaces.nats_sss_network import SizeNetwork
+
+        check_name(self, "dataset", task)
+        channels = [int(number) for number in arch.spec.split(":")]
+        return initialised(
+            lambda: SizeNetwork(channels, self.tasks[task]), seed, repeat
+        )

@@ -1,0 +1,104 @@
+"""Networks of NATS-Bench's size space (Dong et al. 2021).
+
+All have the cell that was best on CIFAR-100: 3×3 convolutions on every edge but the one
+from input to output, which is a shortcut. State-dict names are the benchmark's. As in
+`cell_network`, a ReLU is computed once for all the convolutions that read it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from zcbench.spaces.cell_network import ConvBN, ResidualBlock, SharedReLU
+from zcbench.spaces.initialise import Conv2d, Linear
+from zcbench.types import Task
+
+
+class Projection(nn.Module):
+    """The shortcut between different numbers of channels: 1×1 convolution, BatchNorm.
+
+    The benchmark's block has a ReLU too, which it does not use at stride 1.
+    """
+
+    def __init__(self, c_in: int, c_out: int) -> None:
+        super().__init__()
+        self.conv = Conv2d(c_in, c_out, 1, bias=False)
+        self.bn = nn.BatchNorm2d(c_out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, C_in, H, W] → [N, C_out, H, W]."""
+        out: Tensor = self.bn(self.conv(x))
+        return out
+
+
+class SizeCell(nn.Module):
+    """The one cell of the space.
+
+    Args:
+        c_in: channels of its input.
+        c_out: channels of its other nodes.
+    """
+
+    def __init__(self, c_in: int, c_out: int) -> None:
+        super().__init__()
+        shortcut = nn.Identity() if c_in == c_out else Projection(c_in, c_out)
+        self.layers = nn.ModuleList(
+            [
+                ConvBN(c_in, c_out, 3),
+                ConvBN(c_in, c_out, 3),
+                ConvBN(c_out, c_out, 3),
+                shortcut,
+                ConvBN(c_out, c_out, 3),
+                ConvBN(c_out, c_out, 3),
+            ]
+        )
+        self.relus = nn.ModuleList(SharedReLU(readers) for readers in (2, 2, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, C_in, H, W] → [N, C_out, H, W]: value of the last node."""
+        a, b, c, shortcut, d, e = self.layers
+        x_on = self.relus[0](x)
+        first = a(x_on)
+        first_on = self.relus[1](first)
+        second = b(x_on) + c(first_on)
+        out: Tensor = shortcut(x) + d(first_on) + e(self.relus[2](second))
+        return out
+
+
+class SizeNetwork(nn.Module):
+    """Stem, three cells with residual blocks between, classifier.
+
+    Args:
+        channels: of the five layers; the stem has those of the first.
+        task: gives the input channels and the number of classes.
+    """
+
+    linear_outside_layers = True
+    """Sums, pooling and flattening: see `zcbench.evidence.hessian_product`."""
+
+    def __init__(self, channels: Sequence[int], task: Task) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(
+            Conv2d(task.input_shape[0], channels[0], 3, padding=1, bias=False),
+            nn.BatchNorm2d(channels[0]),
+        )
+        before = (channels[0], *channels)
+        kinds = (SizeCell, ResidualBlock, SizeCell, ResidualBlock, SizeCell)
+        self.cells = nn.ModuleList(
+            kind(c_in, c_out)
+            for kind, c_in, c_out in zip(kinds, before, channels, strict=False)
+        )
+        self.lastact = nn.Sequential(nn.BatchNorm2d(channels[-1]), nn.ReLU())
+        self.global_pooling = nn.AdaptiveAvgPool2d(1)
+        self.classifier = Linear(channels[-1], task.n_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, C, H, W] images → [N, n_classes] logits."""
+        x = self.stem(x)
+        for cell in self.cells:
+            x = cell(x)
+        x = self.global_pooling(self.lastact(x)).flatten(1)
+        logits: Tensor = self.classifier(x)
+        return logits
