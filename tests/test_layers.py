@@ -15,6 +15,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "zcbench"
 FORBIDDEN = {
     "proxies": {"engine", "evaluate", "spaces", "minibatch", "truth", "store", "stats"},
     "evidence": {"proxies", "plan", "evaluate", "spaces", "engine", "store", "truth"},
+    "population": {"engine", "minibatch", "store", "truth", "stats", "report"},
     "spaces": {"proxies", "evidence", "evaluate", "engine", "truth", "minibatch"},
     "tasks": {"proxies", "evidence", "evaluate", "engine", "truth", "store", "report"},
     "truth": {"proxies", "evidence", "evaluate", "engine", "store", "stats", "report"},

