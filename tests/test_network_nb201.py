@@ -27,7 +27,7 @@ CELLS = {
     "all 1x1": spec_of(*[CONV1] * 6),
     "all 3x3": spec_of(*[CONV3] * 6),
     "all pool": spec_of(*[POOL] * 6),
-    "no path, dead operations": spec_of(CONV3, CONV1, NONE, NONE, NONE, POOL),
+    "no path, dead operations": spec_of(CONV3, CONV1, CONV3, NONE, NONE, NONE),
     "dead node 2": spec_of(CONV1, CONV3, CONV1, SKIP, CONV3, NONE),
     "unreachable node 1": spec_of(NONE, CONV1, CONV3, POOL, CONV1, CONV3),
     "unreachable nodes": spec_of(NONE, NONE, POOL, CONV1, CONV1, CONV3),

@@ -246,12 +246,19 @@ def test_vectors_with_classes() -> None:
         assert set(batch.y.tolist()) == {0, 1, 2}
 
 
-def test_files_hold_images_only(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("task", "option", "inputs"),
+    [
+        (SPACE.tasks["slice_localization"], "images.npz", "380"),
+        (Task("depth", (3, 8, 8), 1, "mse"), "builtin", "3×8×8"),
+    ],
+)
+def test_files_hold_images_only(task: Task, option: str, inputs: str) -> None:
     with pytest.raises(DataError) as caught:
-        open_source(str(tmp_path), SPACE.tasks["slice_localization"])
+        open_source(option, task)
     assert str(caught.value) == (
-        "zcbench reads files of labelled images, but slice_localization has inputs of "
-        "380 and the loss mse. Say builtin for vectors, or gaussian for anything."
+        f"zcbench has labelled images, but {task.name} has inputs of {inputs} and the "
+        "loss mse. Say builtin for vectors, or gaussian for anything."
     )
 
 

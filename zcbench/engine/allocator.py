@@ -2,7 +2,7 @@
 
 A network's feature maps are a few megabytes each. By default glibc returns such blocks
 to the operating system when they are freed, and the next network pays for every page
-again: a fifth of the time of all proxies (docs/performance.md).
+again (docs/performance.md has what that costs).
 """
 
 from __future__ import annotations

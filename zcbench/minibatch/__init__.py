@@ -149,29 +149,25 @@ def open_source(option: str, task: Task, *, cache: Path | None = None) -> Source
     Raises:
         DataError: the path leads to no images, or they do not fit the task.
     """
-    is_image = len(task.input_shape) == 3 and task.loss == "cross_entropy"
-    if option == "auto" and is_image:
+    if option not in OPTIONS:
+        return _open_files(option, task)
+    if option == "gaussian":
+        return _Gaussian(option, _text_digest(option, VERSION), task)
+    if len(task.input_shape) == 1:
+        return _Vectors("builtin", _text_digest("builtin", *VECTORS), task)
+    _require_images(task)
+    if option == "auto":
         from zcbench.cache import cache_dir
 
         folder = image_folder(cache or cache_dir())
-        if not holds_images(folder, task):
-            return open_source("builtin", task)
-        images = read_images(folder, task, verify=True)
-        return _Files(images.name, images.digest, task, images)
-    if option in ("auto", "builtin") and len(task.input_shape) == 1:
-        digest = _text_digest("builtin", *VECTORS)
-        return _Vectors("builtin", digest, task)
-    if option == "builtin" and is_image:
-        return _Builtin(option, _text_digest(option, VERSION, RECIPE), task)
-    if option == "gaussian":
-        return _Gaussian(option, _text_digest(option, VERSION), task)
-    if not is_image:
-        shape = "×".join(map(str, task.input_shape))
-        raise DataError(
-            f"zcbench reads files of labelled images, but {task.name} has inputs of "
-            f"{shape} and the loss {task.loss}.",
-            "Say builtin for vectors, or gaussian for anything.",
-        )
+        if holds_images(folder, task):
+            images = read_images(folder, task, verify=True)
+            return _Files(images.name, images.digest, task, images)
+    return _Builtin("builtin", _text_digest("builtin", VERSION, RECIPE), task)
+
+
+def _open_files(option: str, task: Task) -> Source:
+    _require_images(task)
     try:
         images = read_images(Path(option).expanduser(), task)
     except (FileNotFoundError, RuntimeError):  # the latter for ~nobody
@@ -183,6 +179,16 @@ def open_source(option: str, task: Task, *, cache: Path | None = None) -> Source
             else "Give an image file or folder, or say auto, builtin or gaussian.",
         ) from None
     return _Files(images.name, images.digest, task, images)
+
+
+def _require_images(task: Task) -> None:
+    if len(task.input_shape) != 3 or task.loss != "cross_entropy":
+        shape = "×".join(map(str, task.input_shape))
+        raise DataError(
+            f"zcbench has labelled images, but {task.name} has inputs of {shape} and "
+            f"the loss {task.loss}.",
+            "Say builtin for vectors, or gaussian for anything.",
+        )
 
 
 def batch_digest(batch: Batch) -> str:

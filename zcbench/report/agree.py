@@ -31,6 +31,15 @@ COLUMNS = (
 """Columns of the table; only_first counts scores that the second lacks."""
 
 
+_PRINTED = (
+    Column("dataset", "dataset", "text"),
+    Column("proxy", "proxy", "text"),
+    Column("n", "n", "count"),
+    Column("spearman", "ρ", "interval"),
+    Column("kendall", "τ-b", "interval"),
+    Column("only_first", "only here", "count"),
+    Column("only_second", "only there", "count"),
+)
 _NOTES = {"constant": "constant here", "constant truth": "constant there"}
 """What `association` says of its two sides, for two sides that are scores."""
 
@@ -54,36 +63,27 @@ def agree(
     import pandas as pd
 
     rows = list(_rows(first, second, confidence))
+    paths = f"{first.attrs['path']} and {second.attrs['path']}"
     if not rows:
-        paths = f"{first.attrs['path']} and {second.attrs['path']}"
         raise DataError(
             f"{paths} have no dataset and proxy in common.",
             "Compare runs of the same space.",
         )
     if not any(row["n"] for row in rows):
         raise DataError(
-            f"{first.attrs['path']} and {second.attrs['path']} have no architecture "
-            "with scores in common.",
+            f"{paths} have no architecture with scores in common.",
             "Run those that the other has: --archs.",
         )
     return Block(
         name="agree",
-        title=f"Agreement of {first.attrs['path']} and {second.attrs['path']}",
+        title=f"Agreement of {paths}",
         about=(
             "Rank correlation of the two scores of the same proxy, over the "
             f"architectures that have both, with {100 * confidence:g}% intervals. Only "
             "here, only there: architectures of both that have a score in one alone."
         ),
         table=pd.DataFrame(rows, columns=list(COLUMNS)),
-        columns=(
-            Column("dataset", "dataset", "text"),
-            Column("proxy", "proxy", "text"),
-            Column("n", "n", "count"),
-            Column("spearman", "ρ", "interval"),
-            Column("kendall", "τ-b", "interval"),
-            Column("only_first", "only here", "count"),
-            Column("only_second", "only there", "count"),
-        ),
+        columns=_PRINTED,
         conclusion="",
     )
 

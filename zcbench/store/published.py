@@ -71,8 +71,6 @@ def load_scores(path: Path, space: str, datasets: Sequence[str] = ()) -> pd.Data
         DataError: the file cannot be read, or holds no scores of that space.
         UsageError: there is no such space or dataset.
     """
-    import pandas as pd
-
     found = load_space(space)
     given = [_prepare(found, name) for name in datasets]
     content = _content(path)
@@ -85,6 +83,18 @@ def load_scores(path: Path, space: str, datasets: Sequence[str] = ()) -> pd.Data
     proxies = list(dict.fromkeys(name for row in rows for name in row["scores"]))
     if not proxies:
         raise DataError(f"{path} holds no scores.", _FORMATS)
+    table = _table(rows, proxies)
+    table.attrs = {
+        "manifest": _manifest(path, content, space, list(by_dataset), proxies, given),
+        "proxies": proxies,
+        "path": str(path),
+    }
+    return table
+
+
+def _table(rows: Sequence[Mapping[str, Any]], proxies: list[str]) -> pd.DataFrame:
+    import pandas as pd
+
     columns: dict[str, Any] = {
         name: [row[name] for row in rows]
         for name in ("space", "dataset", "arch", "index", "repeat")
@@ -92,15 +102,9 @@ def load_scores(path: Path, space: str, datasets: Sequence[str] = ()) -> pd.Data
     for name in proxies:
         columns[name] = [row["scores"].get(name, math.nan) for row in rows]
     columns |= {name: [row[name] for row in rows] for name in ("status", "seconds")}
-    table = pd.DataFrame(columns).sort_values(
+    return pd.DataFrame(columns).sort_values(
         ["dataset", "index"], ignore_index=True, kind="stable"
     )
-    table.attrs = {
-        "manifest": _manifest(path, content, space, list(by_dataset), proxies, given),
-        "proxies": proxies,
-        "path": str(path),
-    }
-    return table
 
 
 def _prepare(space: Space, dataset: str) -> GivenTask | None:
