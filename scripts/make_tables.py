@@ -138,6 +138,7 @@ def provenance(sources: Sources) -> str:
     seeds = {s.training_seeds for s in sections}
     trained = " / ".join(f"{few} to {many}" for few, many in sorted(seeds))
     plural = "" if config["threads"] == 1 else "s"
+    several = "" if config["workers"] == 1 else "s"
     starts = f"{config['repeats']} initialisation"
     starts += "s" if config["repeats"] > 1 else ""
     lines = [
@@ -148,7 +149,7 @@ def provenance(sources: Sources) -> str:
         f"Accuracy: `{config['target']}` of {sections[0].release} "
         f"(`{sections[0].truth}`), mean of {trained} training seeds",
         f"Minibatch: {images} (sha256 {digests}), batch size {config['batch_size']}",
-        f"Machine: {manifest['device']['name']}, {config['workers']} workers × "
+        f"Machine: {manifest['device']['name']}, {config['workers']} worker{several} × "
         f"{config['threads']} thread{plural}, Python {versions['python']}, torch "
         f"{versions['torch']}, float32",
         f"Made: {manifest['created'][:10]} with zcbench {manifest['zcbench']}"

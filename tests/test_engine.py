@@ -262,8 +262,10 @@ def test_a_run_that_moved_keeps_a_trace_of_both_places(tmp_path: Path) -> None:
     manifest = json.loads((path / "manifest.json").read_text())
     manifest["platform"] = "elsewhere"
     (path / "manifest.json").write_text(json.dumps(manifest))
+    run(replace(config, workers=2))  # has nothing to do, and so no part in it
+    assert json.loads((path / "manifest.json").read_text()) == manifest
     for _ in range(2):  # the second time nothing is new
-        run(config)
+        run(replace(config, n=3))
         after = json.loads((path / "manifest.json").read_text())
         assert (after["platform"], after["created"]) == (
             "elsewhere",

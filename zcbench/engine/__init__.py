@@ -89,12 +89,14 @@ def _open(job: Job, store: RunStore, observer: Observer) -> list[WorkItem]:
                 "Give another --out, or --overwrite only-missing to go on with it.",
             )
         _settle_changed(store, changed_proxies(old, new), config, observer)
-        new = merged(old, new)
+    items = job.items(store.done)
+    if old is not None:
+        new = merged(old, new, worked=bool(items))
     if config.archs is not None:
         specs = [job.space.architecture(index).spec for index in job.archs]
         store.write_archs(dict.fromkeys([*store.read_archs(), *specs]))
     store.write_manifest(new)
-    return job.items(store.done)
+    return items
 
 
 def _settle_changed(

@@ -127,8 +127,15 @@ def check_same(path: Path, old: Manifest, new: Manifest) -> None:
         )
 
 
-def merged(old: Manifest, new: Manifest) -> Manifest:
-    """Manifest of a directory that a second run adds to."""
+def merged(old: Manifest, new: Manifest, *, worked: bool) -> Manifest:
+    """Manifest of a directory that a second run goes on with.
+
+    Args:
+        old: what is there.
+        new: of the second run.
+        worked: whether it has anything to do; else no machine and no number of workers
+            of its own stands behind a score.
+    """
     there, here = old["config"], new["config"]
     sizes = there.get("n", 0), here["n"]
     config = {
@@ -139,6 +146,7 @@ def merged(old: Manifest, new: Manifest) -> Manifest:
         "task": _union(there.get("task", ()), here["task"]),
         "n": "all" if "all" in sizes else max(sizes),
         "repeats": max(there.get("repeats", 1), here["repeats"]),
+        "workers": here["workers"] if worked else there.get("workers"),
     }
     parts = ("proxies", "plugins", "tasks", "minibatch", "truth")
     earlier = {key: old.get(key) for key in ("created", "zcbench", "versions")}
@@ -146,7 +154,7 @@ def merged(old: Manifest, new: Manifest) -> Manifest:
     this = {key: new[key] for key in earlier}
     history = old.get("resumed", [])
     latest = history[-1] if history else earlier
-    if {**latest, "created": ""} != {**this, "created": ""}:
+    if worked and {**latest, "created": ""} != {**this, "created": ""}:
         history = [*history, this]  # other versions or another machine: keep a trace
     return {
         **new,
