@@ -393,6 +393,16 @@ def repeats_table(_: Sources) -> str:
     return included(ROOT / "results" / "repeats" / "repeats.md")
 
 
+def across_summary(_: Sources) -> str:
+    """What scripts/measure_across.py found over all committed runs, in short."""
+    return included(ROOT / "results" / "across" / "summary.md")
+
+
+def across_tasks(_: Sources) -> str:
+    """The same, task by task."""
+    return included(ROOT / "results" / "across" / "across.md")
+
+
 def seeds_table(_: Sources) -> str:
     """How far two trainings of the same architecture agree."""
     rows = []
@@ -557,6 +567,8 @@ MAKERS: Mapping[str, Callable[[Sources], str]] = {
     "sentinels": sentinels_table,
     "report-cost": report_cost_table,
     "cost": cost_table,
+    "across": across_summary,
+    "across-tasks": across_tasks,
     "options": option_table,
     "proxies": proxy_sections,
 }

@@ -414,17 +414,42 @@ def test_several_spaces_are_tested():
 
 def test_who_cannot_be_ranked_is_told():
     studies = tables(0, spaces=1)
-    studies[0].scores["middle"][:41] = np.nan
-    studies[1].scores["worst"][:] = 1.0
     del studies[1].scores["best"]
-    block = tasks(studies, QUICK)
-    notes = block.table.set_index("proxy")["note"].to_dict()
+    for study in studies:
+        study.scores["worst"][:] = 1.0
+    notes = tasks(studies, QUICK).table.set_index("proxy")["note"].to_dict()
     assert notes == {
-        "middle": "scores on too few",
+        "params": "baseline",
+        "middle": "1 space",
         "best": "not on every dataset",
-        "worst": "constant",
+        "worst": "orders no dataset",
     }
+    for study in studies:
+        study.scores["middle"][:] = np.nan
+    block = tasks(studies, QUICK)
     assert block.conclusion == "No two proxies can be ranked here."
+
+
+def test_no_order_counts_as_chance():
+    studies = tables(0, spaces=1)
+    studies[0].scores["middle"][:9] = np.nan  # more than a tenth of 80
+    studies[1].scores["best"][:8] = np.nan  # a tenth
+    studies[1].scores["worst"][:] = 1.0
+    studies[1].scores["params"] *= -1
+    rows = tasks(studies, QUICK).table.set_index("proxy")
+    assert rows["silent"].to_dict() == {"best": 0, "params": 0, "middle": 1, "worst": 1}
+    assert set(rows["n"]) == {72}  # of the dataset where best lacks some
+    used = slice(8, None), slice(None)
+    params = [
+        scipy_stats.spearmanr(study.scores["params"][part], study.accuracy[part])
+        for study, part in zip(studies, used[::-1], strict=True)
+    ]
+    worst = scipy_stats.spearmanr(studies[0].scores["worst"], studies[0].accuracy)
+    expected = (worst.statistic - params[0].statistic) / 2
+    expected += (0 - params[1].statistic) / 2
+    assert rows.loc["worst", "lead"] == pytest.approx(expected)
+    assert params[1].statistic < 0
+    assert rows.loc["worst", "wins"] == 1  # chance is better than a reversed baseline
 
 
 # --- cells, formats, the command -----------------------------------------------------

@@ -88,6 +88,20 @@ def test_a_mean_that_is_given_stays(file: Path) -> None:
     assert list(table["val"]) == [33.0]
 
 
+def test_trainings_that_are_counted(file: Path) -> None:
+    table = load(file, "arch,test_1,test_2,test_3,val_1\n{2},10,20,60,5\n")
+    assert table["test"].tolist() == [30.0]
+    assert table[["test_seed1", "test_seed2", "test_seed3"]].iloc[0].tolist() == [
+        10.0,
+        20.0,
+        60.0,
+    ]
+    assert "val" not in table  # one alone is a number of epochs
+    assert table["val_1"].tolist() == [5.0]
+    gap = refused(file, "arch,test_1,test_3\n{2},10,20\n")
+    assert gap.what.endswith("its columns are arch, test_1, test_3.")
+
+
 @pytest.mark.parametrize("numbers", ["4\n0", "4.0\n0.0", '"4"\n"0"'])
 def test_indices_instead_of_architectures(file: Path, numbers: str) -> None:
     first, second = numbers.split("\n")

@@ -6,7 +6,8 @@ training seed (``val_seed0``, ``test_seed1``, …). A column that is called afte
 dataset is its ``accuracy``; any other column of numbers is a target if it is asked for.
 With several datasets in one file, columns start with the dataset's name. A number of
 epochs may follow the target: ``cifar10_test_200_seed0`` is a seed of ``test`` on
-cifar10 (200 epochs are the full training), ``cifar10_val_12`` becomes ``val_12``. Other
+cifar10 (200 epochs are the full training), ``cifar10_val_12`` becomes ``val_12``.
+Columns ``test_1``, ``test_2``, … without a gap are trainings too, not epochs. Other
 columns do not matter. A table may cover part of the space.
 """
 
@@ -15,12 +16,13 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import itertools
 import pickle
 import pickletools
 import re
 import warnings
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -230,8 +232,9 @@ def _chosen(file: _File, dataset: str, target: str) -> dict[str, str]:
     columns = list(file.frame.columns)
     prefix = f"{dataset}_" if _is_prefixed(file, dataset) else ""
     chosen: dict[str, str] = {}
+    counted = _counted(columns, prefix)
     for column in columns:
-        label = _label(column, dataset, prefix, target)
+        label = counted.get(column) or _label(column, dataset, prefix, target)
         if label is None:
             continue
         if label in chosen:
@@ -249,6 +252,21 @@ def _chosen(file: _File, dataset: str, target: str) -> dict[str, str]:
             f"Name them val, test, val_seed0, …, or {dataset}_val, {dataset}_test, ….",
         )
     return chosen
+
+
+def _counted(columns: Collection[str], prefix: str) -> dict[str, str]:
+    """Columns test_1, test_2, … (two at least) → test_seed1, and so on."""
+    found: dict[str, str] = {}
+    for name in TARGETS:
+        numbers = itertools.count(1)
+        run = list(
+            itertools.takewhile(
+                columns.__contains__, (f"{prefix}{name}_{k}" for k in numbers)
+            )
+        )
+        if len(run) > 1:
+            found |= {c: f"{name}_seed{k}" for k, c in enumerate(run, start=1)}
+    return found
 
 
 def _label(column: str, dataset: str, prefix: str, target: str) -> str | None:

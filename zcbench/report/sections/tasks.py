@@ -27,8 +27,8 @@ from zcbench.stats.tasks import (
     signed_rank,
 )
 
-SCORED = 0.5
-"""A proxy with scores for fewer of the architectures of a dataset is not ranked."""
+SCORED = 0.9
+"""Scores for fewer of the architectures than this are no order of a dataset."""
 TABLE = (
     "proxy",
     "baseline",
@@ -40,6 +40,7 @@ TABLE = (
     "mean_rank_high",
     "wins",
     "losses",
+    "silent",
     "lead",
     "lead_low",
     "lead_high",
@@ -58,13 +59,15 @@ class Field:
     Attributes:
         names: of them. [k]
         baselines: which of them are baselines.
-        points: for each dataset, the architectures that all of them score.
+        points: for each dataset, the architectures that all score who can score there.
+        silent: for each dataset, those who cannot order its architectures.
         left_out: proxy → why it is not ranked.
     """
 
     names: tuple[str, ...]
     baselines: tuple[int, ...]
     points: tuple[NDArray[np.bool_], ...]
+    silent: tuple[frozenset[str], ...]
     left_out: Mapping[str, str]
 
 
@@ -92,7 +95,9 @@ def tasks(studies: Sequence[Study], options: Options) -> Block:
         title="Tasks: mean rank over the datasets",
         about=(
             "Ranks of ρ among all proxies, 1 the best, over the architectures that all "
-            "of them score; wins and losses: datasets on which ρ is above or below the "
+            "of them score. A proxy without an order of a dataset, constant there or "
+            f"with scores for fewer than {percent(SCORED)} of it, counts as ρ 0, which "
+            "is chance. Wins and losses: datasets on which ρ is above or below the "
             "best baseline's; Δρ: mean distance to it. Datasets of one space share "
             "their architectures and count as one unit, also in the "
             f"{percent(options.confidence)} intervals (spaces, then architectures are "
@@ -106,6 +111,7 @@ def tasks(studies: Sequence[Study], options: Options) -> Block:
             Column("mean_rank", "mean rank ↓", "interval"),
             Column("wins", "wins", "count"),
             Column("losses", "losses", "count"),
+            Column("silent", "no order", "count"),
             Column("lead", "mean Δρ ↑", "difference"),
             Column("p_holm", "p (Wilcoxon)", "p"),
         ),
@@ -114,32 +120,47 @@ def tasks(studies: Sequence[Study], options: Options) -> Block:
 
 
 def _field(studies: Sequence[Study]) -> Field:
-    """Who can be ranked: with a correlation on every dataset, where all have scores."""
+    """Who can be ranked: those who were run on every dataset and order one of them."""
     every = dict.fromkeys(name for study in studies for name in study.scores)
-    left_out: dict[str, str] = {}
-    for name in every:
-        for study in studies:
-            known = np.isfinite(study.accuracy)
-            scored = known & np.isfinite(study.scores.get(name, np.nan))
-            if scored.sum() < max(1, SCORED * known.sum()):
-                left_out[name] = "scores on too few"
-            if name not in study.scores:
-                left_out[name] = "not on every dataset"
-    kept = [name for name in every if name not in left_out]
-    points = tuple(_shared(study, kept) for study in studies)
-    for name in kept:
-        for study, shared in zip(studies, points, strict=True):
-            note = study.association(name, "spearman", shared).note
-            if math.isnan(study.association(name, "spearman", shared).value):
-                left_out[name] = note
-    names = tuple(name for name in kept if name not in left_out)
+    left_out = {
+        name: "not on every dataset"
+        for name in every
+        if any(name not in study.scores for study in studies)
+    }
+    run = [name for name in every if name not in left_out]
+    silent = tuple(_silent(study, run) for study in studies)
+    left_out |= {
+        name: "orders no dataset"
+        for name in run
+        if all(name in silent_there for silent_there in silent)
+    }
+    names = tuple(name for name in run if name not in left_out)
     known_baselines = {name for study in studies for name in study.baselines}
     return Field(
         names=names,
         baselines=tuple(i for i, name in enumerate(names) if name in known_baselines),
-        points=points,
+        points=tuple(
+            _shared(study, [name for name in names if name not in silent_there])
+            for study, silent_there in zip(studies, silent, strict=True)
+        ),
+        silent=silent,
         left_out=left_out,
     )
+
+
+def _silent(study: Study, names: Sequence[str]) -> frozenset[str]:
+    """Those without an order of a dataset: scores on too few, or all scores equal."""
+    known = np.isfinite(study.accuracy)
+    scored = {name: known & np.isfinite(study.scores[name]) for name in names}
+    few = {n for n in names if scored[n].sum() < max(1, SCORED * known.sum())}
+    spoken = [name for name in names if name not in few]
+    points = _shared(study, spoken)
+    mute = {
+        name
+        for name in spoken
+        if math.isnan(study.association(name, "spearman", points).value)
+    }
+    return frozenset(few | mute)
 
 
 def _shared(study: Study, names: Sequence[str]) -> NDArray[np.bool_]:
@@ -158,6 +179,10 @@ def _units(studies: Sequence[Study], field: Field, options: Options) -> list[Uni
         for position in rows.places:
             points = field.points[position]
             for name in field.names:
+                if name in field.silent[position]:  # no order: as good as chance
+                    values.append(0.0)
+                    columns.append(np.zeros(rows.size, np.float32))
+                    continue
                 found = studies[position].association(name, "spearman", points)
                 values.append(found.value)
                 moved = rows.scattered(position, points, found.influence / found.n)
@@ -193,6 +218,7 @@ def _rows(
         baseline = i in field.baselines
         row = {"proxy": names[i], "baseline": baseline, **about}
         row |= {"note": "baseline" if baseline else note}
+        row["silent"] = sum(names[i] in silent for silent in field.silent)
         rows.append(row | {key: float(values[i]) for key, values in numbers.items()})
     return rows
 
