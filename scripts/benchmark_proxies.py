@@ -1,14 +1,15 @@
 """Time all proxies through zcbench against one by one, in plain training steps.
 
-Three things are timed over the same random NAS-Bench-201 networks, one after the other
+Four things are timed over the same random NAS-Bench-201 networks, one after the other
 for each network and in turning order, so that a drift of the machine cancels:
 
 - a plain training step: forward and loss backward of the literal, contiguous network;
-- every proxy on its own, as the literal references of `tests/reference` compute it,
-  each with its own copy of the network and its own passes: in float32, and once in
-  float64, in which the tests use them;
-- every proxy through `zcbench.evaluate.evaluate`, with the network's building and
-  without.
+- every proxy of the suite on its own, as the literal references of `tests/reference`
+  compute it, each with its own copy of the network and its own passes: in float32, and
+  once in float64, in which the tests use them;
+- the suite through `zcbench.evaluate.evaluate`, with the network's building and
+  without;
+- all proxies through it, with the split by pass, and what each adds to the others.
 
     python scripts/benchmark_proxies.py --n 24 --threads 1 --out results/benchmark
 """
@@ -33,21 +34,22 @@ from torch import nn
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from networks import TinyNetwork
-from reference import REFERENCES, reference
+from reference import reference
 
 from zcbench import Batch, load_space
 from zcbench.engine.allocator import keep_freed_memory
 from zcbench.evaluate import evaluate
-from zcbench.plan import make_plan
-from zcbench.proxies import PROXIES
-from zcbench.types import Architecture
+from zcbench.plan import Plan, make_plan
+from zcbench.proxies import PROXIES, SUITE
+from zcbench.types import Architecture, Evaluation
 
 STEP = "plain training step"
-SEPARATE = "all proxies, one by one, float32"
-SEPARATE64 = "all proxies, one by one, float64"
-SHARED = "all proxies, zcbench"
+SEPARATE = "the suite, one by one, float32"
+SEPARATE64 = "the suite, one by one, float64"
+SHARED = "the suite, zcbench"
+WHOLE = "all proxies, zcbench"
 BUILD = "building the network, zcbench"
-BUILT = "all proxies, zcbench, with building"
+BUILT = "the suite, zcbench, with building"
 
 
 @dataclass
@@ -57,6 +59,14 @@ class Timings:
     main: dict[str, list[float]] = field(default_factory=dict)
     proxies: dict[str, list[float]] = field(default_factory=dict)
     passes: dict[str, list[float]] = field(default_factory=dict)
+    marginal: dict[str, list[float]] = field(default_factory=dict)
+
+    def add(self, *network: dict[str, list[float]]) -> None:
+        """Medians of one network: main, proxies, passes, marginal."""
+        targets = (self.main, self.proxies, self.passes, self.marginal)
+        for timings, target in zip(network, targets, strict=True):
+            for name, values in timings.items():
+                target.setdefault(name, []).append(statistics.median(values))
 
 
 def arguments() -> argparse.Namespace:
@@ -108,7 +118,7 @@ def training_step(net: nn.Module, batch: Batch) -> None:
 
 def separate_float64(literal: nn.Module, batch: Batch) -> None:
     literal.zero_grad(set_to_none=True)
-    for name in REFERENCES:
+    for name in SUITE:
         reference(name)(literal, batch.x, batch.y, torch.float64)
 
 
@@ -117,12 +127,16 @@ def measure(
 ) -> None:
     """Time one network; the order of the three turns from round to round."""
     space = load_space("nb201")
-    plan = make_plan(PROXIES.select(list(REFERENCES)))
+    plan = make_plan(PROXIES.select(list(SUITE)))
+    whole = make_plan(PROXIES.select("all"))
     literal = TinyNetwork(arch.spec, space.tasks[args.task].n_classes)
     literal.load_state_dict(space.build(arch, args.task).state_dict())
-    found: dict[str, list[float]] = {STEP: [], BUILD: [], SHARED: [], BUILT: []}
-    separate: dict[str, list[float]] = {name: [] for name in REFERENCES}
+    found: dict[str, list[float]] = {
+        name: [] for name in (STEP, BUILD, SHARED, BUILT, WHOLE)
+    }
+    separate: dict[str, list[float]] = {name: [] for name in SUITE}
     passes: dict[str, list[float]] = {}
+    marginal: dict[str, list[float]] = {}
 
     def time_step() -> None:
         found[STEP].append(seconds(lambda: training_step(literal, batch)))
@@ -131,13 +145,21 @@ def measure(
         start = time.perf_counter()
         net = space.build(arch, args.task)
         built = time.perf_counter()
-        evaluation = evaluate(net, batch, plan)
+        evaluate(net, batch, plan)
         end = time.perf_counter()
         found[BUILD].append(built - start)
         found[SHARED].append(end - built)
         found[BUILT].append(end - start)
+
+    def time_whole() -> None:
+        net = space.build(arch, args.task)
+        start = time.perf_counter()
+        evaluation = evaluate(net, batch, whole)
+        found[WHOLE].append(time.perf_counter() - start)
         for name, value in evaluation.seconds.items():
             passes.setdefault(name, []).append(value)
+        for name, value in marginal_seconds(whole, evaluation).items():
+            marginal.setdefault(name, []).append(value)
 
     def time_separate() -> None:
         literal.zero_grad(set_to_none=True)  # nothing that a copy would copy, too
@@ -147,19 +169,30 @@ def measure(
                 seconds(lambda s=score: s(literal, batch.x, batch.y, torch.float32))
             )
 
-    order = [time_step, time_shared, time_separate]
+    order = [time_step, time_shared, time_whole, time_separate]
     for turn in range(args.rounds):
-        for action in order[turn % 3 :] + order[: turn % 3]:
+        for action in order[turn % 4 :] + order[: turn % 4]:
             action()
     found[SEPARATE64] = [seconds(lambda: separate_float64(literal, batch))]
     found[SEPARATE] = [sum(times) for times in zip(*separate.values(), strict=True)]
-    for timings, target in (
-        (found, into.main),
-        (separate, into.proxies),
-        (passes, into.passes),
-    ):
-        for name, values in timings.items():
-            target.setdefault(name, []).append(statistics.median(values))
+    into.add(found, separate, passes, marginal)
+
+
+def marginal_seconds(plan: Plan, evaluation: Evaluation) -> dict[str, float]:
+    """What each proxy adds to the others: passes that it alone needs, its formula.
+
+    A pass that several share counts for none of them.
+    """
+    passes = evaluation.seconds
+    alone = {name: users[0] for name, users in plan.users.items() if len(users) == 1}
+    found = {}
+    for name, score in evaluation.scores.items():
+        needed = plan.passes_of(name)
+        formula = score.seconds - sum(passes.get(each, 0.0) for each in needed)
+        found[name] = formula + sum(
+            passes.get(each, 0.0) for each in needed if alone.get(each) == name
+        )
+    return found
 
 
 def rows(timings: dict[str, list[float]], step: float) -> list[dict[str, object]]:
@@ -191,7 +224,8 @@ def report(result: dict[str, object]) -> str:
     about, setting = result["machine"], result["setting"]
     first = (
         f"{setting['n']} random NAS-Bench-201 networks, {setting['task']}, batch "
-        f"{setting['batch_size']}, {len(REFERENCES)} proxies, float32, median of "
+        f"{setting['batch_size']}, the suite's {len(SUITE)} proxies and all "
+        f"{len(PROXIES.select('all'))}, float32, median of "
         f"{setting['rounds']} rounds. {about['cpu']}, {about['cores']} cores, "
         f"{about['threads']} thread(s), {about['capability']}, torch {about['torch']}. "
         f"Made by `python scripts/benchmark_proxies.py --n {setting['n']} --task "
@@ -200,7 +234,8 @@ def report(result: dict[str, object]) -> str:
     )
     total = {row["what"]: row["total_s"] for row in result["main"]}
     faster = (
-        f"zcbench's {total[SHARED] / total[STEP]:.2f} training steps are "
+        f"All proxies cost {total[WHOLE] / total[STEP]:.2f} training steps. "
+        f"zcbench's {total[SHARED] / total[STEP]:.2f} for the suite are "
         f"{total[SEPARATE] / total[SHARED]:.1f} times faster than one by one "
         f"in float32, {total[SEPARATE64] / total[SHARED]:.1f} times faster than in "
         "float64."
@@ -212,7 +247,8 @@ def report(result: dict[str, object]) -> str:
             faster,
             table("What", result["main"]),
             table("One proxy on its own", result["proxies"]),
-            table("Pass in zcbench", result["passes"]),
+            table("Pass of all proxies in zcbench", result["passes"]),
+            table("What one proxy adds to all others", result["marginal"]),
             "",
         ]
     )
@@ -245,6 +281,7 @@ def main() -> None:
         "main": rows(timings.main, step),
         "proxies": rows(timings.proxies, step),
         "passes": rows(timings.passes, step),
+        "marginal": rows(timings.marginal, step),
         "indices": indices.tolist(),
         "seconds": timings.main,
     }

@@ -93,9 +93,8 @@ def test_a_file_without_proxies_is_refused(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["check", str(file)])
     assert result.exit_code == 2
     assert result.stderr == (
-        f"zcbench: {file} registers no proxy and no space. Decorate a function with "
-        "@zcbench.proxy(reference=...), or call zcbench.spaces.SPACES.add(name, "
-        "space).\n"
+        f"zcbench: {file} registers no proxy, no space and no truth. See `zcbench new "
+        "proxy NAME` for how it is done.\n"
     )
 
 

@@ -365,7 +365,7 @@ def test_doctor_finds_this_installation_in_order() -> None:
     result = invoke("doctor")
     assert result.exit_code == 0, result.output
     assert f"zcbench {zcbench.__version__}" in result.stdout
-    assert "14 of 14 proxies score toy 26" in result.stdout
+    assert "26 of 26 proxies score toy 26" in result.stdout
     assert "BROKEN" not in result.stdout
 
 

@@ -153,10 +153,14 @@ def test_fisher_by_loops(spec: str) -> None:
 def test_what_is_not_defined_says_so() -> None:
     _, _, found = scored("32-tanh-32-tanh")
     reasons = {n: s.message for n, s in found.items() if s.status == "undefined"}
+    relu = dict.fromkeys(("nwot", "lin_regions", "swap", "reg_swap"))
+    blocks = dict.fromkeys(("az_expressivity", "az_progressivity", "az_trainability"))
     assert reasons == {
         "epe_nas": "a regression has no classes",
-        "nwot": "the kernel of activation codes is singular",
         "zen": "the network has no feature maps",
+        "meco": "the network has no feature maps",
+        **dict.fromkeys(relu, "the network has no ReLU modules"),
+        **dict.fromkeys(blocks, "the network has no blocks between feature maps"),
     }
     assert {s.status for s in found.values()} == {"ok", "undefined"}
 

@@ -10,25 +10,37 @@ from typing import get_type_hints
 from zcbench.errors import UsageError
 from zcbench.evidence.records import (
     ActivationKernel,
+    ActivationPatterns,
+    BlockFeatures,
+    ChannelCorrelation,
     ChannelSaliency,
     FreshNetwork,
     GaussianResponse,
     Gradients,
     HessianGradient,
     InputCorrelation,
+    PartGradients,
+    SignAgreement,
     Structure,
     SynapticFlow,
+    TangentKernel,
 )
 from zcbench.types import Proxy
 
 PASSES: Mapping[type, tuple[str, ...]] = {
     Structure: ("structure",),
     ActivationKernel: ("forward", "relu_codes"),
+    ActivationPatterns: ("forward", "relu_patterns"),
     Gradients: ("forward", "loss_backward"),
     ChannelSaliency: ("forward", "loss_backward", "channel_saliency"),
     HessianGradient: ("forward", "loss_backward", "hessian_product"),
     InputCorrelation: ("forward", "input_backward"),
+    PartGradients: ("part_gradients",),
+    SignAgreement: ("per_image_forward", "per_image_loss"),
+    TangentKernel: ("per_image_forward", "per_image_logits"),
     SynapticFlow: ("synaptic_flow",),
+    ChannelCorrelation: ("channel_correlation",),
+    BlockFeatures: ("block_features",),
     GaussianResponse: ("gaussian_response",),
     FreshNetwork: (),
 }
@@ -39,6 +51,33 @@ REQUIRES: Mapping[type, type] = {
     HessianGradient: Gradients,
 }
 """Records that are made on the way to others."""
+
+
+_FORWARD = frozenset(
+    {
+        *("structure", "forward", "relu_codes", "relu_patterns"),
+        *("gaussian_response", "channel_correlation"),
+    }
+)
+"""Passes without a backward."""
+
+
+def cost_class(proxy: Proxy) -> str:
+    """What a proxy costs: none, forward, backward, training, or its own affair.
+
+    >>> from zcbench.proxies import PROXIES
+    >>> [cost_class(PROXIES.get(name)) for name in ("params", "nwot", "snip")]
+    ['none', 'forward', 'backward']
+    """
+    if proxy.costly:
+        return "training"
+    needs = evidence_of(proxy.function)
+    passes = {name for record in needs for name in PASSES[record]}
+    if FreshNetwork in needs:
+        return "own"
+    if passes <= {"structure"}:
+        return "none"
+    return "forward" if passes <= _FORWARD else "backward"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,15 @@ import sys
 import traceback
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from zcbench.errors import DataError, UsageError, ZcbenchError
 from zcbench.proxies import PROXIES
+from zcbench.registry import Registry
 from zcbench.spaces import SPACES
+from zcbench.truth import TRUTHS
 
+_REGISTRIES: tuple[Registry[Any], ...] = (PROXIES, SPACES, TRUTHS)
 _loaded: set[Path] = set()
 
 
@@ -44,21 +48,20 @@ def _load(file: Path, path: Path) -> None:
         )
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # where dataclasses and annotations look for it
-    before = {*PROXIES.names()}, {*SPACES.names()}
+    before = [set(registry.names()) for registry in _REGISTRIES]
     try:
         spec.loader.exec_module(module)
     except Exception as error:
-        _undo(name, *before)
+        _undo(name, before)
         raise _broken(file, path, error) from error
 
 
-def _undo(module: str, proxies: set[str], spaces: set[str]) -> None:
+def _undo(module: str, before: list[set[str]]) -> None:
     """Take out what a file registered before it failed."""
     sys.modules.pop(module, None)
-    for name in set(PROXIES.names()) - proxies:
-        PROXIES.remove(name)
-    for name in set(SPACES.names()) - spaces:
-        SPACES.remove(name)
+    for registry, names in zip(_REGISTRIES, before, strict=True):
+        for name in set(registry.names()) - names:
+            registry.remove(name)
 
 
 def _broken(file: Path, path: Path, error: Exception) -> ZcbenchError:

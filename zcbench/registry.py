@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import entry_points
+from types import MappingProxyType
 from typing import Generic, TypeVar
 
 from zcbench.errors import UsageError, unknown
@@ -18,16 +19,24 @@ class Registry(Generic[T]):
         kind: what it holds, for messages: ``"proxy"``.
         group: entry-point group that installed plug-ins use; read at first use.
         builtins: imports the built-in entries, which register themselves.
+        sets: names that stand for all entries with a property; ``"all"`` needs none.
 
     Attributes:
         broken: one line for each installed plug-in that failed to load.
     """
 
-    def __init__(self, kind: str, group: str, builtins: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        kind: str,
+        group: str,
+        builtins: Callable[[], object],
+        sets: Mapping[str, Callable[[T], bool]] = MappingProxyType({}),
+    ) -> None:
         self.kind = kind
         self.group = group
         self.broken: list[str] = []
         self._builtins: Callable[[], object] | None = builtins
+        self._sets = {"all": lambda _: True, **sets}
         self._entries: dict[str, T] = {}
         self._aliases: dict[str, str] = {}
 
@@ -39,7 +48,7 @@ class Registry(Generic[T]):
         """
         self._load()
         for taken in (name, *aliases):
-            if taken in self._entries or taken in self._aliases:
+            if taken in {*self._entries, *self._aliases, *self._sets}:
                 raise UsageError(
                     f"The {self.kind} name {taken!r} is already taken.",
                     "Rename the one in the plug-in.",
@@ -70,7 +79,7 @@ class Registry(Generic[T]):
         self._aliases = {a: n for a, n in self._aliases.items() if n != name}
 
     def select(self, wanted: str | Iterable[str]) -> list[T]:
-        """Entries for ``"all"``, ``"a,b"`` or a list of names, without repeats.
+        """Entries for ``"all"``, ``"a,b"`` or a list of names and sets, no repeats.
 
         Raises:
             UsageError: a name is unknown, or nothing is named.
@@ -80,10 +89,14 @@ class Registry(Generic[T]):
         names = [name for name in names if name]
         if not names:
             raise UsageError(f"No {self.kind} is named.", "Name some, or say all.")
-        if "all" in names:
-            return [self.get(name) for name in self.names()]
-        chosen = {id(entry): entry for entry in map(self.get, names)}
-        return list(chosen.values())
+        entries = [entry for name in names for entry in self._meant(name)]
+        return list({id(entry): entry for entry in entries}.values())
+
+    def _meant(self, name: str) -> list[T]:
+        if name not in self._sets:
+            return [self.get(name)]
+        self._load()
+        return [entry for entry in self._entries.values() if self._sets[name](entry)]
 
     def _load(self) -> None:
         """Import built-ins, then installed plug-ins, once."""

@@ -97,6 +97,7 @@ class Proxy:
         baseline: True for the trivial ones that every proxy should beat.
         data_independent: True if the images do not matter.
         label_free: True if the labels do not matter.
+        costly: True if it takes many training steps: it is not among ``all``.
         origin: ``"built-in"``, or where the plug-in came from.
     """
 
@@ -109,6 +110,7 @@ class Proxy:
     baseline: bool = False
     data_independent: bool = False
     label_free: bool = False
+    costly: bool = False
     origin: str = "built-in"
 
     @property

@@ -18,8 +18,20 @@ from torch import Tensor, nn
 
 from reference.activations import nwot, zen, zen_repeats
 from reference.baselines import flops, l2_norm, n_layers, params
+from reference.features import (
+    az_expressivity,
+    az_progressivity,
+    az_trainability,
+    gennas,
+    lin_regions,
+    meco,
+    nngp,
+    reg_swap,
+    swap,
+)
 from reference.gradients import fisher, grad_norm, grasp, plain, snip, synflow
 from reference.inputs import epe_nas, jacov
+from reference.statistics import gradsign, knas, ntk_cond, ntk_trace, zico
 
 REFERENCES: dict[str, Callable[..., float]] = {
     "params": params,
@@ -36,7 +48,23 @@ REFERENCES: dict[str, Callable[..., float]] = {
     "epe_nas": epe_nas,
     "nwot": nwot,
     "zen": zen,
+    "lin_regions": lin_regions,
+    "swap": swap,
+    "reg_swap": reg_swap,
+    "zico": zico,
+    "gradsign": gradsign,
+    "ntk_cond": ntk_cond,
+    "ntk_trace": ntk_trace,
+    "knas": knas,
+    "meco": meco,
+    "az_expressivity": az_expressivity,
+    "az_progressivity": az_progressivity,
+    "az_trainability": az_trainability,
+    "nngp": nngp,
+    "gennas": gennas,
 }
+COSTLY = ("nngp", "gennas")
+"""Compared on fewer and smaller networks."""
 
 
 def reference(name: str) -> Callable[..., float | None]:
@@ -52,4 +80,4 @@ def reference(name: str) -> Callable[..., float | None]:
     return value
 
 
-__all__ = ["REFERENCES", "reference", "zen_repeats"]
+__all__ = ["COSTLY", "REFERENCES", "reference", "zen_repeats"]

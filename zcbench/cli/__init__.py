@@ -24,7 +24,9 @@ _COMMANDS: dict[str, tuple[str, str, str]] = {
     "agree": ("agree", "agree", "Compare scores with those that others publish."),
     "list": ("catalogue", "list_names", "List proxies, spaces, datasets and more."),
     "show": ("catalogue", "show", "Explain one proxy."),
-    "check": ("check", "check", "Check a file with proxies of your own."),
+    "score": ("score", "score", "Score networks of your own."),
+    "new": ("new", "new", "Write a plug-in to start from."),
+    "check": ("check", "check", "Check a plug-in of your own."),
     "data": ("data", "data", "Fetch, import and verify images and ground truth."),
     "doctor": ("doctor", "doctor", "Check this installation."),
 }

@@ -5,33 +5,25 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from zcbench.cli.complete import complete_proxies
+from zcbench.cli.plugin import plugin_option
 
 if TYPE_CHECKING:
+    from zcbench.aggregates import Aggregate
     from zcbench.types import Proxy
 
 Row = dict[str, Any]
-
-_plugin_option = click.option(
-    "--plugin",
-    "plugins",
-    type=click.Path(path_type=Path),
-    multiple=True,
-    metavar="FILE",
-    help="Python file with more of them. It is code, and is run.",
-)
 
 
 @click.command("list", short_help="List proxies, spaces, datasets, truths, tasks.")
 @click.argument("kind", metavar="proxies|spaces|datasets|truths|tasks")
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of a table.")
-@_plugin_option
-def list_names(kind: str, as_json: bool, plugins: tuple[Path, ...]) -> None:
+@plugin_option
+def list_names(kind: str, as_json: bool) -> None:
     """List what zcbench knows.
 
     \b
@@ -44,7 +36,6 @@ def list_names(kind: str, as_json: bool, plugins: tuple[Path, ...]) -> None:
 
     if kind not in _KINDS:
         raise unknown("list", kind, _KINDS)
-    _load(plugins)
     rows = _KINDS[kind]()
     if as_json:
         click.echo(json.dumps(rows, indent=1, ensure_ascii=False))
@@ -55,8 +46,8 @@ def list_names(kind: str, as_json: bool, plugins: tuple[Path, ...]) -> None:
 
 @click.command(short_help="Explain one proxy.")
 @click.argument("proxy", shell_complete=complete_proxies)
-@_plugin_option
-def show(proxy: str, plugins: tuple[Path, ...]) -> None:
+@plugin_option
+def show(proxy: str) -> None:
     """Explain one proxy: formula, what it needs, where it comes from.
 
     \b
@@ -64,9 +55,12 @@ def show(proxy: str, plugins: tuple[Path, ...]) -> None:
       zcbench show snip
       zcbench show naswot
     """  # noqa: D301 - click wants \b itself
+    from zcbench.aggregates import AGGREGATES
     from zcbench.proxies import PROXIES
 
-    _load(plugins)
+    if proxy in AGGREGATES:
+        click.echo(_aggregate(AGGREGATES[proxy]))
+        return
     found = PROXIES.get(proxy)
     lines = [found.name, ""]
     if documentation := inspect.getdoc(found.function):
@@ -77,8 +71,23 @@ def show(proxy: str, plugins: tuple[Path, ...]) -> None:
     click.echo("\n".join(lines))
 
 
+def _aggregate(found: Aggregate) -> str:
+    facts = {
+        "parts": ", ".join(found.parts),
+        "use": f"zcbench report RUN --aggregate {found.name}",
+        "cohort": "its value depends on which other architectures are there",
+        "direction": "higher is better",
+        "version": str(found.version),
+        "reference": found.reference,
+    }
+    width = max(map(len, facts))
+    lines = [found.name, "", *(inspect.getdoc(found.combine) or "").splitlines(), ""]
+    lines += [f"{label:<{width}}  {value}" for label, value in facts.items()]
+    return "\n".join(lines)
+
+
 def _facts(proxy: Proxy) -> dict[str, str]:
-    from zcbench.plan import make_plan
+    from zcbench.plan import cost_class, make_plan
 
     plan = make_plan([proxy])
     evidence = ", ".join(record.__name__ for record in plan.needs[proxy.name])
@@ -86,6 +95,7 @@ def _facts(proxy: Proxy) -> dict[str, str]:
         "direction": f"{proxy.direction} is better",
         "evidence": evidence or "none",
         "passes": ", ".join(plan.passes) or "none",
+        "cost": cost_class(proxy) + (", not among all" if proxy.costly else ""),
         "images": "do not matter" if proxy.data_independent else "matter",
         "labels": "do not matter" if proxy.label_free else "matter",
         "baseline": "yes" if proxy.baseline else "no",
@@ -104,15 +114,19 @@ def _source(function: Callable[..., float]) -> str:
 
 
 def _proxies() -> list[Row]:
-    from zcbench.plan import make_plan
+    from zcbench.aggregates import AGGREGATES
+    from zcbench.plan import cost_class, make_plan
     from zcbench.proxies import PROXIES
 
-    rows = []
-    for proxy in PROXIES.select("all"):
+    rows: list[Row] = []
+    for proxy in PROXIES.select(PROXIES.names()):
         passes = make_plan([proxy]).passes
         rows.append(
             {
                 "name": proxy.name,
+                "kind": "baseline" if proxy.baseline else "proxy",
+                "cost": cost_class(proxy),
+                "reads": _reads(proxy),
                 "baseline": proxy.baseline,
                 "direction": proxy.direction,
                 "passes": list(passes),
@@ -121,7 +135,30 @@ def _proxies() -> list[Row]:
                 "summary": proxy.summary,
             }
         )
+    for found in AGGREGATES.values():
+        parts = PROXIES.select(found.parts)
+        rows.append(
+            {
+                "name": found.name,
+                "kind": "aggregate",
+                "cost": "its parts'",
+                "reads": "ranks",
+                "baseline": False,
+                "direction": "higher",
+                "passes": list(make_plan(parts).passes),
+                "version": found.version,
+                "reference": found.reference,
+                "summary": f"Of {', '.join(found.parts)}. {found.summary}",
+            }
+        )
     return rows
+
+
+def _reads(proxy: Proxy) -> str:
+    """What of the minibatch matters."""
+    if proxy.data_independent:
+        return "nothing"
+    return "images" if proxy.label_free else "images, labels"
 
 
 def _spaces() -> list[Row]:
@@ -212,15 +249,11 @@ def _cell(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def _load(plugins: tuple[Path, ...]) -> None:
-    from zcbench.plugins import load_plugins
-
-    load_plugins(plugins)
-
-
 def _warn_of_broken() -> None:
     from zcbench.proxies import PROXIES
     from zcbench.spaces import SPACES
+    from zcbench.truth import TRUTHS
 
-    for line in [*PROXIES.broken, *SPACES.broken]:
+    TRUTHS.names()  # loads what is installed
+    for line in [*PROXIES.broken, *SPACES.broken, *TRUTHS.broken]:
         click.echo(f"zcbench: {line}", err=True)

@@ -1,4 +1,4 @@
-"""`zcbench check`: does a proxy or a space of your own behave?"""
+"""`zcbench check`: does a proxy, a space or a truth of your own behave?"""
 
 from __future__ import annotations
 
@@ -16,19 +16,21 @@ if TYPE_CHECKING:
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--quick", is_flag=True, help="Leave out the NAS-Bench-201 networks.")
 def check(file: Path, quick: bool) -> None:
-    """Check proxies and spaces of FILE, a Python file. It is code: it can do anything.
+    """Check what FILE adds: proxies, spaces, truths. It is code: it can do anything.
 
     Each proxy must have a docstring and a reference, ask for evidence by its
     annotations, give finite numbers (or say undefined), the same ones every time,
     whatever other proxies run, and leave those alone. Each space must name its
     architectures without doubt, and build networks whose weights depend on seed, repeat
-    and name alone. Exit code 1 if one does not.
+    and name alone. Each truth must give tables of the architectures of its space. Exit
+    code 1 if one does not.
 
     \b
     Examples:
       zcbench check my_proxies.py
       zcbench check my_proxies.py --quick
       zcbench check my_space.py
+      zcbench check my_truth.py
     """  # noqa: D301 - click wants \b itself
     from zcbench.errors import UsageError
     from zcbench.plugins import load_plugins
@@ -36,22 +38,26 @@ def check(file: Path, quick: bool) -> None:
     from zcbench.spaces import SPACES
     from zcbench.testing import check_proxy
     from zcbench.testing_spaces import check_space
+    from zcbench.testing_truths import check_truth
+    from zcbench.truth import TRUTHS
 
-    before = {*PROXIES.names()}, {*SPACES.names()}
+    before = {*PROXIES.names()}, {*SPACES.names()}, {*TRUTHS.names()}
     load_plugins([file])
     proxies = [name for name in PROXIES.names() if name not in before[0]]
     spaces = [name for name in SPACES.names() if name not in before[1]]
-    if not proxies and not spaces:
+    truths = [name for name in TRUTHS.names() if name not in before[2]]
+    if not proxies and not spaces and not truths:
         raise UsageError(
-            f"{file} registers no proxy and no space.",
-            "Decorate a function with @zcbench.proxy(reference=...), or call "
-            "zcbench.spaces.SPACES.add(name, space).",
+            f"{file} registers no proxy, no space and no truth.",
+            "See `zcbench new proxy NAME` for how it is done.",
         )
     failed = 0
     for name in proxies:
         failed += _print(name, check_proxy(PROXIES.get(name), nb201=not quick))
     for name in spaces:
         failed += _print(name, check_space(SPACES.get(name)))
+    for name in truths:
+        failed += _print(name, check_truth(TRUTHS.get(name)))
     if failed:
         click.echo(f"zcbench: {failed} checks failed", err=True)
         raise SystemExit(1)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from zcbench.cli.plugin import plugin_option
+
 _REGRESSION = 1
 
 
@@ -45,6 +47,7 @@ _REGRESSION = 1
     metavar="NAME",
     help="Accuracy to correlate with.  [default: that of the baseline]",
 )
+@plugin_option
 def compare(
     baseline: Path,
     run: Path,

@@ -11,9 +11,9 @@ Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]
 
 
 def _proxies(_: click.Context) -> Iterable[str]:
-    from zcbench.proxies import PROXIES
+    from zcbench.proxies import PROXIES, SETS
 
-    return ["all", *PROXIES.names()]
+    return [*SETS, *PROXIES.names()]
 
 
 def _spaces(_: click.Context) -> Iterable[str]:

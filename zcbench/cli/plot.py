@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from zcbench.cli.plugin import plugin_option
 from zcbench.errors import DataError
 
 KINDS = ("forest", "heatmap", "scatter", "agreement", "cost", "critical-difference")
@@ -64,6 +65,7 @@ KINDS = ("forest", "heatmap", "scatter", "agreement", "cost", "critical-differen
     metavar="SHARE",
     help="Coverage of intervals.",
 )
+@plugin_option
 def plot(
     runs: tuple[Path, ...],
     kinds: tuple[str, ...],

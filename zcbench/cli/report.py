@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from zcbench.cli.plugin import plugin_option
 from zcbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -105,6 +106,14 @@ def _tables(
     "[default: correlations; all for html]",
 )
 @click.option(
+    "--aggregate",
+    "aggregates",
+    metavar="NAME[:PROXIES]",
+    multiple=True,
+    help="Add a combination of ranks: vote, mean_rank, te_nas or az_nas, of its own "
+    "proxies or of those after the colon. Once for each.",
+)
+@click.option(
     "--target",
     metavar="NAME",
     help="Accuracy to correlate with, such as val or test.  [default: that of the run]",
@@ -158,6 +167,7 @@ def _tables(
     metavar="FILE",
     help="Write there, whole or not at all, instead of to stdout.",
 )
+@plugin_option
 def report(
     runs: tuple[Path, ...],
     scores: Path | None,
@@ -165,6 +175,7 @@ def report(
     datasets: tuple[str, ...],
     format_name: str,
     sections: tuple[str, ...] | None,
+    aggregates: tuple[str, ...],
     target: str | None,
     truth: str | None,
     population: str | None,
@@ -188,12 +199,14 @@ def report(
       zcbench report runs/first
       zcbench report runs/first --target test --population connected
       zcbench report runs/first --section verdict,tasks --clearly 0.1
+      zcbench report runs/first --aggregate mean_rank:jacov,nwot,synflow
       zcbench report runs/first runs/second --format csv -o table.csv
       zcbench report runs/first --format json > baseline.json
       zcbench report runs/first --format html -o report.html
       zcbench report --scores zc_nasbench201.json --space nb201
     """  # noqa: D301 - click's mark for "do not wrap"
     _one_thread()
+    from zcbench.aggregates import parse
     from zcbench.report import Options, in_color, make_report, render, render_text
     from zcbench.report import write as write_file
 
@@ -206,6 +219,7 @@ def report(
         population,
         sections=sections,
         options=Options(clearly, confidence, resamples, seed),
+        aggregates=[parse(text) for text in dict.fromkeys(aggregates)],
     )
     for note in found.table.attrs["notes"]:
         click.echo(note, err=True)

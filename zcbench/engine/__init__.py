@@ -66,7 +66,7 @@ def execute(config: RunConfig, observer: Observer | None = None) -> Outcome:
     for note in job.notes:
         observer.message(note)
     path = config.out or new_directory(job.space.name)
-    with RunStore(path) as store:
+    with _interrupt_on_sigterm(), RunStore(path) as store:
         items = _open(job, store, observer)
         total = len(job.archs) * len(job.datasets) * config.repeats
         observer.start(total, total - len(items))
@@ -122,7 +122,7 @@ def _work(job: Job, store: RunStore, items: list[WorkItem], observer: Observer) 
         return 0
     execution = executor(job.workers, job.device)
     try:
-        with _interrupt_on_sigterm(), closing(execution(job.setup, items)) as records:
+        with closing(execution(job.setup, items)) as records:
             for record in records:
                 store.append(record)
                 n_done += 1

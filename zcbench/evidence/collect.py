@@ -11,22 +11,32 @@ from typing import Any
 import torch
 
 from zcbench.errors import Undefined
+from zcbench.evidence.block_features import measure_block_features
+from zcbench.evidence.channel_correlation import measure_channel_correlation
 from zcbench.evidence.clock import Clock
 from zcbench.evidence.gaussian_response import measure_gaussian_response
 from zcbench.evidence.loss import LOSSES
 from zcbench.evidence.minibatch_pass import MinibatchPass
+from zcbench.evidence.part_gradients import measure_part_gradients
+from zcbench.evidence.per_image_pass import PerImagePass
 from zcbench.evidence.precision import arithmetic
 from zcbench.evidence.prepare import Subject
 from zcbench.evidence.records import (
     ActivationKernel,
+    ActivationPatterns,
+    BlockFeatures,
+    ChannelCorrelation,
     ChannelSaliency,
     FreshNetwork,
     GaussianResponse,
     Gradients,
     HessianGradient,
     InputCorrelation,
+    PartGradients,
+    SignAgreement,
     Structure,
     SynapticFlow,
+    TangentKernel,
 )
 from zcbench.evidence.structure import measure_structure
 from zcbench.evidence.synaptic_flow import measure_synaptic_flow
@@ -70,14 +80,46 @@ def collect(
             found[Structure] = attempt(lambda: measure_structure(subject))
     with arithmetic(precision, device):
         found |= _from_minibatch(subject, needs, clock)
-    if SynapticFlow in needs:
-        with clock.time("synaptic_flow"):
-            found[SynapticFlow] = attempt(lambda: measure_synaptic_flow(subject))
-    if GaussianResponse in needs:
-        with clock.time("gaussian_response"), arithmetic(precision, device):
-            response = attempt(lambda: measure_gaussian_response(subject))
-            found[GaussianResponse] = response
+        found |= _from_images_alone(subject, needs, clock)
+        found |= _from_one_call(subject, needs, clock, _OVER_IMAGES)
+    return found | _from_one_call(subject, needs, clock, _EXACT)
+
+
+_OVER_IMAGES: Mapping[type, tuple[str, Callable[[Subject], object]]] = {
+    PartGradients: ("part_gradients", measure_part_gradients),
+    BlockFeatures: ("block_features", measure_block_features),
+    GaussianResponse: ("gaussian_response", measure_gaussian_response),
+}
+"""Record → name of its pass, and what makes it."""
+_EXACT: Mapping[type, tuple[str, Callable[[Subject], object]]] = {
+    SynapticFlow: ("synaptic_flow", measure_synaptic_flow),
+    ChannelCorrelation: ("channel_correlation", measure_channel_correlation),
+}
+"""The same, for passes that do not round to a lower precision."""
+
+
+def _from_one_call(
+    subject: Subject,
+    needs: frozenset[type],
+    clock: Clock,
+    makers: Mapping[type, tuple[str, Callable[[Subject], object]]],
+) -> dict[type, Any]:
+    found: dict[type, Any] = {}
+    for record, (name, make) in makers.items():
+        if record in needs:
+            with clock.time(name):
+                found[record] = attempt(partial(make, subject))
     return found
+
+
+def _from_images_alone(
+    subject: Subject, needs: frozenset[type], clock: Clock
+) -> dict[type, Any]:
+    steps: dict[type, Callable[[PerImagePass], object]] = {
+        SignAgreement: PerImagePass.sign_agreement,
+        TangentKernel: PerImagePass.tangent_kernel,
+    }
+    return _from_held(steps, needs, lambda: PerImagePass(subject, needs, clock))
 
 
 def _from_minibatch(
@@ -85,15 +127,25 @@ def _from_minibatch(
 ) -> dict[type, Any]:
     steps: dict[type, Callable[[MinibatchPass], object]] = {
         ActivationKernel: MinibatchPass.activation_kernel,
+        ActivationPatterns: MinibatchPass.activation_patterns,
         Gradients: MinibatchPass.gradients,
         ChannelSaliency: MinibatchPass.channel_saliency,
         HessianGradient: MinibatchPass.hessian_gradient,
         InputCorrelation: MinibatchPass.input_correlation,
     }
+    return _from_held(steps, needs, lambda: MinibatchPass(subject, needs, clock))
+
+
+def _from_held(
+    steps: Mapping[type, Callable[[Any], object]],
+    needs: frozenset[type],
+    begin: Callable[[], object],
+) -> dict[type, Any]:
+    """Records from one forward whose graph is held for all of them."""
     wanted = [record for record in steps if record in needs]
     if not wanted:
         return {}
-    held = attempt(lambda: MinibatchPass(subject, needs, clock))
+    held = attempt(begin)
     if isinstance(held, Missing):
         return dict.fromkeys(wanted, held)
     return {record: attempt(partial(steps[record], held)) for record in wanted}
@@ -101,7 +153,9 @@ def _from_minibatch(
 
 def _fresh(subject: Subject) -> FreshNetwork:
     network = copy.deepcopy(subject.network).requires_grad_(True)
-    return FreshNetwork(network, subject.batch, LOSSES[subject.batch.loss])
+    return FreshNetwork(
+        network, subject.batch, LOSSES[subject.batch.loss], subject.seed
+    )
 
 
 def attempt(make: Callable[[], Any]) -> Any:

@@ -1,6 +1,7 @@
 """One forward over the minibatch, and the backwards that start from it.
 
-The forward feeds the ReLU codes (`ActivationKernel`), the loss backward (`Gradients`,
+The forward feeds the ReLU codes (`ActivationKernel`, `ActivationPatterns`), the loss
+backward (`Gradients`,
 `ChannelSaliency`), the Hessian product (`HessianGradient`) and the input backward
 (`InputCorrelation`). Each is done at most once, and only if asked for.
 """
@@ -12,6 +13,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from zcbench.errors import Undefined
 from zcbench.evidence.clock import Clock
 from zcbench.evidence.hessian_product import (
     Tape,
@@ -23,6 +25,7 @@ from zcbench.evidence.loss import LOSSES
 from zcbench.evidence.prepare import Subject
 from zcbench.evidence.records import (
     ActivationKernel,
+    ActivationPatterns,
     ChannelSaliency,
     Gradients,
     HessianGradient,
@@ -36,8 +39,8 @@ class MinibatchPass:
     Args:
         subject: the network and its minibatch.
         needs: record types that will be asked for.
-        clock: gets the seconds of forward, relu_codes, channel_saliency,
-            loss_backward, hessian_product and input_backward.
+        clock: gets the seconds of forward, relu_codes, relu_patterns,
+            channel_saliency, loss_backward, hessian_product and input_backward.
     """
 
     def __init__(self, subject: Subject, needs: frozenset[type], clock: Clock) -> None:
@@ -45,6 +48,7 @@ class MinibatchPass:
         self.needs = needs
         self.clock = clock
         self._codes = _CodeAgreement(subject.batch.x.shape[0], subject.batch.x.device)
+        self._patterns = _Patterns(subject.batch.x.shape[0], subject.batch.x.device)
         self._saliency = _Saliency(clock)
         second = HessianGradient in needs
         short = second and carries_derivatives(subject)
@@ -59,7 +63,7 @@ class MinibatchPass:
         network, x = self.subject.network, self.subject.batch.x
         self.x = x.detach().requires_grad_(InputCorrelation in self.needs)
         hooks = []
-        if ActivationKernel in self.needs:
+        if self.needs & {ActivationKernel, ActivationPatterns}:
             hooks += [
                 module.register_forward_pre_hook(self._read_codes)
                 for module in network.modules()
@@ -79,8 +83,15 @@ class MinibatchPass:
                 hook.remove()
 
     def _read_codes(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        with self.clock.time("relu_codes"):
-            self._codes.add(inputs[0], getattr(module, "multiplicity", 1))
+        if ActivationKernel in self.needs:
+            with self.clock.time("relu_codes"):
+                codes = codes_of(inputs[0])
+                self._codes.add(codes, getattr(module, "multiplicity", 1))
+        if ActivationPatterns in self.needs:
+            with self.clock.time("relu_patterns"):
+                if ActivationKernel not in self.needs:
+                    codes = codes_of(inputs[0])
+                self._patterns.add(codes)
 
     def gradients(self) -> Gradients:
         """Loss backward; fills the channel saliency on its way."""
@@ -147,6 +158,11 @@ class MinibatchPass:
         """What the forward's ReLU codes add up to."""
         return ActivationKernel(self._codes.kernel())
 
+    def activation_patterns(self) -> ActivationPatterns:
+        """What the forward's ReLU codes are, unit by unit."""
+        with self.clock.time("relu_patterns"):
+            return self._patterns.record()
+
     def _backward(
         self, output: Tensor, inputs: tuple[Tensor, ...], *, create_graph: bool = False
     ) -> tuple[Tensor, ...]:
@@ -200,6 +216,14 @@ class _Saliency:
             self.channels[number] = self.channels.get(number, 0) + saliency
 
 
+def codes_of(value: Tensor) -> Tensor:
+    """1 where the input of a ReLU is positive, [N, units] float32."""
+    value = value.detach()
+    if value.dim() == 4:  # a view for channels-last memory; order is free
+        value = value.permute(0, 2, 3, 1)
+    return (value > 0).flatten(1).to(torch.float32)
+
+
 class _CodeAgreement:
     """Sums b bᵀ over ReLU layers; b [N, units] is 1 where the input is positive."""
 
@@ -208,11 +232,7 @@ class _CodeAgreement:
         self.both_on = torch.zeros(n_images, n_images, dtype=dtype, device=device)
         self.units = 0
 
-    def add(self, value: Tensor, multiplicity: int) -> None:
-        value = value.detach()
-        if value.dim() == 4:  # a view for channels-last memory; order is free
-            value = value.permute(0, 2, 3, 1)
-        codes = (value > 0).flatten(1).to(torch.float32)
+    def add(self, codes: Tensor, multiplicity: int) -> None:
         # Sums of zeros and ones: exact in float32 below 2²⁴ units a layer.
         with torch.autocast(codes.device.type, enabled=False):
             both = codes @ codes.T
@@ -223,6 +243,48 @@ class _CodeAgreement:
         """B bᵀ + (1 − b)(1 − b)ᵀ = 2 b bᵀ + units − (1 b) − (1 b)ᵀ."""
         on = self.both_on.diagonal()
         return 2 * self.both_on + self.units - on[:, None] - on[None, :]
+
+
+class _Patterns:
+    """Counts the different columns of b [N, units], each packed into whole numbers."""
+
+    def __init__(self, n_images: int, device: torch.device) -> None:
+        self.units = 0
+        self._short = n_images <= 64  # fits into one number of 64 bits
+        self._found: list[Tensor] = []
+        image = torch.arange(n_images)
+        packing = torch.zeros(-(-n_images // _WORD), n_images)
+        packing[image // _WORD, image] = 2.0 ** (image % _WORD)
+        self._packing = packing.to(device)
+        shifts = _WORD * torch.arange(len(packing), device=device)
+        self._shifts = shifts[:, None]
+
+    def add(self, codes: Tensor) -> None:
+        self.units += codes.shape[1]
+        # Sums of different powers of two below 2²⁴: exact in float32.
+        with torch.autocast(codes.device.type, enabled=False):
+            words = (self._packing @ codes).to(torch.int64)
+        if self._short:
+            words = (words << self._shifts).sum(0, keepdim=True)
+        self._found.append(self._different(words))
+
+    def record(self) -> ActivationPatterns:
+        if not self._found:
+            raise Undefined("the network has no ReLU modules")
+        distinct = self._different(torch.cat(self._found, dim=1)).shape[1]
+        return ActivationPatterns(distinct, self.units)
+
+    def _different(self, words: Tensor) -> Tensor:
+        """The different columns; single numbers are sorted much faster."""
+        if self._short:
+            found: Tensor = torch.unique(words)
+            return found[None]
+        columns: Tensor = torch.unique(words, dim=1)
+        return columns
+
+
+_WORD = 24
+"""Images in one number that float32 holds exactly."""
 
 
 def _row_correlation(rows: Tensor) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
@@ -41,6 +43,18 @@ class Subject:
     def batchnorms(self) -> tuple[_BatchNorm, ...]:
         """Every BatchNorm layer."""
         return tuple(m for m in self.network.modules() if isinstance(m, _BatchNorm))
+
+    @contextmanager
+    def without_weight_gradients(self) -> Iterator[None]:
+        """Forwards whose backward goes to the input alone."""
+        wanted = [weight for weight in self.weights if weight.requires_grad]
+        for weight in wanted:
+            weight.requires_grad_(False)
+        try:
+            yield
+        finally:
+            for weight in wanted:
+                weight.requires_grad_(True)
 
 
 def prepare(network: nn.Module, batch: Batch, seed: int) -> Subject:

@@ -117,6 +117,92 @@ class ActivationKernel:
 
 
 @dataclass(frozen=True, slots=True)
+class ActivationPatterns:
+    """Which images switch a ReLU unit on.
+
+    Attributes:
+        distinct: number of different patterns over all units of all ReLU layers; the
+            pattern of a unit is the set of images for which its input is positive.
+        units: number of units.
+    """
+
+    distinct: int
+    units: int
+
+
+@dataclass(frozen=True, slots=True)
+class PartGradients:
+    """Gradients of the mean loss of each half of the minibatch.
+
+    Each half is a minibatch of its own, with its own BatchNorm statistics. Together
+    they stand for the several minibatches that some papers take.
+
+    Attributes:
+        grads: [parts, *shape of the weight] for every convolution and linear layer,
+            zero where the layer does not reach the output.
+    """
+
+    grads: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SignAgreement:
+    """How far the loss gradients of the images point the same way.
+
+    Each image is a minibatch of its own: see `zcbench.evidence.per_image_pass`.
+
+    Attributes:
+        total: Σ over weights of abs(Σ_n sign ∂L_n/∂w), L_n the loss of image n.
+    """
+
+    total: float
+
+
+@dataclass(frozen=True, slots=True)
+class TangentKernel:
+    """Neural tangent kernel of the images.
+
+    Each image is a minibatch of its own: see `zcbench.evidence.per_image_pass`.
+
+    Attributes:
+        kernel: [N, N] float64, Θ = J Jᵀ, row n of J the gradient of the sum of image
+            n's logits, over the weights of convolutions and linear layers.
+    """
+
+    kernel: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelCorrelation:
+    """How alike the channels of feature maps are, for one Gaussian image.
+
+    Attributes:
+        smallest: for every module that gives a feature map, the smallest eigenvalue of
+            the correlation between its channels (`zcbench.evidence.gaussian_features`).
+    """
+
+    smallest: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BlockFeatures:
+    """Features of the blocks of a network for Gaussian images.
+
+    What a block is: `zcbench.evidence.block_features`.
+
+    Attributes:
+        entropy: of the spectrum of the channel covariance, in nats: of the first
+            block's input, then of every block's output.
+        gain: for every block, the largest singular value of what carries a random
+            gradient of signs from its output to its input; NaN for a block that hands
+            it on unchanged.
+    """
+
+    entropy: tuple[float, ...]
+    gain: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class GaussianResponse:
     """Change of features under a small change of a Gaussian input, Gaussian weights.
 
@@ -141,8 +227,10 @@ class FreshNetwork:
         batch: the minibatch, on the network's device.
         loss: mean loss of (outputs, y): cross-entropy, or in a regression the squared
             error.
+        seed: for random numbers of your own.
     """
 
     network: nn.Module
     batch: Batch
     loss: Callable[[Tensor, Tensor], Tensor]
+    seed: int = 0

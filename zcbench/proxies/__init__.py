@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from importlib import import_module
 from typing import Literal, TypeVar
 
+from zcbench.aggregates import AGGREGATES
 from zcbench.registry import Registry
 from zcbench.types import Proxy
 
@@ -19,6 +21,10 @@ _FAMILIES = (
     "input_gradients",
     "activations",
     "random_features",
+    "gradient_statistics",
+    "kernels",
+    "features",
+    "training",
 )
 """Files of this folder, in the order in which lists and tables name proxies."""
 
@@ -28,7 +34,28 @@ def _builtins() -> None:
         import_module(f"{__name__}.{family}")
 
 
-PROXIES: Registry[Proxy] = Registry("proxy", "zcbench.proxies", _builtins)
+SUITE = (
+    *("params", "flops", "n_layers", "l2_norm", "plain", "snip", "grad_norm"),
+    *("fisher", "grasp", "synflow", "jacov", "epe_nas", "nwot", "zen"),
+)
+"""The thirteen of NAS-Bench-Suite-Zero (Krishnakumar et al. 2022), and n_layers."""
+
+
+def _is_part(parts: tuple[str, ...], proxy: Proxy) -> bool:
+    return proxy.name in parts
+
+
+SETS: Mapping[str, Callable[[Proxy], bool]] = {
+    "all": lambda proxy: not proxy.costly,
+    "suite": lambda proxy: proxy.name in SUITE,
+    "baselines": lambda proxy: proxy.baseline,
+    **{name: partial(_is_part, found.parts) for name, found in AGGREGATES.items()},
+}
+"""Names that stand for several proxies, on the command line and elsewhere.
+
+That of an aggregate stands for its parts, which are what there is to run.
+"""
+PROXIES: Registry[Proxy] = Registry("proxy", "zcbench.proxies", _builtins, SETS)
 
 
 def proxy(
@@ -40,6 +67,7 @@ def proxy(
     baseline: bool = False,
     data_independent: bool = False,
     label_free: bool = False,
+    costly: bool = False,
 ) -> Callable[[F], F]:
     """Register a function as a proxy; its name is the id, its annotations the needs.
 
@@ -51,6 +79,7 @@ def proxy(
         baseline: True for a trivial one that others are compared with.
         data_independent: True if the images do not matter.
         label_free: True if the labels do not matter.
+        costly: True if it takes many training steps: it is left out of ``all``.
 
     Returns:
         A decorator that returns the function unchanged.
@@ -70,6 +99,7 @@ def proxy(
             baseline=baseline,
             data_independent=data_independent,
             label_free=label_free or data_independent,
+            costly=costly,
             origin=_origin(function),
         )
         PROXIES.add(entry.name, entry, aliases)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 from zcbench.errors import Undefined
-from zcbench.evidence.records import ActivationKernel
+from zcbench.evidence.records import ActivationKernel, ActivationPatterns, Structure
 from zcbench.proxies import proxy
 
 
@@ -18,9 +20,54 @@ def nwot(a: ActivationKernel) -> float:
     """
     import torch
 
+    if not a.kernel.diagonal().any():
+        raise Undefined("the network has no ReLU modules")
     kernel = a.kernel.cpu().double()
     eigenvalues = torch.linalg.eigvalsh(kernel)
     largest = float(eigenvalues[-1])
     if float(eigenvalues[0]) <= largest * len(kernel) * torch.finfo(torch.float64).eps:
         raise Undefined("the kernel of activation codes is singular")
     return float(eigenvalues.log().sum())
+
+
+@proxy(reference="chen2021neural", label_free=True)
+def lin_regions(a: ActivationKernel) -> float:
+    """Number of different ReLU codes among the images (TE-NAS). Higher is better.
+
+    The code of an image is that of all units of all ReLU layers: Chen et al. 2021 count
+    the linear regions that a batch falls into. It cannot exceed the number of images,
+    which nearly all networks of NAS-Bench-201 reach.
+    """
+    same = a.kernel == a.kernel.diagonal()[:, None]
+    if not a.kernel.diagonal().any():
+        raise Undefined("the network has no ReLU modules")
+    return float((1 / same.double().sum(1)).sum().round())
+
+
+@proxy(reference="peng2024swap", label_free=True)
+def swap(a: ActivationPatterns) -> float:
+    """Number of different sample-wise activation patterns. Higher is better.
+
+    The pattern of a ReLU unit says for which images it is on; counted over all units of
+    all ReLU modules (Peng et al. 2024). The authors draw Gaussian
+    weights 32 times and average; here it is the network's own initialisation, once.
+    """
+    return float(a.distinct)
+
+
+MU = 800.0
+"""Thousands of parameters; the middle of the range on NAS-Bench-201."""
+SIGMA = 800.0**2
+
+
+@proxy(reference="peng2024swap", label_free=True)
+def reg_swap(a: ActivationPatterns, s: Structure) -> float:
+    """SWAP · exp(−(p − μ)² / σ), p thousands of parameters. Higher is better.
+
+    The regularised SWAP of Peng et al. 2024. μ and σ are to be chosen for the
+    size that one wants; the authors publish none for NAS-Bench-201. Here μ = 800, the
+    middle of the range of that space, and σ = 800², not tuned on any accuracy: outside
+    that range the factor is near 0 and the score says size alone.
+    """
+    thousands = s.n_params / 1000
+    return a.distinct * math.exp(-((thousands - MU) ** 2) / SIGMA)

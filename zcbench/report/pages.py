@@ -90,9 +90,15 @@ def heads(report: Report) -> list[str]:
 def footnote(report: Report) -> str:
     """What the columns are."""
     confidence = percent(report.options.confidence)
+    cohort = ""
+    if report.table["aggregate"].any():
+        cohort = (
+            "† combines ranks among the architectures of its table, and has another "
+            "value among others; "
+        )
     return (
         f"ρ Spearman, τ-b Kendall, with {confidence} intervals; * a baseline; "
-        "ms/arch: cost of that proxy alone."
+        f"{cohort}ms/arch: cost of that proxy alone."
     )
 
 
@@ -151,7 +157,7 @@ def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
     seconds = row["seconds_per_arch"]
     failures = ", ".join(f"{count:,} {word}" for word, count in row["status"].items())
     return (
-        name + (" *" if row["baseline"] else ""),
+        name + (" *" if row["baseline"] else " †" if row["aggregate"] else ""),
         str(row["version"]),
         f"{row['n']:,}",
         failures or "0",

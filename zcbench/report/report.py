@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from zcbench.aggregates import Aggregate
 from zcbench.errors import UsageError, unknown
 from zcbench.report.sections import NAMES, SECTIONS
 from zcbench.report.sections.block import Block, Options
@@ -50,6 +51,7 @@ def make_report(
     *,
     sections: Sequence[str] = (TABLE,),
     options: Options | None = None,
+    aggregates: Sequence[Aggregate] = (),
 ) -> Report:
     """Analyse some runs.
 
@@ -60,15 +62,16 @@ def make_report(
         population: architectures to speak of; None for those the run sampled from.
         sections: which of `CHOICES`, or ``"all"``.
         options: what the reader may choose; None for the defaults.
+        aggregates: combinations of ranks, from `zcbench.aggregates.parse`.
 
     Raises:
         DataError: there is no such target or truth, or it knows no architecture.
-        UsageError: a run says nothing about that population, or there is no such
-            section.
+        UsageError: a run says nothing about that population, lacks a part of an
+            aggregate, or there is no such section.
     """
     chosen = choose(sections)
     options = options or Options()
-    found = studies(runs, target, truth, population)
+    found = studies(runs, target, truth, population, aggregates)
     verdict = SECTIONS["verdict"](found, options)
     made = {"verdict": verdict}
     made |= {n: SECTIONS[n](found, options) for n in chosen if n not in (TABLE, *made)}

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from zcbench.aggregates import Aggregate, check_parts
 from zcbench.errors import UsageError
 from zcbench.report.join import Joined, Question, expected_networks, join
-from zcbench.report.scores import repeats_of
+from zcbench.report.scores import Scores, repeats_of
 from zcbench.report.section import Section
 from zcbench.stats import Association, Kind, association
 from zcbench.stats.ranks import Floats
@@ -41,6 +43,7 @@ class Study:
         versions: proxy → version.
         statuses: proxy → why there is no score → for how many architectures.
         note: a line for the user if architectures were left out, or empty.
+        aggregates: those of the proxies that are combinations of others' ranks.
         remembered: correlations that were asked for.
     """
 
@@ -57,6 +60,7 @@ class Study:
     versions: Mapping[str, int]
     statuses: Mapping[str, Mapping[str, int]]
     note: str
+    aggregates: tuple[str, ...] = ()
     remembered: dict[tuple[str, Kind, float, bytes], Association] = field(
         default_factory=dict, init=False, repr=False
     )
@@ -99,6 +103,7 @@ def studies(
     target: str | None = None,
     truth: str | None = None,
     population: str | None = None,
+    aggregates: Sequence[Aggregate] = (),
 ) -> list[Study]:
     """Join every dataset of some runs with the ground truth.
 
@@ -107,17 +112,21 @@ def studies(
         target: ``"val"`` or ``"test"``; None for what each run was made for.
         truth: ``"auto"``, a name or a path; None for what each run was made with.
         population: architectures to speak of; None for those the run sampled from.
+        aggregates: combinations of ranks, to stand beside the proxies.
 
     Returns:
         One for each run and dataset, in the order of the runs and of their datasets.
 
     Raises:
         DataError: there is no such target or truth, or it knows no architecture.
-        UsageError: a run says nothing about that population.
+        UsageError: a run says nothing about that population, or lacks a part of an
+            aggregate.
     """
+    for run in runs:
+        check_parts(aggregates, run.attrs["proxies"], run.attrs["path"])
     question = Question(target, truth, population)
     return [
-        _study(run, dataset, join(run, dataset, question))
+        _study(run, dataset, join(run, dataset, question), aggregates)
         for run in runs
         for dataset in _datasets(run)
     ]
@@ -151,13 +160,15 @@ def traits(proxy: str) -> tuple[bool, str]:
     return found.baseline, found.direction
 
 
-def _study(run: pd.DataFrame, dataset: str, joined: Joined) -> Study:
+def _study(
+    run: pd.DataFrame, dataset: str, joined: Joined, aggregates: Sequence[Aggregate]
+) -> Study:
     found = joined.scores
     known = {proxy: traits(proxy) for proxy in found.values}
     lower = frozenset(p for p, (_, direction) in known.items() if direction == "lower")
     repeats = repeats_of(joined.rows, found)
     versions = run.attrs["manifest"]["proxies"]
-    return Study(
+    study = Study(
         section=_section(run, dataset, joined),
         archs=found.archs,
         scores={p: -v if p in lower else v for p, v in found.values.items()},
@@ -171,6 +182,31 @@ def _study(run: pd.DataFrame, dataset: str, joined: Joined) -> Study:
         versions={proxy: versions.get(proxy, 1) for proxy in found.values},
         statuses={proxy: found.status_counts(proxy) for proxy in found.values},
         note=joined.note,
+    )
+    for aggregate in aggregates:
+        study = _with_aggregate(study, aggregate, found)
+    return study
+
+
+def _with_aggregate(study: Study, aggregate: Aggregate, scores: Scores) -> Study:
+    """The study with one more score; its cohort are the architectures of the study."""
+    name, parts = aggregate.name, aggregate.parts
+    values = aggregate.of(np.stack([study.scores[part] for part in parts]))
+    repeats = np.stack([study.repeats[part] for part in parts])
+    columns = [aggregate.of(repeats[:, :, r]) for r in range(repeats.shape[2])]
+    reasons = [scores.statuses.get(part, {}) for part in parts]
+    words = Counter(
+        next((reason[i] for reason in reasons if i in reason), "missing")
+        for i in np.flatnonzero(np.isnan(values)).tolist()
+    )
+    return replace(
+        study,
+        scores={**study.scores, name: values},
+        repeats={**study.repeats, name: np.stack(columns, axis=1)},
+        seconds={**study.seconds, name: sum(study.seconds[part] for part in parts)},
+        versions={**study.versions, name: aggregate.version},
+        statuses={**study.statuses, name: dict(sorted(words.items()))},
+        aggregates=(*study.aggregates, name),
     )
 
 

@@ -33,6 +33,7 @@ COLUMNS = (
     "status",
     "note",
     "run",
+    "aggregate",
 )
 """Columns of the table, of the CSV and of each entry under "correlations"."""
 
@@ -119,6 +120,7 @@ def _row(proxy: str, study: Study, confidence: float) -> dict[str, Any]:
         "direction": "lower" if lower else "higher",
         "version": study.versions[proxy],
         "status": status,
+        "aggregate": proxy in study.aggregates,
     }
     for kind in KINDS:
         found = study.association(proxy, kind, confidence=confidence)

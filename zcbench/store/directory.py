@@ -86,16 +86,55 @@ def read_manifest(path: Path) -> dict[str, Any]:
     schema = manifest.get("schema") if isinstance(manifest, dict) else None
     if type(schema) is not int:
         raise _bad_manifest(path, "not the manifest of a run")
+    _check_schema(path, schema)
+    for key in ("config", "proxies"):
+        if not isinstance(manifest.get(key), dict):
+            raise _bad_manifest(path, f"incomplete: it has no {key!r}")
+    if wrong := _misshapen(manifest):
+        raise _bad_manifest(path, f"invalid: its {wrong!r} is of the wrong kind")
+    return dict(manifest)
+
+
+def _check_schema(path: Path, schema: int) -> None:
     if schema > SCHEMA:
         raise DataError(
             f"{path} was written by a newer zcbench (schema {schema}, this one reads "
             f"up to {SCHEMA}).",
             "Update zcbench.",
         )
-    for key in ("config", "proxies"):
-        if not isinstance(manifest.get(key), dict):
-            raise _bad_manifest(path, f"incomplete: it has no {key!r}")
-    return dict(manifest)
+    if schema < SCHEMA:
+        raise DataError(
+            f"{path} has the schema {schema}, which no zcbench wrote (this one reads "
+            f"{SCHEMA}).",
+            RESTORE,
+        )
+
+
+_OBJECTS = ("device", "minibatch", "plugins", "tasks", "truth", "versions")
+_OF_OBJECTS = ("minibatch", "tasks", "truth")
+_LISTS = ("datasets", "plugin", "proxies", "task")
+_TEXTS = ("minibatch", "population", "precision", "space", "target", "truth")
+
+
+def _misshapen(manifest: dict[str, Any]) -> str:
+    """The first part of a manifest that cannot be what it should; empty if none."""
+    config = manifest["config"]
+    checks = {key: isinstance(manifest.get(key, {}), dict) for key in _OBJECTS}
+    for key in _OF_OBJECTS:
+        if checks[key]:
+            parts = manifest.get(key, {}).values()
+            checks[key] = all(isinstance(part, dict) for part in parts)
+    for key in _LISTS:
+        values = config.get(key, [])
+        fine = isinstance(values, list) and all(isinstance(v, str) for v in values)
+        checks[f"config.{key}"] = fine
+    for key in _TEXTS:
+        checks[f"config.{key}"] = isinstance(config.get(key, ""), str)
+    n, repeats = config.get("n", 1), config.get("repeats", 1)
+    checks["config.n"] = n == "all" or type(n) is int
+    checks["config.repeats"] = type(repeats) is int
+    checks["resumed"] = isinstance(manifest.get("resumed", []), list)
+    return next((key for key, fine in checks.items() if not fine), "")
 
 
 def is_empty(path: Path) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, NoReturn, cast
@@ -121,6 +122,9 @@ def reject(constant: str) -> NoReturn:
 
 _FIELDS = {"space": str, "dataset": str, "arch": str, "index": int, "repeat": int}
 _NUMBERS = {float, int, type(None)}
+_SECONDS = {float, int}
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_LARGEST = 2**63 - 1
 _INFINITE = float("inf")
 
 
@@ -133,19 +137,29 @@ def _problem(record: object) -> str:
             return f"lacks a valid {name!r}"
     if record["index"] < 0 or record["repeat"] < 0:
         return "has a negative index or repeat"
+    if max(record["index"], record["repeat"]) > _LARGEST:
+        return "has an index or repeat that is too large"
     if "scores" not in record:
         return "lacks a valid 'scores'"
     for name in ("scores", "status", "seconds", "messages"):
         if not isinstance(record.get(name, {}), dict):
             return f"lacks a valid {name!r}"
-    seconds = record.get("seconds", {})
-    if not all(isinstance(seconds.get(p, {}), dict) for p in ("passes", "proxies")):
+    if not _are_seconds(record.get("seconds", {})):
         return "lacks a valid 'seconds'"
     return _score_problem(record["scores"], record.get("status", {}))
 
 
+def _are_seconds(seconds: Mapping[str, Any]) -> bool:
+    if not all(isinstance(seconds.get(p, {}), dict) for p in ("passes", "proxies")):
+        return False
+    spent = (seconds.get("total", 0.0), *seconds.get("proxies", {}).values())
+    return {*map(type, spent)} <= _SECONDS
+
+
 def _score_problem(scores: Mapping[str, Any], status: Mapping[str, Any]) -> str:
     """What is wrong with the scores of a line; empty if nothing is."""
+    if any(not name.isascii() and _SURROGATE.search(name) for name in scores):
+        return "names a proxy in characters that are no text"
     values = scores.values()
     kinds = set(map(type, values))
     if not kinds <= _NUMBERS:

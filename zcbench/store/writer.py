@@ -149,7 +149,9 @@ class RunStore:
     def _make_directory(self) -> None:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            foreign = not (is_empty(self.path) or (self.path / MANIFEST).exists())
+            # A run killed at its very start leaves a list of architectures alone.
+            begun = (self.path / MANIFEST).exists() or (self.path / ARCHS).exists()
+            foreign = not (begun or is_empty(self.path))
         except (FileExistsError, NotADirectoryError):
             raise DataError(
                 f"{self.path} is not a directory.", "Give another --out."

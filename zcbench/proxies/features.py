@@ -1,0 +1,58 @@
+"""Proxies of the features that Gaussian images give."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from statistics import fmean
+
+from zcbench.errors import Undefined
+from zcbench.evidence.records import BlockFeatures, ChannelCorrelation
+from zcbench.proxies import proxy
+
+
+@proxy(reference="jiang2023meco", data_independent=True)
+def meco(c: ChannelCorrelation) -> float:
+    """Σ over feature maps of the smallest eigenvalue of their channel correlation.
+
+    MeCo (Jiang et al. 2023), for one Gaussian image. Higher is better. A feature map is
+    the output of a module without children, whenever it is called; the authors' code
+    counts the blocks that these are in once more.
+    """
+    return math.fsum(c.smallest)
+
+
+@proxy(reference="lee2024aznas", data_independent=True)
+def az_expressivity(b: BlockFeatures) -> float:
+    """Σ over blocks of the entropy of the features' spectrum. Higher is better.
+
+    AZ-NAS (Lee & Ham 2024), one of the four parts of az_nas.
+    """
+    return math.fsum(_entropies(b))
+
+
+@proxy(reference="lee2024aznas", data_independent=True)
+def az_progressivity(b: BlockFeatures) -> float:
+    """Least increase of the entropy from one block to the next. Higher is better.
+
+    AZ-NAS (Lee & Ham 2024).
+    """
+    return min(after - before for before, after in pairwise(_entropies(b)))
+
+
+@proxy(reference="lee2024aznas", data_independent=True)
+def az_trainability(b: BlockFeatures) -> float:
+    """Mean over blocks of 2 − s − 1/s, s the gain of gradients. Higher is better.
+
+    AZ-NAS (Lee & Ham 2024): highest, 0, where every block hands gradients on at their
+    size. Undefined where a block does nothing at all, which the authors rank last.
+    """
+    if any(math.isnan(gain) for gain in b.gain):
+        raise Undefined("a block hands gradients on unchanged")
+    return fmean(2 - gain - 1 / (gain + 1e-6) for gain in b.gain)
+
+
+def _entropies(b: BlockFeatures) -> tuple[float, ...]:
+    if any(math.isnan(entropy) for entropy in b.entropy):
+        raise Undefined("the features of a block are constant")
+    return b.entropy
