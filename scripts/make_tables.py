@@ -243,7 +243,7 @@ def finding(sources: Sources) -> str:
         leads = {
             proxy: part
             for proxy, part in against.groupby("proxy", sort=False)
-            if (part["spearman_low"] > 0).any()
+            if (part["spearman_low"] > 0).sum() > 1
         }
         for proxy, part in leads.items():
             shown = ", ".join(
@@ -256,7 +256,9 @@ def finding(sources: Sources) -> str:
                 f"{escape_markdown(baseline)}: {shown}."
             )
         if not leads:
-            lines.append(f"- No proxy leads {escape_markdown(baseline)} anywhere.")
+            lines.append(
+                f"- No proxy leads {escape_markdown(baseline)} on two datasets."
+            )
     combined = make_report(
         [sources.scores], aggregates=list(AGGREGATES.values())
     ).verdict.table

@@ -23,7 +23,7 @@ calls = itertools.count()
 
 @zcbench.proxy(reference="me2026")
 def {name}(s: Structure) -> float:
-    """Counts its own calls."""
+    """Counts its own calls. Higher is better."""
     return next(calls)
 '''
 VANDAL = """
@@ -36,7 +36,7 @@ def {name}(g: Gradients) -> float:
 RAISES = '''
 @zcbench.proxy(reference="me2026")
 def {name}(g: Gradients) -> float:
-    """Fails."""
+    """Fails. Higher is better."""
     raise KeyError("no such layer")
 '''
 
@@ -61,7 +61,7 @@ def test_a_good_proxy_passes(tmp_path: Path) -> None:
     code, words = run_check(tmp_path, GOOD, "checked_good")
     assert code == 0
     assert set(words.values()) == {"ok"}
-    assert len(words) == 8
+    assert len(words) == 9
 
 
 @pytest.mark.parametrize(
@@ -73,6 +73,7 @@ def test_a_good_proxy_passes(tmp_path: Path) -> None:
             "checked_vandal",
             {
                 "docstring",
+                "direction",
                 "reference",
                 "leaves others alone",
                 "tells networks apart",

@@ -54,10 +54,11 @@ def check_proxy(proxy: Proxy, *, nb201: bool = True) -> list[Finding]:
         One finding for each check; the later ones are left out where an earlier one
         makes them pointless.
     """
-    findings = [_documented(proxy), _referenced(proxy), _annotated(proxy)]
+    findings = [_documented(proxy), _directed(proxy), _referenced(proxy)]
+    findings.append(_annotated(proxy))
     if findings[-1].ok:
         findings += _behaviour(proxy)
-    if nb201 and all(finding.ok for finding in findings[2:]):
+    if nb201 and all(finding.ok for finding in findings[3:]):
         findings.append(_on_nb201(proxy))
     return findings
 
@@ -67,6 +68,13 @@ def _documented(proxy: Proxy) -> Finding:
     ok = bool(text.strip())
     detail = proxy.summary if ok else "the function has no docstring"
     return Finding("docstring", ok, detail)
+
+
+def _directed(proxy: Proxy) -> Finding:
+    words = f"{proxy.direction} is better"
+    text = " ".join((proxy.function.__doc__ or "").split()).lower()
+    detail = words if words in text else f"the docstring does not say: {words}"
+    return Finding("direction", words in text, detail)
 
 
 def _referenced(proxy: Proxy) -> Finding:

@@ -34,13 +34,16 @@ def measure_channel_correlation(subject: Subject) -> ChannelCorrelation:
     shape = (1, *x.shape[1:])
     image = gaussian("channel correlation", shape, subject.seed)
     found: dict[int, list[Tensor]] = defaultdict(list)
+    nothing: list[float] = []
 
     def note(module: nn.Module, _inputs: object, output: object) -> None:
         if not isinstance(output, Tensor) or output.dim() != 4 or len(output) != 1:
             return
         rows = output[0].flatten(1)
-        if min(rows.shape) > 1:
-            times = getattr(module, "multiplicity", 1)
+        times = getattr(module, "multiplicity", 1)
+        if len(rows) >= rows.shape[1] > 1:  # singular: centred rows span less than C
+            nothing.extend([0.0] * times)
+        elif len(rows) > 1:
             found[len(rows)] += [_correlation(rows.double())] * times
 
     leaves = [m for m in subject.network.modules() if next(m.children(), None) is None]
@@ -51,12 +54,14 @@ def measure_channel_correlation(subject: Subject) -> ChannelCorrelation:
     finally:
         for hook in hooks:
             hook.remove()
-    if not found:
+    if not (found or nothing):
         raise Undefined("the network has no feature maps")
     smallest = [
-        torch.linalg.eigvalsh(torch.stack(maps).cpu())[:, 0] for maps in found.values()
+        value
+        for maps in found.values()
+        for value in torch.linalg.eigvalsh(torch.stack(maps).cpu())[:, 0].tolist()
     ]
-    return ChannelCorrelation(tuple(torch.cat(smallest).tolist()))
+    return ChannelCorrelation((*smallest, *nothing))
 
 
 def _correlation(rows: Tensor) -> Tensor:
