@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -203,7 +204,8 @@ def _with_aggregate(study: Study, aggregate: Aggregate, scores: Scores) -> Study
         study,
         scores={**study.scores, name: values},
         repeats={**study.repeats, name: np.stack(columns, axis=1)},
-        seconds={**study.seconds, name: sum(study.seconds[part] for part in parts)},
+        # Parts share passes, so that their costs do not add up to what it costs.
+        seconds={**study.seconds, name: math.nan},
         versions={**study.versions, name: aggregate.version},
         statuses={**study.statuses, name: dict(sorted(words.items()))},
         aggregates=(*study.aggregates, name),
