@@ -332,3 +332,28 @@ def test_the_graph_is_freed(proxies: str, by_tangents: bool) -> None:
     gc.collect()
     assert alive
     assert not [token for token in alive if token() is not None]
+
+
+def test_features_of_few_dimensions_have_an_entropy() -> None:
+    """One input channel: 9 of 16 eigenvalues of the stem's features are rounding."""
+    from torch import nn
+
+    class Block(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(16, 16, 1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x + self.conv(x)
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        stem = nn.Conv2d(1, 16, 3, padding=1, bias=False)
+        tail = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 4))
+        network = nn.Sequential(stem, Block(), Block(), *tail)
+        batch = zcbench.Batch(torch.randn(16, 1, 12, 20), torch.arange(16) % 4)
+    names = "az_expressivity,az_progressivity"
+    exact = zcbench.score(network, batch, names)
+    rough = zcbench.score(network, batch, names, precision="float32")
+    for name, score in exact.items():
+        assert rough[name].value == pytest.approx(score.value, rel=1e-3, abs=1e-3)

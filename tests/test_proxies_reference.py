@@ -218,7 +218,7 @@ def test_score_of_any_classifier_equals_the_reference(name):
     check(name, zcbench.score(net, batch, name)[name], want)
 
 
-@pytest.mark.parametrize("cell", ["all skip", "dead node 2", "all 1x1", "all 3x3"])
+@pytest.mark.parametrize("cell", ["all skip", "dead node 2"])
 def test_float32_strays_no_further_than_a_float32_change_of_the_weights(cell):
     net, batch = setting(Case(cell, "ImageNet16-120", 16, depth=1))
     got = zcbench.score(net, batch, precision="float32")

@@ -92,7 +92,8 @@ def _entropy(features: Tensor) -> float:
     rows = features.detach().permute(1, 0, 2, 3).flatten(1)
     rows = rows - rows.mean(1, keepdim=True)
     covariance = (rows @ rows.T).double() / rows.shape[1]
-    spectrum = torch.linalg.eigvalsh(covariance.cpu())
+    # Rounding can make an eigenvalue that is 0 negative, which has no logarithm.
+    spectrum = torch.linalg.eigvalsh(covariance.cpu()).clamp(min=0)
     share = spectrum / spectrum.sum()
     return float(-(share * (share + 1e-8).log()).sum())
 
