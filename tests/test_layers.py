@@ -79,7 +79,8 @@ def test_statistics_never_import_torch(part: str) -> None:
         (["report", "--help"], {"torch", "pandas", "scipy"}),
         (["compare", "--help"], {"torch", "pandas", "scipy"}),
     ],
-    ids=" ".join,
+    # Sets have no order that two processes share, as pytest-xdist needs.
+    ids=lambda value: " ".join(sorted(value) if isinstance(value, set) else value),
 )
 def test_these_start_without_heavy_imports(command: list[str], heavy: set[str]) -> None:
     code = (

@@ -22,6 +22,8 @@ _COMMANDS: dict[str, tuple[str, str, str]] = {
     "plot": ("plot", "plot", "Figures of one or more runs."),
     "compare": ("compare", "compare", "Compare a run with a baseline run."),
     "agree": ("agree", "agree", "Compare scores with those that others publish."),
+    "predict": ("predict", "predict", "Predict accuracy from proxies and encodings."),
+    "search": ("search", "search", "Simulate searches with and without proxies."),
     "list": ("catalogue", "list_names", "List proxies, spaces, datasets and more."),
     "show": ("catalogue", "show", "Explain one proxy."),
     "score": ("score", "score", "Score networks of your own."),

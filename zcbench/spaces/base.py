@@ -88,6 +88,15 @@ class Stackable(Protocol):
         ...
 
 
+@runtime_checkable
+class Isomorphic(Protocol):
+    """A space that can tell which of its architectures are the same function."""
+
+    def function_class(self, arch: Architecture) -> str:
+        """Equal for architectures that compute the same function."""
+        ...
+
+
 def check_index(space: Space, index: int) -> None:
     """Raise `UsageError` unless the index is one of the space."""
     if not 0 <= index < len(space):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,9 +87,8 @@ def page_table(report: Report, position: int) -> Table:
     return Table(heads, tuple(rows))
 
 
-def block_table(block: Block, report: Report) -> Table:
-    """The table of a section."""
-    baselines = {name for study in report.studies for name in study.baselines}
+def block_table(block: Block, baselines: Collection[str]) -> Table:
+    """The table of a section; rows of these proxies are marked as baselines."""
     heads = tuple(
         Head(column.header, column.kind != "text", to_right)
         for column, to_right in zip(block.columns, right(block), strict=True)
@@ -104,7 +104,7 @@ def block_table(block: Block, report: Report) -> Table:
     return Table(heads, tuple(rows))
 
 
-def _style(record: dict[Any, Any], baselines: set[str]) -> str:
+def _style(record: dict[Any, Any], baselines: Collection[str]) -> str:
     if record.get("word") in (CLEARLY, AHEAD):
         return "ahead"
     return "baseline" if record.get("proxy") in baselines else ""

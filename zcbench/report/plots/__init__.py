@@ -138,7 +138,9 @@ def _whole(kind: str, figure: Figure) -> Drawing:
 
 def _plain(where: str) -> str:
     """A dataset, and run, as part of the name of a file."""
-    return re.sub(r"[^\w.-]+", "-", where).strip("-.")[:80]
+    plain = re.sub(r"[^\w.-]+", "-", where).strip("-.")
+    # Of a long path, its beginning has the dataset and its end the run.
+    return plain if len(plain) <= 80 else f"{plain[:30]}-{plain[-49:]}"
 
 
 __all__ = [
