@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from report_runs import ACCURACY, FAIR, GOOD, SCORES, N, toy_truth, write_run
 
 from zcbench.cli import exit_code_of, main
 from zcbench.compare import (
+    ALWAYS,
     COLUMNS,
     Tolerances,
     check_comparable,
@@ -23,6 +25,7 @@ from zcbench.compare import (
 from zcbench.errors import DataError, UsageError
 from zcbench.report import make_report, render
 from zcbench.report.comparison import render_comparison, summary
+from zcbench.stats import paired_difference
 from zcbench.store import load_run
 
 
@@ -76,10 +79,15 @@ def test_what_has_changed_is_named_worst_first(baseline, tmp_path):
     ]
     rows = rows_of(table)
     row = rows["jacov"]
-    change = row["spearman_after"] - row["spearman_before"]
-    also = row["kendall_after"] - row["kendall_before"]
-    assert row["reason"] == f"ρ {change:+.3f}, τ {also:+.3f}"
-    assert change < -0.2
+    reasons = []
+    for kind, symbol in (("spearman", "ρ"), ("kendall", "τ")):
+        found = paired_difference(FAIR, GOOD, ACCURACY, kind, confidence=0.99)
+        change = row[f"{kind}_after"] - row[f"{kind}_before"]
+        assert row[f"{kind}_change"] == pytest.approx(change)
+        assert change == pytest.approx(found.delta)
+        assert change < -0.2
+        reasons.append(f"{symbol} {change:+.3f} [{found.low:+.3f}, {found.high:+.3f}]")
+    assert row["reason"] == ", ".join(reasons)
     assert row["scores_differ"] == N
     assert math.isnan(rows["zen"]["spearman_before"])
     assert math.isnan(rows["n_layers"]["kendall_after"])
@@ -101,6 +109,53 @@ def test_table_tolerance_is_of_both_correlations(
     expected = "worse" if drops[other] > tolerance else verdict
     row = rows_of(compare(baseline, run, Tolerances(table=tolerance)))["jacov"]
     assert row["verdict"] == expected
+
+
+def noisy(seed: int, size: float) -> np.ndarray:
+    return GOOD + np.random.default_rng(seed).normal(size=N) * size
+
+
+def test_a_change_that_may_be_chance_is_none(baseline, tmp_path):
+    """ρ falls by more than the tolerance, and its paired interval holds 0."""
+    scores = {**SCORES, "jacov": noisy(6, 2 * GOOD.std() / N)}
+    row = rows_of(compare(baseline, write_run(tmp_path / "run", scores)))["jacov"]
+    assert row["spearman_change"] < -0.01
+    assert row["spearman_change_low"] < 0 < row["spearman_change_high"]
+    assert row["verdict"] == "same"
+    assert row["reason"].startswith("ρ -0.0")
+    assert row["reason"].endswith("] may be chance")
+
+
+def test_a_large_change_counts_whatever_its_interval(baseline, tmp_path):
+    run = write_run(tmp_path / "run", {**SCORES, "jacov": FAIR})
+    row = rows_of(compare(baseline, run, Tolerances(confidence=0.999999)))["jacov"]
+    assert row["spearman_change"] < -ALWAYS
+    assert row["spearman_change_high"] > 0
+    assert row["verdict"] == "worse"
+
+
+def test_confidence_decides_about_small_changes(baseline, tmp_path):
+    scores = {**SCORES, "jacov": noisy(6, 2 * GOOD.std() / N)}
+    run = write_run(tmp_path / "run", scores)
+    words = {
+        rows_of(compare(baseline, run, Tolerances(confidence=c)))["jacov"]["verdict"]
+        for c in (0.01, 0.99)
+    }
+    assert words == {"worse", "same"}
+
+
+def test_runs_are_compared_on_the_architectures_that_both_have(baseline, tmp_path):
+    part = write_run(tmp_path / "part", indices=range(5, N))
+    table = compare(baseline, part)
+    assert set(table["verdict"]) == {"same"}
+    assert set(table["scores"]) == {N - 5}
+    assert table.attrs["notes"] == [
+        "Compared on the 22 architectures of toy that both have, of 27 and 22."
+    ]
+    alone = rows_of(compare(part, part))
+    for name, row in rows_of(table).items():
+        assert row["spearman_before"] == alone[name]["spearman_after"]
+    assert compare(baseline, baseline).attrs["notes"] == []
 
 
 def test_more_failures_are_worse_and_fewer_better(baseline, tmp_path):
@@ -140,7 +195,7 @@ def test_scores_that_move_a_little_count_only_when_asked(baseline, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
-        ({"indices": range(1, N)}, "other sample of architectures"),
+        ({"indices": range(9)}, "other sample of architectures"),
         ({"seed": 1}, "other seed"),
         ({"batch_size": 32}, "other batch size"),
         ({"minibatch": {"name": "builtin", "digest": "d2"}}, "other minibatch"),
@@ -195,7 +250,9 @@ def test_a_report_can_be_the_baseline(baseline, tmp_path):
     run = write_run(tmp_path / "run", {**SCORES, "jacov": FAIR})
     by_report, by_run = compare(report, run), compare(baseline, run)
     assert by_report["verdict"].tolist() == by_run["verdict"].tolist()
-    assert by_report["reason"].tolist() == by_run["reason"].tolist()
+    for short, long in zip(by_report["reason"], by_run["reason"], strict=True):
+        assert short == re.sub(r" \[[^]]*\]", "", long)
+    assert by_report["spearman_change"].isna().all()
     assert by_report["scores"].isna().all()
     table = compare(report, report_of(run, tmp_path / "run.json"))
     assert table["verdict"].tolist() == by_run["verdict"].tolist()

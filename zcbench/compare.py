@@ -1,4 +1,9 @@
-"""A run against a baseline run: correlations, failures, and score by score."""
+"""A run against a baseline run: correlations, failures, and score by score.
+
+Of two run directories the correlations are compared on the architectures that both have
+scored, by the interval of their paired difference: what the two share cancels, so that
+a change of .03 shows among 1,000 architectures where each ρ alone is known to .04.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zcbench.errors import DataError, UsageError
+from zcbench.stats import Difference, Kind
 from zcbench.stats.ranks import Floats
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from zcbench.report import Study
 
 VERDICTS = ("worse", "gone", "not comparable", "better", "new", "same")
 """What a row can say; the first two are regressions."""
@@ -35,11 +43,25 @@ COLUMNS = (
     "failed_after",
     "scores",
     "scores_differ",
+    *(
+        f"{kind}_change{end}"
+        for kind in ("spearman", "kendall")
+        for end in ("", "_low", "_high")
+    ),
 )
 """Columns of the table that `compare` returns."""
 
 Key = tuple[str, str, str]
 """(space, dataset, proxy)."""
+_KINDS: tuple[tuple[Kind, str], ...] = (("spearman", "ρ"), ("kendall", "τ"))
+_FEWEST = 10
+"""Shared architectures with which two samples can be compared."""
+ALWAYS = 0.1
+"""A change of ρ or τ that counts however wide its interval is.
+
+The table did move by that much, and all else being equal the code moved it, even if
+another sample of so few architectures might not show it.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +69,16 @@ class Tolerances:
     """How much may change.
 
     Attributes:
-        table: of ρ and τ; a change beyond it is better or worse.
+        table: of ρ and τ; a smaller change is none.
+        confidence: of the paired intervals: a larger change is one if they leave out 0.
         score: of a score, relative to the larger of the two. For a proxy whose scores
             have both signs the typical size of its scores counts instead where it is
             larger: what cancels to nearly nothing has no relative accuracy.
         strict: whether a score beyond its tolerance makes the row worse.
     """
 
-    table: float = 0.02
+    table: float = 0.01
+    confidence: float = 0.99
     score: float = 1e-4
     strict: bool = False
 
@@ -68,12 +92,14 @@ class Side:
         rows: rows of its report, as `zcbench.report.COLUMNS`.
         settings: (space, dataset) → name → what must be equal to compare.
         run: its scores; None if only a report is at hand.
+        studies: (space, dataset) → its scores joined with accuracies; likewise.
     """
 
     name: str
     rows: Mapping[Key, Mapping[str, Any]]
     settings: Mapping[tuple[str, str], Mapping[str, Any]]
     run: pd.DataFrame | None
+    studies: Mapping[tuple[str, str], Study]
 
 
 def compare(
@@ -94,7 +120,9 @@ def compare(
     Returns:
         One row per (space, dataset, proxy) with `COLUMNS`, regressions first.
         Where both are run directories ``scores`` counts the pairs of scores compared
-        and ``scores_differ`` those beyond the tolerance.
+        and ``scores_differ`` those beyond the tolerance, and the columns of changes
+        have the paired differences, up is better. ``attrs["notes"]`` says which
+        datasets were compared on a part of their architectures.
 
     Raises:
         DataError: one of them cannot be read, or its truth is missing.
@@ -110,16 +138,21 @@ def compare(
                     f"{path} is a report, which holds no scores to compare.",
                     "Give two run directories, or drop --scores.",
                 )
-    before = load_side(baseline, target)
+    old, new = _load(baseline), _load(run)
+    notes: list[str] = []
+    if isinstance(old, pd.DataFrame) and isinstance(new, pd.DataFrame):
+        old, new, notes = _shared(old, new)
+    before = _side(baseline, old, target)
     targets = {row["target"] for row in before.rows.values()}
     if target is None and len(targets) == 1:
         (target,) = targets
-    after = load_side(run, target)
+    after = _side(run, new, target)
     rows = [_row(key, before, after, tolerances) for key in _keys(before, after)]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     rank = table["verdict"].map(VERDICTS.index)
     table = table.loc[rank.sort_values(kind="stable").index].reset_index(drop=True)
     table.attrs = {"baseline": before.name, "run": after.name, "target": target}
+    table.attrs["notes"] = notes
     return table
 
 
@@ -139,23 +172,74 @@ def check_comparable(table: pd.DataFrame) -> None:
         )
 
 
-def load_side(path: Path, target: str | None) -> Side:
-    """Read a run directory or a JSON report.
+def _load(path: Path) -> pd.DataFrame | Mapping[str, Any]:
+    """Scores of a run directory, or a JSON report.
 
     Raises:
         DataError: it is neither.
     """
-    from zcbench.report import correlations
-    from zcbench.report.machine import document, strict
     from zcbench.store import load_run
 
-    if path.is_file():
-        return _side(path, _read_report(path), None)
-    run = load_run(path)
-    return _side(path, strict(document(correlations([run], target))), run)
+    return _read_report(path) if path.is_file() else load_run(path)
 
 
-def _side(path: Path, document: Mapping[str, Any], run: pd.DataFrame | None) -> Side:
+def _shared(
+    old: pd.DataFrame, new: pd.DataFrame
+) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
+    """The rows of both runs on the architectures that both have; and what that means.
+
+    A dataset of which they share too few stays as it is.
+    """
+    notes = []
+    for dataset in (d for d in old["dataset"].unique() if (new["dataset"] == d).any()):
+        archs = [
+            frozenset(run.loc[run["dataset"] == dataset, "arch"]) for run in (old, new)
+        ]
+        both = archs[0] & archs[1]
+        if archs[0] == archs[1] or len(both) < _FEWEST:
+            continue
+        notes.append(
+            f"Compared on the {len(both):,} architectures of {dataset} that both have, "
+            f"of {len(archs[0]):,} and {len(archs[1]):,}."
+        )
+        old, new = (
+            _kept(run, (run["dataset"] != dataset) | run["arch"].isin(both))
+            for run in (old, new)
+        )
+    return old, new, notes
+
+
+def _kept(run: pd.DataFrame, rows: pd.Series[bool]) -> pd.DataFrame:
+    kept = run[rows]
+    kept.attrs = run.attrs
+    return kept
+
+
+def _side(
+    path: Path, loaded: pd.DataFrame | Mapping[str, Any], target: str | None
+) -> Side:
+    """What is known of a run or a report.
+
+    Raises:
+        DataError: the report is damaged, or the truth of the run is missing.
+    """
+    from zcbench.report import correlations, studies
+    from zcbench.report.machine import document, strict
+
+    if isinstance(loaded, Mapping):
+        return _parsed(path, loaded, None, {})
+    found = {(s.section.space, s.section.dataset): s for s in studies([loaded], target)}
+    return _parsed(
+        path, strict(document(correlations([loaded], target))), loaded, found
+    )
+
+
+def _parsed(
+    path: Path,
+    document: Mapping[str, Any],
+    run: pd.DataFrame | None,
+    studies: Mapping[tuple[str, str], Study],
+) -> Side:
     rows: dict[Key, Mapping[str, Any]] = {}
     settings = {}
     try:
@@ -175,7 +259,7 @@ def _side(path: Path, document: Mapping[str, Any], run: pd.DataFrame | None) -> 
         raise DataError(f"{path} is not a report of zcbench.", _HOW_TO_REPORT) from None
     if not rows:
         raise DataError(f"{path} holds no correlations.")
-    return Side(str(path), rows, settings, run)
+    return Side(str(path), rows, settings, run, studies)
 
 
 def _checked(row: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -250,14 +334,18 @@ def _row(key: Key, before: Side, after: Side, tolerances: Tolerances) -> dict[st
         return row | {"verdict": "not comparable", "reason": reason}
     compared, differing = _count_differences(key, before, after, tolerances.score)
     row |= {"scores": compared, "scores_differ": differing}
-    worse, better = _changes(old, new, tolerances.table)
+    paired = _paired(key, before, after, tolerances.confidence)
+    for kind, found in paired.items():
+        row |= {f"{kind}_change": found.delta}
+        row |= {f"{kind}_change_low": found.low, f"{kind}_change_high": found.high}
+    worse, better, noise = _changes(old, new, paired, tolerances.table)
     if tolerances.strict and differing:
         worse.append(
             f"{differing:,} of {compared:,} scores differ by more than "
             f"{tolerances.score:g}"
         )
     verdict = "worse" if worse else "better" if better else "same"
-    return row | {"verdict": verdict, "reason": ", ".join(worse or better)}
+    return row | {"verdict": verdict, "reason": ", ".join(worse or better or noise)}
 
 
 def _obstacle(key: Key, before: Side, after: Side) -> str:
@@ -272,26 +360,67 @@ def _obstacle(key: Key, before: Side, after: Side) -> str:
     return ", ".join(differing)
 
 
+def _paired(
+    key: Key, before: Side, after: Side, confidence: float
+) -> dict[Kind, Difference]:
+    """How much better the new scores rank, where there are scores on both sides."""
+    from zcbench.stats import paired_difference
+
+    old, new = before.studies.get(key[:2]), after.studies.get(key[:2])
+    if old is None or new is None:
+        return {}
+    place = {arch: i for i, arch in enumerate(old.archs)}
+    same = np.array([place[arch] for arch in new.archs])
+    scores = new.scores[key[2]], old.scores[key[2]][same]
+    return {
+        kind: paired_difference(*scores, new.accuracy, kind, confidence=confidence)
+        for kind, _ in _KINDS
+    }
+
+
+def is_certain(found: Difference) -> bool:
+    """Whether a change counts, if it is beyond the tolerance.
+
+    Its interval leaves out 0, or there is none, or the change is beyond `ALWAYS`.
+    """
+    chance = found.low <= 0 <= found.high and math.fabs(found.delta) <= ALWAYS
+    return not chance
+
+
 def _changes(
-    old: Mapping[str, Any], new: Mapping[str, Any], tolerance: float
-) -> tuple[list[str], list[str]]:
-    """What has become worse, and what better."""
-    worse, better = [], []
+    old: Mapping[str, Any],
+    new: Mapping[str, Any],
+    paired: Mapping[Kind, Difference],
+    tolerance: float,
+) -> tuple[list[str], list[str], list[str]]:
+    """What has become worse, what better, and what looks so but may be chance."""
+    worse, better, noise = [], [], []
     sign = -1 if new["direction"] == "lower" else 1
-    for name, symbol in (("spearman", "ρ"), ("kendall", "τ")):
-        then, now = old[name], new[name]
+    for name, symbol in _KINDS:
+        then, now, found = old[name], new[name], paired.get(name)
         if then is None or now is None:
             if then is not None:
                 worse.append(f"{symbol} is gone")
             elif now is not None:
                 better.append(f"{symbol} is there")
-        elif math.fabs(now - then) > tolerance:
-            change = f"{symbol} {now - then:+.3f}"
-            (worse if sign * (now - then) < 0 else better).append(change)
+            continue
+        if found is None or math.isnan(found.low):
+            gain, words, certain = sign * (now - then), "", True
+        else:
+            gain, certain = found.delta, is_certain(found)
+            low, high = sorted((sign * found.low, sign * found.high))
+            words = f" [{low:+.3f}, {high:+.3f}]"
+        if math.fabs(gain) <= tolerance:
+            continue
+        change = f"{symbol} {sign * gain:+.3f}{words}"
+        if not certain:
+            noise.append(f"{change} may be chance")
+        else:
+            (worse if gain < 0 else better).append(change)
     if old["failed"] != new["failed"]:
         change = f"failed {old['failed']:,} then, {new['failed']:,} now"
         (worse if new["failed"] > old["failed"] else better).append(change)
-    return worse, better
+    return worse, better, noise
 
 
 def _count_differences(

@@ -17,9 +17,17 @@ _REGRESSION = 1
 @click.option(
     "--tolerance",
     type=click.FloatRange(min=0),
-    default=0.02,
+    default=0.01,
     show_default=True,
     help="Change of ρ or τ that is still the same.",
+)
+@click.option(
+    "--confidence",
+    type=click.FloatRange(min=0, max=1, min_open=True, max_open=True),
+    default=0.99,
+    show_default=True,
+    metavar="SHARE",
+    help="Of the paired intervals; a larger change counts if they leave out 0.",
 )
 @click.option(
     "--score-tolerance",
@@ -52,6 +60,7 @@ def compare(
     baseline: Path,
     run: Path,
     tolerance: float,
+    confidence: float,
     score_tolerance: float,
     strict: bool,
     format_name: str,
@@ -61,8 +70,10 @@ def compare(
 
     Each is a run directory, or what `zcbench report --format json` wrote. A row is
     worse if ρ or τ has fallen, or more scores have failed; with --scores also if any
-    score has changed. Rows made with another proxy version, sample, minibatch, seed or
-    target are not comparable and say why.
+    score has changed. Of two runs, ρ and τ are compared on the architectures that both
+    have, and have fallen if the interval of the paired difference says so, too. Rows
+    made with another proxy version, minibatch, seed or target are not comparable and
+    say why.
 
     \b
     Examples:
@@ -75,9 +86,11 @@ def compare(
     from zcbench.report import in_color
     from zcbench.report.comparison import render_comparison
 
-    tolerances = Tolerances(tolerance, score_tolerance, strict)
+    tolerances = Tolerances(tolerance, confidence, score_tolerance, strict)
     table = compare_runs(baseline, run, tolerances, target=target)
     text = render_comparison(table, format_name, color=in_color())
+    for note in table.attrs["notes"]:
+        click.echo(note, err=True)
     click.echo(text, nl=False)
     check_comparable(table)
     return _REGRESSION if table["verdict"].isin(REGRESSIONS).any() else 0
