@@ -472,6 +472,8 @@ def test_proxies_typed_in_stay_in_this_process(tmp_path: Path) -> None:
     exec(compile(source, "<stdin>", "exec"), {"__name__": "__main__"})
     try:
         job = prepare(replace(TOY, proxies=("typed_in",), workers=2))
+        with pytest.raises(UsageError, match="Other machines cannot import typed_in"):
+            prepare(replace(TOY, proxies=("typed_in",), executor="ray"))
         assert job.workers == 1
         items = job.items(lambda key: frozenset())
         assert next(in_this_process(job.setup, items))["scores"] == {"typed_in": 1.0}

@@ -22,6 +22,7 @@ ENVIRONMENT_PREFIX = "ZCBENCH_"
 NOT_OPTIONS = frozenset({"CACHE", "DEBUG"})
 """Environment variables with our prefix that are no options of a run."""
 
+EXECUTORS = ("local", "ray", "slurm")
 OVERWRITE = ("only-missing", "always", "never")
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 _MAX_SEED = 2**63 - 1
@@ -50,6 +51,9 @@ class RunConfig:
         precision: ``float32``, or faster and rougher: ``bf16``, on CUDA also ``tf32``.
         stack: networks scored at once. ``"auto"`` is 1, on CUDA as many as memory
             holds. Scores can differ in the last digits.
+        executor: ``local``, ``ray`` or ``slurm``: where networks are scored.
+        ray_address: of a Ray cluster; None starts one of so many workers here.
+        slurm: ``key=value`` parameters of Slurm's jobs, as submitit names them.
         out: run directory; None names a new one under ``runs/``.
         plugin: Python files with more proxies, spaces or truths.
         overwrite: ``only-missing`` does what has no score yet, ``always`` does all
@@ -78,6 +82,9 @@ class RunConfig:
     threads: int = 1
     stack: int | Literal["auto"] = "auto"
     precision: str = "float32"
+    executor: str = "local"
+    ray_address: str | None = None
+    slurm: tuple[str, ...] = ()
     out: Path | None = None
     plugin: tuple[Path, ...] = ()
     overwrite: str = "only-missing"
@@ -233,6 +240,18 @@ def _sources(value: object) -> tuple[str, ...]:
     return () if value in ("", (), []) else _names(value)
 
 
+def _parameters(value: object) -> tuple[str, ...]:
+    """key=value, none or several."""
+    found = _sources(value)
+    if not all(re.fullmatch(r"[a-z_]+=.+", word) for word in found):
+        raise ValueError("key=value, or several with commas")
+    return found
+
+
+def _address(value: object) -> str | None:
+    return None if value is None else _text(value)
+
+
 def _path(value: object) -> Path | None:
     if value is None or isinstance(value, Path):
         return value
@@ -288,7 +307,7 @@ def _device(value: object) -> str:
     raise ValueError("auto, cpu, cuda, cuda:1 or mps")
 
 
-_CHOICES = {"overwrite": OVERWRITE, "precision": PRECISIONS}
+_CHOICES = {"executor": EXECUTORS, "overwrite": OVERWRITE, "precision": PRECISIONS}
 
 _PARSERS: Mapping[str, Callable[[object], object]] = {
     "space": _text,
@@ -305,6 +324,8 @@ _PARSERS: Mapping[str, Callable[[object], object]] = {
     "workers": _integer(1, word="auto"),
     "threads": _integer(1),
     "stack": _integer(1, word="auto"),
+    "ray_address": _address,
+    "slurm": _parameters,
     "out": _path,
     "plugin": _paths,
     "task": _sources,

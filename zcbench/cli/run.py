@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from zcbench.cli.complete import complete_datasets, complete_proxies, complete_spaces
-from zcbench.config import OVERWRITE, PRECISIONS, RunConfig, load_config
+from zcbench.config import EXECUTORS, OVERWRITE, PRECISIONS, RunConfig, load_config
 from zcbench.errors import UsageError, ZcbenchError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -98,6 +98,23 @@ def _file() -> click.Path:
     "Networks scored at once; auto is 1, on CUDA as many as memory holds. Last digits "
     "of scores can depend on it.",
     metavar="N",
+)
+@_option(
+    "--executor",
+    "Where networks are scored: here, on a Ray cluster, or by Slurm's array jobs. See "
+    "docs/scale.md.",
+    metavar=f"[{'|'.join(EXECUTORS)}]",
+)
+@_option(
+    "--ray-address",
+    "Ray cluster, such as auto or HOST:6379; without it one is started here.",
+    metavar="ADDRESS",
+)
+@_option(
+    "--slurm",
+    "Parameters of the jobs, key=value with commas, such as timeout_min=60.",
+    metavar="PARAMETERS",
+    multiple=True,
 )
 @_option(
     "--out",

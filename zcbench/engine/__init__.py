@@ -120,7 +120,7 @@ def _work(job: Job, store: RunStore, items: list[WorkItem], observer: Observer) 
     if not items:
         observer.finish()
         return 0
-    execution = executor(job.workers, job.device)
+    execution = executor(job.config, job.workers, job.device, store.path)
     try:
         with closing(execution(job.setup, items)) as records:
             for record in records:

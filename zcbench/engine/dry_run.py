@@ -54,7 +54,8 @@ def _what(job: Job, total: int, done: int) -> list[str]:
         f"minibatch  {config.batch_size} images: {' '.join(images)}",
         f"truth      {config.target}: {'; '.join(sorted(truths)) or 'none'}",
         f"device     {job.device}, {count_workers(job.workers, job.device)} workers "
-        f"× {config.threads} threads",
+        f"× {config.threads} threads"
+        + ("" if config.executor == "local" else f", executor {config.executor}"),
     ]
 
 

@@ -16,14 +16,23 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 from types import TracebackType
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from zcbench.engine.allocator import keep_freed_memory
 from zcbench.engine.stacks import Stack, stacks_of
-from zcbench.engine.work import Evaluator, Setup, WorkItem, torch_state
+from zcbench.engine.work import (
+    Evaluator,
+    Setup,
+    WorkItem,
+    start_worker,
+    torch_state,
+)
 from zcbench.errors import ZcbenchError
 from zcbench.store import Record
+
+if TYPE_CHECKING:
+    from zcbench.config import RunConfig
 
 Records = Generator[Record, None, None]
 """Results as they come; closing it ends the workers."""
@@ -34,17 +43,34 @@ _WORTH_SECONDS = 10.0  # a worker takes about 3 s to start
 _MOST_FAILED_STARTS = 3
 
 
-def executor(workers: int | Literal["auto"], device: str) -> Executor:
-    """The way to run that many workers.
+def executor(
+    config: RunConfig, workers: int | Literal["auto"], device: str, folder: Path
+) -> Executor:
+    """The way to score that a configuration asks for.
 
     Args:
+        config: says where.
         workers: 1 is this process; more are processes of their own; ``"auto"`` is one
             for each core on a CPU if the work is worth it, and this process otherwise.
         device: torch's name of the device.
+        folder: the run directory.
 
     Returns:
         A function from (setup, items) to an iterator over records.
     """
+    if config.executor == "ray":
+        from zcbench.engine.on_ray import on_ray
+
+        cores = count_workers(workers, "cpu")
+        return lambda setup, items: on_ray(setup, items, cores, config.ray_address)
+    if config.executor == "slurm":
+        from zcbench.engine.on_slurm import JOBS, on_slurm
+
+        jobs = JOBS if workers == "auto" else workers
+        given = dict(word.split("=", 1) for word in config.slurm)
+        return lambda setup, items: on_slurm(
+            setup, items, jobs, folder / "slurm", given
+        )
     if workers == "auto":
         cores = count_workers(workers, device)
         if cores == 1:
@@ -261,10 +287,7 @@ def _serve(connection: Connection, setup: Setup) -> None:
     """What a worker process does: stacks in, records out, until the pipe ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent
     threading.Thread(target=_die_with_parent, daemon=True).start()
-    import torch
-
-    keep_freed_memory()
-    torch.set_num_threads(setup.threads)
+    start_worker(setup.threads)
     try:
         evaluator = Evaluator(setup)
         connection.send(("ready", None))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -77,11 +77,7 @@ class Job:
     @property
     def workers(self) -> int | Literal["auto"]:
         """As configured; 1 with proxies that other processes cannot import."""
-        typed_in = any(
-            proxy.origin != "built-in" and not Path(proxy.origin).is_file()
-            for proxy in self.proxies
-        )
-        return 1 if typed_in else self.config.workers
+        return 1 if typed_in(self.proxies) else self.config.workers
 
     def items(self, done: Callable[[Key], frozenset[str]]) -> list[WorkItem]:
         """Work that is left: all datasets of an architecture, then the next.
@@ -102,6 +98,15 @@ class Job:
         return items
 
 
+def typed_in(proxies: Iterable[Proxy]) -> list[str]:
+    """Names of those that other processes cannot import."""
+    return [
+        proxy.name
+        for proxy in proxies
+        if proxy.origin != "built-in" and not Path(proxy.origin).is_file()
+    ]
+
+
 def prepare(config: RunConfig) -> Job:
     """Check a configuration against what is there.
 
@@ -120,6 +125,11 @@ def prepare(config: RunConfig) -> Job:
     if tasks:
         datasets = tuple(given.task.name for given in tasks)
     proxies = tuple(PROXIES.select(config.proxies))
+    if config.executor != "local" and (names := typed_in(proxies)):
+        raise UsageError(
+            f"Other machines cannot import {', '.join(names)}.",
+            "Put them into a file, and name it with --plugin.",
+        )
     if config.population not in space.populations:
         raise unknown(
             f"population of {space.name}", config.population, space.populations

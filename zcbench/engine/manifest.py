@@ -56,6 +56,7 @@ def describe(job: Job) -> Manifest:
             "device": job.device,
             "workers": config.workers,
             "threads": config.threads,
+            "executor": config.executor,
             "stack": job.stack,
             "precision": config.precision,
             "plugin": [str(file) for file in config.plugin],

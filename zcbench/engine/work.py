@@ -229,6 +229,14 @@ class Evaluator:
         return self._batches[key]
 
 
+def start_worker(threads: int) -> None:
+    """Settle a process that does nothing but score."""
+    import torch
+
+    keep_freed_memory()
+    torch.set_num_threads(threads)
+
+
 @contextmanager
 def torch_state(threads: int) -> Iterator[None]:
     """Give torch that many threads; restore them and the random state at the end.

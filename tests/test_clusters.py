@@ -1,0 +1,220 @@
+"""Runs on a Ray cluster and by Slurm's array jobs: same scores, whatever is lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from zcbench.cli import exit_code_of, main
+from zcbench.config import RunConfig, load_config
+from zcbench.engine import run
+from zcbench.engine.on_ray import PER_TASK, _chunks
+from zcbench.errors import UsageError
+from zcbench.store import read_records
+
+PROC = Path("/proc")
+LINUX = pytest.mark.skipif(not PROC.is_dir(), reason="finds workers in /proc")
+N = 200
+WORDS = ["--space", "nb201", "--datasets", "ImageNet16-120", "--n", str(N)]
+WORDS += ["--proxies", "params,synflow", "--batch-size", "4", "--truth", "none"]
+WORDS += ["--minibatch", "builtin", "--repeats", "1"]
+
+DEADLY = """
+import os
+import signal
+import zcbench
+
+@zcbench.proxy(reference="none")
+def deadly(s: zcbench.Structure) -> float:
+    if s.n_params == {killed}:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return 1.0
+"""
+
+
+def scores_of(path: Path) -> dict[tuple[str, int], dict[str, float | None]]:
+    lines = list(read_records(path))
+    found = {(line["dataset"], line["index"]): line["scores"] for line in lines}
+    assert len(found) == len(lines)
+    return found
+
+
+def start(*words: object) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "zcbench", "run", *map(str, words)]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def workers_of(parent: int) -> list[int]:
+    """Ray's processes that score now, among the descendants of a process."""
+    parents, scoring = {}, []
+    for entry in PROC.iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            fields = (entry / "stat").read_text().rsplit(")", 1)[1].split()
+            words = (entry / "cmdline").read_bytes()
+        except OSError:
+            continue
+        parents[int(entry.name)] = int(fields[1])
+        if words.startswith(b"ray::_score"):
+            scoring.append(int(entry.name))
+    return [pid for pid in scoring if parent in ancestors(pid, parents)]
+
+
+def ancestors(pid: int, parents: dict[int, int]) -> set[int]:
+    found = set()
+    while pid in parents and pid not in found:
+        found.add(pid)
+        pid = parents[pid]
+    return found
+
+
+@LINUX
+def test_ray_with_a_killed_worker_equals_one_process(tmp_path):
+    """200 architectures; a worker is killed once the first scores are there."""
+    alone = RunConfig(
+        space="nb201",
+        datasets=("ImageNet16-120",),
+        n=N,
+        proxies=("params", "synflow"),
+        batch_size=4,
+        truth="none",
+        minibatch="builtin",
+        workers=1,
+        out=tmp_path / "alone",
+    )
+    run(alone)
+    out = tmp_path / "ray"
+    process = start(*WORDS, "--executor", "ray", "--workers", 2, "--out", out)
+    lines, deadline = out / "scores.jsonl", time.monotonic() + 120
+    while not (lines.exists() and lines.stat().st_size):
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    killed = 0
+    while process.poll() is None and not killed:
+        for pid in workers_of(process.pid)[:1]:
+            os.kill(pid, signal.SIGKILL)
+            killed = pid
+    _, stderr = process.communicate(timeout=180)
+    assert killed, "the run was over before a worker could be killed"
+    assert process.returncode == 0, stderr
+    assert f"{N} networks scored" in stderr
+    assert scores_of(out) == scores_of(tmp_path / "alone")
+
+
+@LINUX
+def test_on_ray_a_network_that_kills_its_workers_is_a_status(tmp_path):
+    plugin = tmp_path / "deadly.py"
+    toy = ["--space", "toy", "--n", "all", "--batch-size", 8, "--truth", "none"]
+    alone = tmp_path / "alone"
+    process = start(*toy, "--proxies", "params", "--workers", 1, "--out", alone)
+    process.communicate(timeout=60)
+    sizes = {key: scores["params"] for key, scores in scores_of(alone).items()}
+    (deadly,) = [k for k, v in sizes.items() if list(sizes.values()).count(v) == 1][:1]
+    plugin.write_text(DEADLY.format(killed=int(sizes[deadly])))
+    out = tmp_path / "ray"
+    words = ["--proxies", "deadly,params", "--plugin", plugin, "--executor", "ray"]
+    process = start(*toy, *words, "--workers", 2, "--out", out)
+    _, stderr = process.communicate(timeout=180)
+    assert process.returncode == 0, stderr
+    records = {(r["dataset"], r["index"]): r for r in read_records(out)}
+    assert set(records) == set(sizes)
+    for key, record in records.items():
+        if key == deadly:
+            assert set(record["status"].values()) <= {"error", "oom"}
+            assert "died 4 times on this network" in record["messages"]["params"]
+        else:
+            assert record["scores"] == {"deadly": 1.0, "params": sizes[key]}
+
+
+def test_slurm_equals_one_process_and_goes_on_after_a_lost_job(tmp_path):
+    """submitit's local executor: the first array loses a job, the second mends it."""
+    flag = tmp_path / "flag"
+    plugin = tmp_path / "fragile.py"
+    plugin.write_text(
+        "import os\nimport zcbench\n\n"
+        '@zcbench.proxy(reference="none")\n'
+        "def fragile(s: zcbench.Structure) -> float:\n"
+        f"    if not os.path.exists({str(flag)!r}):\n"
+        f"        open({str(flag)!r}, 'w').close()\n"
+        "        os._exit(9)\n"
+        "    return 1.0\n"
+    )
+    toy = ["--space", "toy", "--n", "all", "--batch-size", 8, "--truth", "none"]
+    toy += ["--proxies", "params,fragile,synflow", "--plugin", plugin]
+    out = tmp_path / "slurm"
+    words = [*toy, "--executor", "slurm", "--slurm", "cluster=local", "--workers", 3]
+    first = start(*words, "--out", out)
+    _, stderr = first.communicate(timeout=120)
+    assert first.returncode == 1, stderr
+    assert "1 jobs failed" in stderr
+    assert "the same command again does what is missing" in stderr
+    assert 0 < len(scores_of(out)) < 27
+    second = start(*words, "--out", out)
+    _, stderr = second.communicate(timeout=120)
+    assert second.returncode == 0, stderr
+    alone = start(*toy, "--workers", 1, "--out", tmp_path / "alone")
+    alone.communicate(timeout=60)
+    assert scores_of(out) == scores_of(tmp_path / "alone")
+
+
+@pytest.mark.parametrize("slots", [1, 2, 7])
+@pytest.mark.parametrize("count", [0, 1, 5, 500])
+def test_tasks_cover_the_work_and_get_smaller(slots, count):
+    chunks = list(_chunks([(i,) for i in range(count)], slots))
+    assert [i for chunk in chunks for (i,) in chunk] == list(range(count))
+    sizes = [len(chunk) for chunk in chunks]
+    assert sizes == sorted(sizes, reverse=True)
+    assert max(sizes, default=0) <= PER_TASK
+    if count == 500:
+        assert (sizes[0], sizes[-1]) == (PER_TASK, 1)
+
+
+def call(*words: object) -> int:
+    return exit_code_of(lambda: main(list(map(str, words)), standalone_mode=False))
+
+
+@pytest.mark.parametrize(
+    ("module", "executor", "words"),
+    [
+        ("ray", "ray", "Ray is not installed. Install it: pip install 'zcbench[ray]'."),
+        (
+            "submitit",
+            "slurm",
+            "submitit is not installed. Install it: pip install 'zcbench[slurm]'.",
+        ),
+    ],
+)
+def test_what_is_not_installed(module, executor, words, monkeypatch, capsys, tmp_path):
+    monkeypatch.setitem(sys.modules, module, None)
+    toy = ["run", "--space", "toy", "--n", 2, "--proxies", "params"]
+    assert call(*toy, "--executor", executor, "--out", tmp_path / "x") == 2
+    assert capsys.readouterr().err.splitlines()[-1] == f"zcbench: {words}"
+
+
+def test_clusters_that_are_not_there(capsys, tmp_path):
+    toy = ["run", "--space", "toy", "--n", 2, "--proxies", "params"]
+    words = ["--executor", "slurm", "--slurm", "cluster=slurm", "--out", tmp_path / "b"]
+    assert call(*toy, *words) == 2
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert message.startswith("zcbench: Slurm does not take the jobs: ")
+    assert message.endswith("--slurm cluster=local tries without Slurm.")
+
+
+def test_options(monkeypatch):
+    config = load_config({"slurm": "cluster=local,timeout_min=5", "executor": "ray"})
+    assert config.slurm == ("cluster=local", "timeout_min=5")
+    assert load_config({"ray_address": "auto"}).ray_address == "auto"
+    with pytest.raises(UsageError, match="--slurm must be key=value"):
+        load_config({"slurm": "gpu"})
+    with pytest.raises(UsageError, match="Did you mean slurm"):
+        load_config({"executor": "slrum"})
