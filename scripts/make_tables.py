@@ -432,21 +432,6 @@ def labels_table(sources: Sources) -> str:
     return markdown_table(header, rows, (False, False, True, False))
 
 
-def repeats_table(_: Sources) -> str:
-    """What scripts/measure_repeats.py measured."""
-    return included(ROOT / "results" / "repeats" / "repeats.md")
-
-
-def across_summary(_: Sources) -> str:
-    """What scripts/measure_across.py found over all committed runs, in short."""
-    return included(ROOT / "results" / "across" / "summary.md")
-
-
-def across_tasks(_: Sources) -> str:
-    """The same, task by task."""
-    return included(ROOT / "results" / "across" / "across.md")
-
-
 def seeds_table(_: Sources) -> str:
     """How far two trainings of the same architecture agree."""
     rows = []
@@ -459,11 +444,6 @@ def seeds_table(_: Sources) -> str:
         rows.append((dataset, *(f"{v:.3f}" for v in values), best))
     header = ("dataset", "all architectures", "best 10%", "best accuracy, %")
     return markdown_table(header, rows, (False, True, True, True))
-
-
-def fidelity_tables(_: Sources) -> str:
-    """What scripts/tune_minibatch.py measured."""
-    return included(ROOT / "results" / "minibatch" / "fidelity.md")
 
 
 def cost_table(_: Sources) -> str:
@@ -482,34 +462,9 @@ def verdict_table(sources: Sources) -> str:
     return f"{render(report, 'md')}\n{provenance(sources)}"
 
 
-def ceilings_table(_: Sources) -> str:
-    """The highest ρ that training seeds allow."""
-    return included(ROOT / "results" / "sections" / "ceilings.md")
-
-
-def held_out_table(_: Sources) -> str:
-    """What the fit behind it predicts of a seed that it has not seen."""
-    return included(ROOT / "results" / "sections" / "held_out.md")
-
-
-def sentinels_table(_: Sources) -> str:
-    """What −1e8 for a failure does to correlations."""
-    return included(ROOT / "results" / "sections" / "sentinels.md")
-
-
-def coverage_tables(_: Sources) -> str:
-    """What scripts/measure_coverage.py counted."""
-    return included(ROOT / "results" / "statistics" / "coverage.md")
-
-
-def report_cost_table(_: Sources) -> str:
-    """What scripts/benchmark_report.py measured."""
-    return included(ROOT / "results" / "statistics" / "report_cost.md")
-
-
-def precision_table(_: Sources) -> str:
-    """How far float32 moves scores, where it was measured."""
-    return included(ROOT / "results" / "precision" / "precision.md")
+def copied(*parts: str) -> Callable[[Sources], str]:
+    """What a script has written into a file under results/."""
+    return lambda _: included(ROOT.joinpath("results", *parts))
 
 
 def included(path: Path) -> str:
@@ -723,20 +678,28 @@ MAKERS: Mapping[str, Callable[[Sources], str]] = {
     "nb201-1000-populations": populations_table,
     "nb201-sample": sample_table,
     "nb201-labels": labels_table,
-    "nb201-repeats": repeats_table,
+    "nb201-repeats": copied("repeats", "repeats.md"),
     "nb201-params": params_table,
     "nb201-seeds": seeds_table,
-    "minibatch-fidelity": fidelity_tables,
-    "precision": precision_table,
+    "minibatch-fidelity": copied("minibatch", "fidelity.md"),
+    "precision": copied("precision", "precision.md"),
     "nb201-1000-verdict": verdict_table,
-    "coverage": coverage_tables,
-    "ceilings": ceilings_table,
-    "held-out": held_out_table,
-    "sentinels": sentinels_table,
-    "report-cost": report_cost_table,
+    "coverage": copied("statistics", "coverage.md"),
+    "ceilings": copied("sections", "ceilings.md"),
+    "held-out": copied("sections", "held_out.md"),
+    "sentinels": copied("sections", "sentinels.md"),
+    "report-cost": copied("statistics", "report_cost.md"),
     "cost": cost_table,
-    "across": across_summary,
-    "across-tasks": across_tasks,
+    "across": copied("across", "summary.md"),
+    "across-tasks": copied("across", "across.md"),
+    "compare": copied("compare", "compare.md"),
+    "scale": copied("scale", "scale.md"),
+    "search": copied("search", "search.md"),
+    "predict": copied("predict", "summary.md"),
+    **{
+        f"predict-{name}": copied("predict", f"{name}.md")
+        for name in ("claim", "datasets", "curves", "importance", "models")
+    },
     "options": option_table,
     "proxies": proxy_sections,
     "proxies-measured": measured_table,

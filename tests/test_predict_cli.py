@@ -69,7 +69,7 @@ def test_markdown_into_a_file(run: Path, tmp_path: Path) -> None:
     [
         (
             ["--models", "xyz"],
-            "Unknown model 'xyz'. Known: forest, gbdt, knn, ridge.",
+            "Unknown model 'xyz'. Known: forest, gbdt, knn, lightgbm, ridge, xgboost.",
         ),
         (["--dataset", "tou"], "Unknown dataset of this run 'tou'. Did you mean toy?"),
         (["--features", "snap"], "Unknown feature 'snap'. Did you mean snip?"),
@@ -120,14 +120,36 @@ def test_several_datasets_need_a_name() -> None:
     )
 
 
-def test_without_sklearn(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "sklearn", None)
-    result = invoke(run)
+@pytest.mark.parametrize(
+    ("module", "models", "words"),
+    [
+        (
+            "sklearn",
+            "gbdt",
+            "Predictors need scikit-learn, which is not installed. Install it: pip "
+            "install 'zcbench[predict]'.",
+        ),
+        (
+            "xgboost",
+            "ridge,xgboost",
+            "The model xgboost needs XGBoost, which is not installed. Install it: pip "
+            "install xgboost; or use gbdt.",
+        ),
+        (
+            "lightgbm",
+            "lightgbm",
+            "The model lightgbm needs LightGBM, which is not installed. Install it: "
+            "pip install lightgbm; or use gbdt.",
+        ),
+    ],
+)
+def test_what_is_not_installed(
+    run: Path, monkeypatch: pytest.MonkeyPatch, module: str, models: str, words: str
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    result = invoke(run, "--models", models)
     assert result.exit_code == 2
-    assert result.stderr == (
-        "zcbench: Predictors need scikit-learn, which is not installed. Install it: "
-        "pip install 'zcbench[predict]'.\n"
-    )
+    assert result.stderr == f"zcbench: {words}\n"
 
 
 def test_architectures_without_truth_are_told(run: Path, tmp_path: Path) -> None:

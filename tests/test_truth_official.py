@@ -180,6 +180,7 @@ def test_columns_and_attributes(tmp_path: Path, cache: Path) -> None:
         "digest": source,
         "table_digest": written,
         "training_seeds": [777, 888, 999],
+        "epochs": {"val": 200, "test": 200, "val_12": 12, "test_12": 12},
         "space": "nb201",
         "dataset": "cifar10",
         "targets": ["val", "test"],

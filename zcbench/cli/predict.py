@@ -75,7 +75,7 @@ def _test(context: click.Context, parameter: click.Parameter, value: str) -> int
     default="gbdt",
     show_default=True,
     callback=names,
-    help="Of gbdt, forest, ridge, knn.",
+    help="Of gbdt, forest, ridge, knn; if installed, xgboost, lightgbm.",
 )
 @click.option(
     "--features",
@@ -169,12 +169,13 @@ def predict(
         run_trials,
     )
     from zcbench.predict.figure import learning_curves
-    from zcbench.predict.models import require_sklearn
+    from zcbench.predict.models import require
 
-    require_sklearn()
     for name in models:
         if name not in MODELS:
             raise unknown("model", name, MODELS)
+    for package in ("sklearn", *(m for m in models if m in ("xgboost", "lightgbm"))):
+        require(package)
     study = study_of(run, dataset, target, truth, population)
     pool = pool_of(
         study,

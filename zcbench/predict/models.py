@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from typing import Any, Protocol
 
 from zcbench.errors import UsageError
@@ -12,7 +13,7 @@ _NEIGHBOURS = 10
 
 
 class Model(Protocol):
-    """A regression of scikit-learn."""
+    """A regression as scikit-learn's are."""
 
     def fit(self, x: Floats, y: Floats) -> Any:
         """Learn from columns [n, d] and labels [n]."""
@@ -32,21 +33,34 @@ def make_model(name: str, n: int, seed: int) -> Model:
         seed: of what it draws.
 
     Raises:
-        UsageError: scikit-learn is not installed.
+        UsageError: what it needs is not installed.
     """
-    require_sklearn()
+    require("sklearn")
     return MODELS[name](n, seed)
 
 
-def require_sklearn() -> None:
-    """Raise `UsageError` unless scikit-learn can be imported."""
+def require(package: str) -> None:
+    """Raise `UsageError` unless a package can be imported."""
     try:
-        import sklearn  # noqa: F401
+        import_module(package)
     except ImportError:
-        raise UsageError(
-            "Predictors need scikit-learn, which is not installed.",
-            "Install it: pip install 'zcbench[predict]'.",
-        ) from None
+        raise UsageError(*_MISSING[package]) from None
+
+
+_MISSING = {
+    "sklearn": (
+        "Predictors need scikit-learn, which is not installed.",
+        "Install it: pip install 'zcbench[predict]'.",
+    ),
+    "xgboost": (
+        "The model xgboost needs XGBoost, which is not installed.",
+        "Install it: pip install xgboost; or use gbdt.",
+    ),
+    "lightgbm": (
+        "The model lightgbm needs LightGBM, which is not installed.",
+        "Install it: pip install lightgbm; or use gbdt.",
+    ),
+}
 
 
 def _gbdt(n: int, seed: int) -> Model:
@@ -96,9 +110,33 @@ def _knn(n: int, seed: int) -> Model:
     return model
 
 
+def _xgboost(n: int, seed: int) -> Model:
+    """XGBoost with its defaults."""
+    require("xgboost")
+    from xgboost import XGBRegressor
+
+    del n
+    model: Model = XGBRegressor(random_state=seed, n_jobs=1)
+    return model
+
+
+def _lightgbm(n: int, seed: int) -> Model:
+    """LightGBM with its defaults, but leaves of five: its twenty are a fifth of 100."""
+    require("lightgbm")
+    from lightgbm import LGBMRegressor
+
+    del n
+    model: Model = LGBMRegressor(
+        min_child_samples=5, random_state=seed, n_jobs=1, verbose=-1
+    )
+    return model
+
+
 MODELS: Mapping[str, Callable[[int, int], Model]] = {
     "gbdt": _gbdt,
     "forest": _forest,
     "ridge": _ridge,
     "knn": _knn,
+    "xgboost": _xgboost,
+    "lightgbm": _lightgbm,
 }

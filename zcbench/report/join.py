@@ -42,6 +42,21 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
+class Early:
+    """Early stopping: an accuracy after a part of the training, as a method.
+
+    Attributes:
+        accuracy: [n] mean over training seeds; NaN where it is not known.
+        epochs: after how many.
+        share: of a whole training.
+    """
+
+    accuracy: Floats
+    epochs: int
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
 class Joined:
     """One dataset of one run with its accuracies.
 
@@ -51,6 +66,7 @@ class Joined:
         accuracy: [n] of them; NaN where the truth has a gap.
         seeds: [n, s] by training seed, NaN where not trained; [n, 0] if unknown.
         train_seconds: [n] cost of one training; None if the truth does not know it.
+        early: validation accuracies after a part of the training.
         target: which accuracy.
         population: which architectures.
         truth: attributes of the ground truth.
@@ -62,6 +78,7 @@ class Joined:
     accuracy: Floats
     seeds: Floats
     train_seconds: Floats | None
+    early: Mapping[str, Early]
     target: str
     population: str
     truth: Mapping[str, Any]
@@ -116,6 +133,7 @@ def join(run: pd.DataFrame, dataset: str, question: Question) -> Joined:
         accuracy=known[target].to_numpy(dtype=np.float64),
         seeds=_seeds(known, target),
         train_seconds=_train_seconds(known),
+        early=_early(known, truth.attrs.get("epochs", {}), target),
         target=target,
         population=population,
         truth=truth.attrs,
@@ -179,6 +197,18 @@ def _seeds(known: pd.DataFrame, target: str) -> Floats:
     """Accuracy by training seed, [n, s]."""
     columns = [name for name in known.columns if name.startswith(f"{target}_seed")]
     return np.asarray(known[columns].to_numpy(dtype=np.float64))
+
+
+def _early(
+    known: pd.DataFrame, epochs: Mapping[str, int], target: str
+) -> dict[str, Early]:
+    """Those that a search may look at: of validation images, as ``val_12``."""
+    whole = epochs.get(target, 0)
+    return {
+        name: Early(known[name].to_numpy(dtype=np.float64), count, count / whole)
+        for name, count in epochs.items()
+        if name.startswith("val_") and name in known and 0 < count < whole
+    }
 
 
 def _train_seconds(known: pd.DataFrame) -> Floats | None:

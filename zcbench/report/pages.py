@@ -96,6 +96,8 @@ def footnote(report: Report) -> str:
             "† combines ranks among the architectures of its table, and has another "
             "value among others; "
         )
+    if report.table["epochs"].any():
+        cohort += "‡ early stopping: trained for some epochs, no zero-cost proxy; "
     return (
         f"ρ Spearman, τ-b Kendall, with {confidence} intervals; * a baseline; "
         f"{cohort}ms/arch: cost of that proxy alone."
@@ -157,14 +159,19 @@ def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
     seconds = row["seconds_per_arch"]
     failures = ", ".join(f"{count:,} {word}" for word, count in row["status"].items())
     return (
-        name + (" *" if row["baseline"] else " †" if row["aggregate"] else ""),
-        str(row["version"]),
+        name + _mark(row),
+        "" if row["epochs"] else str(row["version"]),
         f"{row['n']:,}",
         failures or "0",
         _correlation(row, "spearman"),
         _correlation(row, "kendall"),
         "" if math.isnan(seconds) else milliseconds(seconds),
     )
+
+
+def _mark(row: Mapping[str, Any]) -> str:
+    marks = {"baseline": " *", "aggregate": " †", "epochs": " ‡"}
+    return next((mark for key, mark in marks.items() if row[key]), "")
 
 
 def _correlation(row: Mapping[str, Any], kind: str) -> str:

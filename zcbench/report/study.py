@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from zcbench.aggregates import Aggregate, check_parts
 from zcbench.errors import UsageError
-from zcbench.report.join import Joined, Question, expected_networks, join
+from zcbench.report.join import Early, Joined, Question, expected_networks, join
 from zcbench.report.scores import Scores, repeats_of
 from zcbench.report.section import Section
 from zcbench.stats import Association, Kind, association
@@ -45,6 +45,7 @@ class Study:
         statuses: proxy → why there is no score → for how many architectures.
         note: a line for the user if architectures were left out, or empty.
         aggregates: those of the proxies that are combinations of others' ranks.
+        early: early stopping, which trains and is no proxy.
         remembered: correlations that were asked for.
     """
 
@@ -62,6 +63,7 @@ class Study:
     statuses: Mapping[str, Mapping[str, int]]
     note: str
     aggregates: tuple[str, ...] = ()
+    early: Mapping[str, Early] = field(default_factory=dict)
     remembered: dict[tuple[str, Kind, float, bytes], Association] = field(
         default_factory=dict, init=False, repr=False
     )
@@ -183,6 +185,7 @@ def _study(
         versions={proxy: versions.get(proxy, 1) for proxy in found.values},
         statuses={proxy: found.status_counts(proxy) for proxy in found.values},
         note=joined.note,
+        early=joined.early,
     )
     for aggregate in aggregates:
         study = _with_aggregate(study, aggregate, found)

@@ -6,8 +6,10 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from zcbench.report.study import Study, studies
-from zcbench.stats import KINDS
+from zcbench.stats import KINDS, association
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,6 +36,7 @@ COLUMNS = (
     "note",
     "run",
     "aggregate",
+    "epochs",
 )
 """Columns of the table, of the CSV and of each entry under "correlations"."""
 
@@ -54,6 +57,8 @@ def correlations(
 
     Returns:
         One row per (run, dataset, proxy) with `COLUMNS`, best first in each dataset.
+        Where the truth has accuracies after fewer epochs, early stopping has a row,
+        too, with its number of ``epochs``, which is 0 for a proxy.
         ``n`` counts the architectures with a score and an accuracy, ``failed`` those
         whose score is not ok; with several repeats a score is their mean, and not ok
         if one of them is not. ``attrs`` hold ``sections`` (a `Section` for each run and
@@ -97,7 +102,8 @@ def _rows(study: Study, confidence: float) -> list[dict[str, Any]]:
         "population": section.population,
         "run": section.run,
     }
-    rows = (about | _row(proxy, study, confidence) for proxy in study.scores)
+    rows = [about | _row(proxy, study, confidence) for proxy in study.scores]
+    rows += [about | _early_row(name, study, confidence) for name in study.early]
     return sorted(rows, key=_rank)
 
 
@@ -121,6 +127,7 @@ def _row(proxy: str, study: Study, confidence: float) -> dict[str, Any]:
         "version": study.versions[proxy],
         "status": status,
         "aggregate": proxy in study.aggregates,
+        "epochs": 0,
     }
     for kind in KINDS:
         found = study.association(proxy, kind, confidence=confidence)
@@ -131,4 +138,31 @@ def _row(proxy: str, study: Study, confidence: float) -> dict[str, Any]:
         row |= {f"{kind}_low": low, f"{kind}_high": high}
     if row["note"] == "all failed" and not failed:
         row["note"] = "not run"
+    return row
+
+
+def _early_row(name: str, study: Study, confidence: float) -> dict[str, Any]:
+    """Early stopping, by what it costs to train for so many epochs."""
+    method = study.early[name]
+    lacking = int(np.isnan(method.accuracy).sum())
+    seconds = math.nan
+    if study.train_seconds is not None and np.isfinite(study.train_seconds).any():
+        seconds = method.share * float(np.nanmean(study.train_seconds))
+    row: dict[str, Any] = {
+        "proxy": name,
+        "failed": lacking,
+        "seconds_per_arch": seconds,
+        "baseline": False,
+        "direction": "higher",
+        "version": 1,
+        "status": {"missing": lacking} if lacking else {},
+        "aggregate": False,
+        "epochs": method.epochs,
+    }
+    for kind in KINDS:
+        found = association(
+            method.accuracy, study.accuracy, kind, confidence=confidence
+        )
+        row |= {"n": found.n, "note": found.note, kind: found.value}
+        row |= {f"{kind}_low": found.low, f"{kind}_high": found.high}
     return row

@@ -45,7 +45,7 @@ class SearchPool:
         accuracy: [n] by which a find is judged, the mean over training seeds.
         hours: [n] cost of one training; 1 for each where it is unknown.
         unit: what `hours` counts: ``"GPU-hours"`` or ``"trainings"``.
-        proxies: those that may help.
+        proxies: those that may help; early stopping too, where the truth has it.
         baselines: which of them are baselines.
         encoding: [n, d] columns of mean 0 for a predictor.
         neighbours: [n, m] architectures that differ least; -1 where there are fewer.
@@ -73,7 +73,8 @@ def search_pool(study: Study, proxies: Iterable[str] = ()) -> SearchPool:
 
     Args:
         study: the dataset.
-        proxies: the scores that may help; all if none is named.
+        proxies: the scores that may help, or early stopping such as ``val_12``; all
+            if none is named.
 
     Raises:
         DataError: hardly any architecture has an accuracy.
@@ -86,10 +87,11 @@ def search_pool(study: Study, proxies: Iterable[str] = ()) -> SearchPool:
             "accuracy: too few to search.",
             "Give another --target or --truth, or score more.",
         )
-    names = list(dict.fromkeys(proxies)) or list(study.scores)
+    there = (*study.scores, *study.early)
+    names = list(dict.fromkeys(proxies)) or list(there)
     for name in names:
-        if name not in study.scores:
-            raise unknown("proxy of this run", name, study.scores)
+        if name not in there:
+            raise unknown("proxy of this run", name, there)
     accuracy = study.accuracy[known]
     seeds = study.seeds[known] if study.seeds.shape[1] else accuracy[:, None]
     # The known trainings of an architecture first, so that one can be drawn of them.
@@ -111,10 +113,7 @@ def search_pool(study: Study, proxies: Iterable[str] = ()) -> SearchPool:
         accuracy=accuracy,
         hours=hours,
         unit=unit,
-        proxies={
-            name: _scored(study.scores[name][known], study.seconds[name], unit)
-            for name in names
-        },
+        proxies={name: _scored(study, name, known, hours, unit) for name in names},
         baselines=tuple(name for name in names if name in study.baselines),
         encoding=encoding - encoding.mean(axis=0),
         neighbours=neighbours,
@@ -165,7 +164,13 @@ def _training(study: Study, known: np.ndarray) -> tuple[Floats, str]:
     return study.train_seconds[known] / 3600, "GPU-hours"
 
 
-def _scored(score: Floats, seconds: float, unit: str) -> Scored:
+def _scored(
+    study: Study, name: str, known: np.ndarray, hours: Floats, unit: str
+) -> Scored:
     """A proxy's cost is known in hours only; beside trainings it counts as nothing."""
+    if name in study.early:
+        method = study.early[name]
+        return Scored(normal_scores(method.accuracy[known]), method.share * hours)
+    seconds = study.seconds[name]
     cost = seconds / 3600 if unit == "GPU-hours" and math.isfinite(seconds) else 0.0
-    return Scored(normal_scores(score), np.full(len(score), cost))
+    return Scored(normal_scores(study.scores[name][known]), np.full(len(hours), cost))

@@ -1,0 +1,93 @@
+"""What do proxies save a search, and what do params and flops?
+
+    python scripts/measure_search.py
+
+Simulates the searches of `zcbench search` on the committed run over all of
+NAS-Bench-201: every method alone and with every proxy. Writes search.csv, curves.csv,
+search.md and a figure for each method, and tells how long the searches take by each
+method alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import time
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy is imported
+
+import pandas as pd
+
+import zcbench
+from zcbench.report import studies
+from zcbench.report.cells import cells, header, right
+from zcbench.report.markup import escape_markdown, markdown_table
+from zcbench.report.plots.svg import standalone
+from zcbench.report.words import setting, title
+from zcbench.search import (
+    METHODS,
+    Setting,
+    Variant,
+    curves,
+    search_pool,
+    searches,
+    simulate,
+    variants,
+)
+from zcbench.search.figure import regret_curves
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--run", type=Path, default=Path("results/search"))
+    parser.add_argument("--trials", type=int, default=400)
+    parser.add_argument("--evaluations", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("-o", "--output", type=Path, default=Path("results/search"))
+    options = parser.parse_args()
+    (study,) = studies([zcbench.load_run(options.run)])
+    start = time.perf_counter()
+    pool = search_pool(study)
+    ready = time.perf_counter() - start
+    how = Setting(
+        trials=options.trials, evaluations=options.evaluations, seed=options.seed
+    )
+    seconds, traces = {}, {}
+    for variant in variants(pool):
+        start = time.perf_counter()
+        traces[variant] = simulate(pool, variant, how)
+        seconds[variant] = time.perf_counter() - start
+        print(f"{variant.label}: {seconds[variant]:.1f} s", flush=True)
+    block, over_time = searches(pool, how, traces), curves(pool, traces)
+    options.output.mkdir(parents=True, exist_ok=True)
+    write_table(over_time.table, options.output / "curves.csv")
+    write_table(block.table, options.output / "search.csv")
+    for drawing in regret_curves(over_time, block, pool.baselines, pool.unit):
+        path = options.output / f"regret-{drawing.title}.svg"
+        path.write_text(standalone(drawing), encoding="utf-8", newline="\n")
+    alone = {method: seconds[Variant(method)] for method in METHODS}
+    rows = [tuple(map(escape_markdown, row)) for row in cells(block)]
+    head = tuple(map(escape_markdown, header(block)))
+    text = (
+        f"**{escape_markdown(block.conclusion)}**\n\n"
+        f"{markdown_table(head, rows, right(block))}\n"
+        f"{escape_markdown(block.about)}\n\n"
+        f"{title(study.section)}; {setting(study.section)}; seed {options.seed}.\n\n"
+        f"{options.trials} searches of {options.evaluations} evaluations take "
+        + ", ".join(f"{s:.1f} s by {method}" for method, s in alone.items())
+        + f", and {ready:.1f} s to get ready: {sum(alone.values()) + ready:.0f} s for "
+        f"the three, one core of {platform.machine()}. All {len(traces)} variants: "
+        f"{sum(seconds.values()):.0f} s. `scripts/measure_search.py`.\n"
+    )
+    (options.output / "search.md").write_text(text, encoding="utf-8", newline="\n")
+    print(text)
+
+
+def write_table(table: pd.DataFrame, path: Path) -> None:
+    table.to_csv(path, index=False, float_format="%.5g", lineterminator="\n")
+
+
+if __name__ == "__main__":
+    main()
