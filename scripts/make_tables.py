@@ -695,6 +695,7 @@ MAKERS: Mapping[str, Callable[[Sources], str]] = {
     "compare": copied("compare", "compare.md"),
     "scale": copied("scale", "scale.md"),
     "search": copied("search", "search.md"),
+    "search-summary": copied("search", "summary.md"),
     "predict": copied("predict", "summary.md"),
     **{
         f"predict-{name}": copied("predict", f"{name}.md")

@@ -82,6 +82,11 @@ def main() -> None:
         f"{sum(seconds.values()):.0f} s. `scripts/measure_search.py`.\n"
     )
     (options.output / "search.md").write_text(text, encoding="utf-8", newline="\n")
+    text = (
+        f"**{escape_markdown(block.conclusion)}** Percent of accuracy that the best "
+        f"find lacks, mean of {options.trials} searches; {title(study.section)}.\n"
+    )
+    (options.output / "summary.md").write_text(text, encoding="utf-8", newline="\n")
     print(text)
 
 

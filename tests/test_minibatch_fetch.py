@@ -29,11 +29,17 @@ class _Handler(BaseHTTPRequestHandler):
         assert isinstance(server, _Server)
         server.asked.append(self.path)
         found = self.path == f"/{ARCHIVE}"
-        self.send_response(200 if found else 404)
-        self.send_header("Content-Length", str(len(server.content) if found else 0))
+        content, status = server.content if found else b"", 200 if found else 404
+        wanted = self.headers.get("Range")
+        server.ranges.append(wanted)
+        if found and wanted and server.knows_ranges:
+            start = int(wanted.removeprefix("bytes=").removesuffix("-"))
+            content, status = content[start:], 206 if start < len(content) else 416
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         if found:
-            self.wfile.write(server.content[: server.sent])
+            self.wfile.write(content[: server.sent])
 
     def log_message(self, *args: object) -> None:
         pass
@@ -43,10 +49,12 @@ class _Server(ThreadingHTTPServer):
     content = CONTENT
     sent: int | None = None
     """How much of the content really comes; None: all."""
+    knows_ranges = True
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.asked: list[str] = []
+        self.ranges: list[str | None] = []
 
 
 @pytest.fixture
@@ -109,11 +117,40 @@ def test_a_wrong_checksum_keeps_nothing(server: _Server, tmp_path: Path) -> None
     assert list(image_folder(tmp_path).iterdir()) == []
 
 
-def test_a_broken_transfer_keeps_nothing(server: _Server, tmp_path: Path) -> None:
-    server.sent = 100
+@pytest.mark.parametrize("knows_ranges", [True, False])
+def test_a_broken_transfer_is_gone_on_with(
+    server: _Server,
+    tmp_path: Path,
+    knows_ranges: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(download, "CHUNK", 1000)
+    server.sent, server.knows_ranges = 4000, knows_ranges
+    for _ in range(2):
+        with pytest.raises(DataError, match="it goes on where it was"):
+            fetch("cifar10", tmp_path)
+        assert not (image_folder(tmp_path) / ARCHIVE).exists()
+    server.sent = None
+    path = fetch("cifar10", tmp_path)
+    assert path.read_bytes() == CONTENT
+    assert server.ranges == (
+        [None, "bytes=4000-", "bytes=8000-"]
+        if knows_ranges
+        else [None, "bytes=4000-", "bytes=4000-"]
+    )
+    assert list(image_folder(tmp_path).iterdir()) == [path]
+
+
+@pytest.mark.parametrize("wrong", [b"?" * 500, b"?" * 50_000])
+def test_a_part_of_something_else_is_not_gone_on_with_twice(
+    server: _Server, tmp_path: Path, wrong: bytes
+) -> None:
+    part = image_folder(tmp_path) / f".{ARCHIVE}.part"
+    part.parent.mkdir()
+    part.write_bytes(wrong)
     with pytest.raises(DataError):
         fetch("cifar10", tmp_path)
-    assert list(image_folder(tmp_path).iterdir()) == []
+    assert fetch("cifar10", tmp_path).read_bytes() == CONTENT
 
 
 def test_a_server_without_the_archive(server: _Server, tmp_path: Path) -> None:
@@ -123,8 +160,8 @@ def test_a_server_without_the_archive(server: _Server, tmp_path: Path) -> None:
         f"{download.SERVER}cifar-100-python.tar.gz could not be downloaded (HTTPError)."
     )
     assert caught.value.hint == (
-        "Check the connection and try again. Or download it yourself and put it into "
-        f"{image_folder(tmp_path)}."
+        "Check the connection and try again: it goes on where it was. Or download it "
+        f"yourself and put it into {image_folder(tmp_path)}."
     )
 
 

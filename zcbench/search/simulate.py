@@ -318,8 +318,7 @@ def _predictor(search: _Search) -> None:
         near = [search.mutants(parent, MUTANTS) for parent in parents.T]
         candidates = np.hstack([*near, search.strangers(STRANGERS)])
         if search.variant.aid == "filter":
-            share = -(-candidates.shape[1] // search.setting.candidates)
-            candidates = search.best(candidates, max(share, 2 * ROUND))
+            candidates = search.best(candidates, 2 * ROUND)
         elif search.variant.aid == "features":
             search.pay(candidates, search.variant.proxies)
         picks = min(ROUND, search.left)
