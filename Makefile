@@ -5,7 +5,7 @@ PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3.13 python
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test install golden clean
+.PHONY: run test install golden lock clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/run
@@ -24,6 +24,11 @@ golden: $(VENV)/run  # after a change of scores that is meant
 	mkdir -p results/golden
 	cp runs/golden/manifest.json results/golden/
 	gzip -9 -n -c runs/golden/scores.jsonl > results/golden/scores.jsonl.gz
+
+lock: $(VENV)/test  # exact versions of what is installed, for who wants the same
+	head -2 requirements.lock > $(VENV)/lock
+	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' >> $(VENV)/lock
+	mv $(VENV)/lock requirements.lock
 
 $(VENV)/run: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "zcbench needs Python 3.11 or newer: make PYTHON=python3.11"'
