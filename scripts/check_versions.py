@@ -84,7 +84,9 @@ def golden() -> int:
     known = np.isfinite(a) & np.isfinite(b)
     size = np.maximum(np.abs(a), np.abs(b))
     apart = np.where(known & (size > 0), np.abs(a - b) / np.where(size > 0, size, 1), 0)
-    worst = {name: float(column.max()) for name, column in zip(names, apart.T)}
+    worst = {
+        name: float(column.max()) for name, column in zip(names, apart.T, strict=True)
+    }
     moved = sorted((n for n in names if worst[n] > 1e-4), key=worst.get, reverse=True)
     same = (np.isfinite(a) == np.isfinite(b)).all()
     print(
