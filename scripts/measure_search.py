@@ -83,8 +83,8 @@ def main() -> None:
     )
     (options.output / "search.md").write_text(text, encoding="utf-8", newline="\n")
     text = (
-        f"**{escape_markdown(block.conclusion)}** Percent of accuracy that the best "
-        f"find lacks, mean of {options.trials} searches; {title(study.section)}.\n"
+        f"**{escape_markdown(block.conclusion)}** Mean of {options.trials} searches; "
+        f"{title(study.section)}.\n"
     )
     (options.output / "summary.md").write_text(text, encoding="utf-8", newline="\n")
     print(text)

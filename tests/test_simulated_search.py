@@ -366,7 +366,8 @@ def test_sections_say_what_traces_hold() -> None:
     assert table.loc["filter", "change"] == pytest.approx(((20 - 40) + (30 - 60)) / 2)
     assert math.isnan(table.loc["none", "change"])
     assert block.conclusion == (
-        "After 2 h: random alone is 50.00 from the best, with filter by good 25.00."
+        "Percent of accuracy that finds lack after 2 h: random alone 50.00, with "
+        "filter by good 25.00."
     )
     over_time = curves(pool, traces)
     here = over_time.table[over_time.table["aid"] == "none"]

@@ -38,7 +38,9 @@ def regret_curves(
         across = f"{unit}, training and proxies"
         words = "regret, percent of accuracy"
         title = str(method)
-        found.append(draw_curves(title, curves, across, words, lambda v: f"{v:g}"))
+        found.append(
+            draw_curves(title, curves, across, words, lambda v: f"{v:g}", ratios=True)
+        )
     return found
 
 

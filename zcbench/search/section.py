@@ -221,7 +221,7 @@ def _conclusion(
         if alone is None or not here:
             continue
         known = {v for v in here if set(v.proxies) <= set(pool.baselines)}
-        text = f"{method} alone is {alone:.2f} from the best"
+        text = f"{method} alone {alone:.2f}"
         if others := set(here) - known:
             best = min(others, key=lambda v: (here[v], v.label))
             text += f", with {_aid(best)} {here[best]:.2f}"
@@ -232,7 +232,10 @@ def _conclusion(
     if not parts:
         return ""
     unit = "" if pool.unit == "GPU-hours" else f" ({pool.unit})"
-    return f"After {_hours(budget)}{unit}: {'; '.join(parts)}."
+    return (
+        f"Percent of accuracy that finds lack after {_hours(budget)}{unit}: "
+        f"{'; '.join(parts)}."
+    )
 
 
 def _aid(variant: Variant) -> str:

@@ -20,6 +20,7 @@ from zcbench.report.plots.scale import Scale, decades, spread
 
 _LEFT, _TOP, _WIDTH, _HEIGHT = 52.0, 30.0, 380.0, 250.0
 _SMALL, _APART = 10.0, 13.0
+_RATIO = 1000.0  # of the largest to the smallest number on a logarithmic axis
 _POINTS = 8  # up to as many are marked, each with its interval
 
 
@@ -46,6 +47,8 @@ def draw_curves(
     across: str,
     upwards: str,
     tick: Callable[[float], str],
+    *,
+    ratios: bool = False,
 ) -> Drawing:
     """Curves over a logarithmic axis.
 
@@ -55,6 +58,7 @@ def draw_curves(
         across: what the axis from left to right counts.
         upwards: what the other one shows.
         tick: a number on that one, in words.
+        ratios: whether that one is logarithmic, too; what is 0 stands at its end.
     """
     names = [short(curve.label, 40) for curve in curves]
     width = _LEFT + _WIDTH + 12 + widest(names, 11) + 4
@@ -65,6 +69,10 @@ def draw_curves(
     right, bottom = _LEFT + _WIDTH, _TOP + _HEIGHT
     horizontal = decades(min(xs), max(xs), _LEFT, right)
     vertical = spread(min(ends), max(ends), bottom, _TOP)
+    if ratios:
+        most = max(ends)
+        least = min(v for v in (*ends, most) if v >= most / _RATIO)
+        vertical = decades(least, most, bottom, _TOP)
     _axes(drawing, horizontal, vertical, tick)
     drawing.text(_LEFT + _WIDTH / 2, bottom + 31, across, "muted", 11, "middle")
     middle = (_TOP + bottom) / 2
@@ -133,6 +141,6 @@ def _draw(drawing: Drawing, curve: Curve, across: Scale, up: Scale) -> None:
     for (value, mean, low, high), (x, y) in marked:
         if not math.isnan(low):
             drawing.add(Line(x, up(low), x, up(high), curve.role))
-        if step == 1:
+        if step == 1 and curve.role in ("accent", "baseline"):
             tip = f"{curve.label}, {value:,.4g}: {mean:.3g}"
             drawing.add(Mark(x, y, curve.role == "baseline", tip))
