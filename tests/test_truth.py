@@ -333,7 +333,8 @@ def test_plain_pickles_know_no_names_by_default() -> None:
     content = io.BytesIO(pickle.dumps({"a": {1, 2}, "b": np.float64(1)}))
     with pytest.raises(DataError) as caught:
         read_plain(content, "x.pkl", "Beware.")
-    assert str(caught.value) == (
+    # NumPy 1 has it in numpy.core.
+    assert str(caught.value).replace("numpy.core", "numpy._core") == (
         "x.pkl is not plain data (it names numpy._core.multiarray.scalar); nothing in "
         "it was run. Beware."
     )

@@ -176,8 +176,8 @@ def test_what_is_written_is_read(
     assert list(table["index"]) == sorted(rows)
     for index, row in table.set_index("index").iterrows():
         wanted = [np.nan if v is None else v for v in rows[index]]
-        np.testing.assert_allclose(row[seeds].astype(float), wanted, rtol=1e-14)
-        np.testing.assert_allclose(row["val"], np.nanmean(wanted), rtol=1e-14)
+        np.testing.assert_allclose(row[seeds].astype(float), wanted, rtol=1e-12)
+        np.testing.assert_allclose(row["val"], np.nanmean(wanted), rtol=1e-12)
 
 
 # --- real data --------------------------------------------------------------------

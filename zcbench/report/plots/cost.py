@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 
-from zcbench.report.plots.drawing import Drawing, Frame, Line, Mark, Role, short
+from zcbench.report.plots.axes import draw_axes
+from zcbench.report.plots.drawing import Drawing, Line, Mark, Role, short
 from zcbench.report.plots.figure import Entry, Figure, by_study
 from zcbench.report.plots.labels import Box, label_points, together
 from zcbench.report.plots.scale import Scale, decades
@@ -15,7 +16,6 @@ from zcbench.report.words import milliseconds, number
 
 _LEFT, _TOP, _RIGHT = 44.0, 30.0, 404.0
 _FASTEST = 1e-7  # seconds; what took no time that the clock can tell stands here
-_SMALL = 10.0
 
 
 def cost(report: Report) -> list[Figure]:
@@ -44,7 +44,8 @@ def _draw(where: str, entries: Sequence[Entry]) -> Drawing:
     ends = [x for e in entries for x in (e.value, e.low, e.high) if not math.isnan(x)]
     room = 0.08 * max(max(ends) - min(ends), 0.1)
     up = Scale(min(ends) - room, max(ends) + room, bottom, _TOP)
-    _axes(drawing, across, up)
+    words = ("milliseconds for one network", "ρ")
+    draw_axes(drawing, across, up, lambda tick: number(tick, places=1), words)
     bars = _frontier(drawing, entries, across, up)
     for entry, time in zip(entries, times, strict=True):
         x, role = across(time), _role(entry)
@@ -67,27 +68,6 @@ def _milliseconds(entry: Entry) -> float:
 
 def _role(entry: Entry) -> Role:
     return "baseline" if entry.baseline else "accent"
-
-
-def _axes(drawing: Drawing, across: Scale, up: Scale) -> None:
-    for tick in across.ticks():
-        x = across(tick)
-        drawing.add(Line(x, up.start, x, up.end, "faint"))
-        drawing.text(x, up.start + 14, f"{tick:g}", "muted", _SMALL, "middle")
-    for tick in up.ticks():
-        y = up(tick)
-        drawing.add(Line(across.start, y, across.end, y, "faint"))
-        drawing.text(
-            across.start - 6, y + 4, number(tick, places=1), "muted", _SMALL, "end"
-        )
-    drawing.add(
-        Frame(across.start, up.end, across.end - across.start, up.start - up.end)
-    )
-    middle = (across.start + across.end) / 2
-    drawing.text(
-        middle, up.start + 31, "milliseconds for one network", "muted", 11, "middle"
-    )
-    drawing.text(14, (up.start + up.end) / 2, "ρ", "muted", 11, "middle", upwards=True)
 
 
 def _frontier(

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from zcbench.report.plots.axes import draw_axes
 from zcbench.report.plots.drawing import (
     Drawing,
-    Frame,
     Line,
     Mark,
     Role,
@@ -19,7 +19,7 @@ from zcbench.report.plots.drawing import (
 from zcbench.report.plots.scale import Scale, decades, spread
 
 _LEFT, _TOP, _WIDTH, _HEIGHT = 52.0, 30.0, 380.0, 250.0
-_SMALL, _APART = 10.0, 13.0
+_APART = 13.0
 _RATIO = 1000.0  # of the largest to the smallest number on a logarithmic axis
 _POINTS = 8  # up to as many are marked, each with its interval
 
@@ -73,10 +73,7 @@ def draw_curves(
         most = max(ends)
         least = min(v for v in (*ends, most) if v >= most / _RATIO)
         vertical = decades(least, most, bottom, _TOP)
-    _axes(drawing, horizontal, vertical, tick)
-    drawing.text(_LEFT + _WIDTH / 2, bottom + 31, across, "muted", 11, "middle")
-    middle = (_TOP + bottom) / 2
-    drawing.text(14, middle, upwards, "muted", 11, "middle", upwards=True)
+    draw_axes(drawing, horizontal, vertical, tick, (across, upwards))
     lasts = []
     for curve in curves:
         _draw(drawing, curve, horizontal, vertical)
@@ -114,22 +111,6 @@ def apart(
         at = min(found[i], at - least)
         found[i] = at
     return found
-
-
-def _axes(
-    drawing: Drawing, across: Scale, up: Scale, words: Callable[[float], str]
-) -> None:
-    for tick in across.ticks():
-        x = across(tick)
-        drawing.add(Line(x, up.start, x, up.end, "faint"))
-        drawing.text(x, up.start + 14, f"{tick:g}", "muted", _SMALL, "middle")
-    for tick in up.ticks():
-        y = up(tick)
-        drawing.add(Line(across.start, y, across.end, y, "faint"))
-        drawing.text(across.start - 6, y + 4, words(tick), "muted", _SMALL, "end")
-    drawing.add(
-        Frame(across.start, up.end, across.end - across.start, up.start - up.end)
-    )
 
 
 def _draw(drawing: Drawing, curve: Curve, across: Scale, up: Scale) -> None:
