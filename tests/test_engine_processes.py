@@ -165,7 +165,7 @@ def test_an_error_of_the_run_itself_reaches_the_caller(tmp_path: Path) -> None:
     setup = replace(prepare(TOY).setup, minibatch=str(tmp_path / "absent"))
     items = prepare(TOY).items(lambda key: frozenset())
     with pytest.raises(ZcbenchError, match="absent"):
-        list(executor(2, "cpu")(setup, items[:1]))
+        list(executor(TOY, 2, "cpu", tmp_path)(setup, items[:1]))
 
 
 def _start(tmp_path: Path, workers: int) -> subprocess.Popen[str]:

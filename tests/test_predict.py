@@ -332,7 +332,7 @@ def test_too_few_architectures() -> None:
         draw(pool, replace(SETTING, test=121), 0)
     assert str(caught.value) == (
         "160 architectures are too few: 40 to train on and 121 to test on are asked "
-        "for. Score more, train on fewer, or say --test rest."
+        "for. Score more, train or test on fewer."
     )
     with pytest.raises(UsageError, match="400 to train on and 4 to test on"):
         draw(pool, replace(SETTING, train=(400,)), 0)

@@ -85,7 +85,7 @@ def test_markdown_into_a_file(run: Path, tmp_path: Path) -> None:
         (
             ["--test", "30", "--isomorphs", "keep"],
             "27 architectures are too few: 8 to train on and 30 to test on are asked "
-            "for. Score more, train on fewer, or say --test rest.",
+            "for. Score more, train or test on fewer.",
         ),
         (
             ["--train", "1,x"],

@@ -143,7 +143,8 @@ def draw(pool: Pool, setting: Setting, trial: int) -> Split:
         raise UsageError(
             f"{len(pool.archs):,} architectures are too few: {largest:,} to train on "
             f"and {least:,} to test on are asked for{left}.",
-            "Score more, train on fewer, or say --test rest.",
+            f"Score more, {'keep isomorphs, ' if same.any() else ''}train or test on "
+            "fewer.",
         )
     return Split(train, test, int(same.sum()))
 
