@@ -18,14 +18,15 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy is imported
 
+import numpy as np
 import pandas as pd
 
 import zcbench
-from zcbench.report import studies
+from zcbench.report import Block, studies
 from zcbench.report.cells import cells, header, right
 from zcbench.report.markup import escape_markdown, markdown_table
 from zcbench.report.plots.svg import standalone
-from zcbench.report.words import setting, title
+from zcbench.report.words import interval, number, setting, title
 from zcbench.search import (
     METHODS,
     Setting,
@@ -82,12 +83,35 @@ def main() -> None:
         f"{sum(seconds.values()):.0f} s. `scripts/measure_search.py`.\n"
     )
     (options.output / "search.md").write_text(text, encoding="utf-8", newline="\n")
+    moment = block.columns[5].header.removesuffix(" ↓")
     text = (
-        f"**{escape_markdown(block.conclusion)}** Mean of {options.trials} searches; "
-        f"{title(study.section)}.\n"
+        f"{summary(block, pool.baselines)}\nRegret {moment} of training and proxies: "
+        "percent of accuracy that the best find lacks on the best architecture, mean "
+        f"of {options.trials} searches, 95% intervals. “Best” is picked by these very "
+        "numbers, among several proxies, baselines and ways to use them, which flatters "
+        f"both columns. {title(study.section)}.\n"
     )
     (options.output / "summary.md").write_text(text, encoding="utf-8", newline="\n")
     print(text)
+
+
+def summary(block: Block, baselines: tuple[str, ...]) -> str:
+    """Each method alone, with its best proxy and with its best baseline."""
+    lines = []
+    for method, rows in block.table.groupby("method", sort=False):
+        aided = rows[rows["aid"] != "none"].sort_values("regret_time", kind="stable")
+        known = [set(name.split(", ")) <= set(baselines) for name in aided["proxy"]]
+        parts = rows[rows["aid"] == "none"], aided[np.invert(known)], aided[known]
+        lines.append((str(method), *(found(part.iloc[0]) for part in parts)))
+    head = ("search", "alone", "with its best proxy", "with its best baseline")
+    return markdown_table(head, lines, (False,) * 4)
+
+
+def found(row: pd.Series) -> str:
+    """.64 [.60, .69], filter by synflow."""
+    ends = interval(row["regret_time_low"], row["regret_time_high"])
+    aid = "" if row["aid"] == "none" else f", {row['aid']} by {row['proxy']}"
+    return escape_markdown(f"{number(row['regret_time'])} {ends}{aid}")
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
