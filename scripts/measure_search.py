@@ -88,8 +88,8 @@ def main() -> None:
         f"{summary(block, pool.baselines)}\nRegret {moment} of training and proxies: "
         "percent of accuracy that the best find lacks on the best architecture, mean "
         f"of {options.trials} searches, 95% intervals. “Best” is picked by these very "
-        "numbers, among several proxies, baselines and ways to use them, which flatters "
-        f"both columns. {title(study.section)}.\n"
+        "numbers, among several proxies, baselines and ways to use them, which "
+        f"flatters both columns. {title(study.section)}.\n"
     )
     (options.output / "summary.md").write_text(text, encoding="utf-8", newline="\n")
     print(text)
