@@ -111,7 +111,9 @@ def test_the_manifest_says_what_was_run(whole: Path) -> None:
     )
     assert manifest["proxies"] == dict.fromkeys(manifest["config"]["proxies"], 1)
     assert manifest["minibatch"]["toy"].keys() == {"name", "digest", "batch_digest"}
-    assert manifest["versions"]["torch"] == torch.__version__
+    # Its metadata leave out the build, such as +cpu, in some releases.
+    found, there = manifest["versions"]["torch"], torch.__version__
+    assert found.partition("+")[0] == there.partition("+")[0]
     assert "resumed" not in manifest
 
 
