@@ -27,7 +27,7 @@ golden: $(VENV)/run  # after a change of scores that is meant
 
 lock: $(VENV)/test  # exact versions of what is installed, for who wants the same
 	head -2 requirements.lock > $(VENV)/lock
-	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' >> $(VENV)/lock
+	$(BIN)/python -m pip freeze --all --exclude pip --exclude-editable | sed 's/+cpu$$//' >> $(VENV)/lock
 	mv $(VENV)/lock requirements.lock
 
 $(VENV)/run: pyproject.toml constraints.txt

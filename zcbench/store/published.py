@@ -216,6 +216,8 @@ def _from_csv(path: Path, content: bytes) -> dict[str, Entry]:
         if not _NO_PROXY.fullmatch(str(name))
         and pd.api.types.is_numeric_dtype(table[name])
     ]
+    if not names:
+        raise DataError(f"{path} holds no scores.", _FORMATS)
     if table[key].duplicated().any():
         twice = table.loc[table[key].duplicated(), key].iloc[0]
         raise DataError(f"{path} has two rows for {twice}.", "Keep one.")
