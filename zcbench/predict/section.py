@@ -125,7 +125,7 @@ def zeroed(values: Floats) -> Floats:
 def _about(pool: Pool, setting: Setting, trials: Trials) -> str:
     few, many = int(trials.tested.min()), int(trials.tested.max())
     tested = f"{few:,}" if few == many else f"{few:,} to {many:,}"
-    takes = "their ranks" if setting.values == "rank" else "as they are"
+    takes = "by their ranks" if setting.values == "rank" else "as they are"
     learnt = "the rank of an accuracy" if setting.labels == "rank" else "the accuracy"
     gone = ""
     if trials.isomorphs.any():
@@ -134,7 +134,7 @@ def _about(pool: Pool, setting: Setting, trials: Trials) -> str:
     return (
         f"Mean over {setting.trials:,} trials, each with training architectures of its "
         f"own and {tested} test architectures of these {len(pool.archs):,}. "
-        f"{pool.isomorphs}{gone}. Models learn {learnt}; scores enter as {takes}"
+        f"{pool.isomorphs}{gone}. Models learn {learnt}; scores enter {takes}"
         f"{_missing(pool)}. Everything is fitted on the training architectures alone. "
         "Intervals are about the mean over draws from these architectures; "
         "± of a trial: standard deviation over trials; Δρ: trial by trial, with the "
