@@ -554,9 +554,7 @@ def measured_table(sources: Sources) -> str:
         cost, reads = "of its parts", "ranks"
         if name not in AGGREGATES:
             proxy = PROXIES.get(name)
-            cost = cost_class(proxy)
-            reads = "images, labels" if not proxy.label_free else "images"
-            reads = "nothing" if proxy.data_independent else reads
+            cost, reads = cost_class(proxy), proxy.reads
         cells = [measured(tables["all"], costly, name, d) for d in DATASETS]
         published, compared, gap = published_gap(tables, name)
         link = f"[{escape_markdown(name)}](#{name})"

@@ -23,8 +23,7 @@ import pandas as pd
 
 import zcbench
 from zcbench.report import Block, studies
-from zcbench.report.cells import cells, header, right
-from zcbench.report.markup import escape_markdown, markdown_table
+from zcbench.report.markup import escape_markdown, markdown_table, table_of
 from zcbench.report.plots.svg import standalone
 from zcbench.report.words import interval, number, setting, title
 from zcbench.search import (
@@ -69,11 +68,9 @@ def main() -> None:
         path = options.output / f"regret-{drawing.title}.svg"
         path.write_text(standalone(drawing), encoding="utf-8", newline="\n")
     alone = {method: seconds[Variant(method)] for method in METHODS}
-    rows = [tuple(map(escape_markdown, row)) for row in cells(block)]
-    head = tuple(map(escape_markdown, header(block)))
     text = (
         f"**{escape_markdown(block.conclusion)}**\n\n"
-        f"{markdown_table(head, rows, right(block))}\n"
+        f"{table_of(block)}\n"
         f"{escape_markdown(block.about)}\n\n"
         f"{title(study.section)}; {setting(study.section)}; seed {options.seed}.\n\n"
         f"{options.trials} searches of {options.evaluations} evaluations take "

@@ -223,15 +223,15 @@ def _side(
     Raises:
         DataError: the report is damaged, or the truth of the run is missing.
     """
-    from zcbench.report import correlations, studies
+    from zcbench.report import studies
     from zcbench.report.machine import document, strict
+    from zcbench.report.table import tabulate
 
     if isinstance(loaded, Mapping):
         return _parsed(path, loaded, None, {})
-    found = {(s.section.space, s.section.dataset): s for s in studies([loaded], target)}
-    return _parsed(
-        path, strict(document(correlations([loaded], target))), loaded, found
-    )
+    found = studies([loaded], target)
+    by_place = {(s.section.space, s.section.dataset): s for s in found}
+    return _parsed(path, strict(document(tabulate(found, [loaded]))), loaded, by_place)
 
 
 def _parsed(

@@ -114,6 +114,13 @@ class Proxy:
     origin: str = "built-in"
 
     @property
+    def reads(self) -> str:
+        """What of the minibatch matters: nothing, images, or images and labels."""
+        if self.data_independent:
+            return "nothing"
+        return "images" if self.label_free else "images, labels"
+
+    @property
     def summary(self) -> str:
         """First line of the function's docstring."""
         return (self.function.__doc__ or "").strip().partition("\n")[0]

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -17,8 +16,45 @@ if TYPE_CHECKING:
     from zcbench.report import Block, Study
     from zcbench.report.plots.drawing import Drawing
 
+F = TypeVar("F", bound=Callable[..., Any])
 FORMATS = ("text", "md", "csv", "json", "html")
-_WIDTH = 88
+
+
+def names(
+    context: click.Context, parameter: click.Parameter, value: str
+) -> tuple[str, ...]:
+    """Callback of an option that takes names between commas; at least one."""
+    del context
+    found = tuple(dict.fromkeys(n.strip() for n in value.split(",") if n.strip()))
+    if not found:
+        raise click.BadParameter("No name is given.", param=parameter)
+    return found
+
+
+def names_option(name: str, default: str, text: str) -> Callable[[F], F]:
+    """An option that takes names between commas."""
+    return click.option(
+        name,
+        metavar="NAMES",
+        default=default,
+        show_default=True,
+        callback=names,
+        help=text,
+    )
+
+
+def count_option(name: str, least: int, default: int, text: str) -> Callable[[F], F]:
+    """An option that takes a whole number."""
+    return click.option(
+        name,
+        type=click.IntRange(min=least),
+        default=default,
+        show_default=True,
+        metavar="N",
+        help=text,
+    )
+
+
 _DATASET = click.option(
     "--dataset", metavar="NAME", help="One of RUN's.  [default: the only one it has]"
 )
@@ -36,14 +72,7 @@ _OPTIONS = (
         metavar="NAME",
         help="These architectures only.  [default: those it sampled from]",
     ),
-    click.option(
-        "--seed",
-        type=click.IntRange(min=0),
-        default=0,
-        show_default=True,
-        metavar="N",
-        help="Of the trials.",
-    ),
+    count_option("--seed", 0, 0, "Of the trials."),
     click.option(
         "--format",
         "format_name",
@@ -129,17 +158,6 @@ def bar(total: int, unit: str) -> Callable[[object], Any]:
     return lambda _: shown.update()
 
 
-def names(
-    context: click.Context, parameter: click.Parameter, value: str
-) -> tuple[str, ...]:
-    """Callback of an option that takes names between commas; at least one."""
-    del context
-    found = tuple(dict.fromkeys(n.strip() for n in value.split(",") if n.strip()))
-    if not found:
-        raise click.BadParameter("No name is given.", param=parameter)
-    return found
-
-
 def emit(
     blocks: Sequence[Block],
     heads: Sequence[str],
@@ -177,33 +195,19 @@ def emit(
 
 
 def _text(blocks: Sequence[Block], heads: Sequence[str], _: Mapping[str, Any]) -> str:
-    from zcbench.report.cells import cells, header, right
-    from zcbench.report.text import draw
+    from zcbench.report.text import text_of
 
-    parts = ["".join(f"{line}\n" for line in heads)]
-    for block in blocks:
-        rows = [(line, "") for line in cells(block)]
-        drawn = draw(header(block), rows, right(block), color=False)
-        end = f"\n{_wrap(block.conclusion)}\n" if block.conclusion else ""
-        parts.append(f"{block.title}\n{_wrap(block.about)}\n\n{drawn}{end}")
-    return "\n".join(parts)
+    head = "".join(f"{line}\n" for line in heads)
+    return "\n".join([head, *map(text_of, blocks)])
 
 
 def _markdown(
     blocks: Sequence[Block], heads: Sequence[str], _: Mapping[str, Any]
 ) -> str:
-    from zcbench.report.cells import cells, header, right
-    from zcbench.report.markup import escape_markdown, markdown_table
+    from zcbench.report.markup import escape_markdown, markdown_of
 
-    parts = ["".join(f"- {escape_markdown(line)}\n" for line in heads)]
-    for block in blocks:
-        rows = [tuple(map(escape_markdown, row)) for row in cells(block)]
-        head = tuple(map(escape_markdown, header(block)))
-        table = markdown_table(head, rows, right(block))
-        words = [f"### {block.title}", escape_markdown(block.about), table.rstrip()]
-        words += [escape_markdown(block.conclusion)] if block.conclusion else []
-        parts.append("\n\n".join(words) + "\n")
-    return "\n".join(parts)
+    head = "".join(f"- {escape_markdown(line)}\n" for line in heads)
+    return "\n".join([head, *map(markdown_of, blocks)])
 
 
 def _csv(blocks: Sequence[Block], _: Sequence[str], __: Mapping[str, Any]) -> str:
@@ -226,10 +230,6 @@ def _json(blocks: Sequence[Block], _: Sequence[str], facts: Mapping[str, Any]) -
     whole["conclusions"] = {block.name: block.conclusion for block in blocks}
     whole |= {block.name: block.table.to_dict("records") for block in blocks}
     return json.dumps(strict(whole), indent=1, ensure_ascii=False) + "\n"
-
-
-def _wrap(text: str) -> str:
-    return textwrap.fill(text, _WIDTH, break_long_words=False, break_on_hyphens=False)
 
 
 _WRITERS: Mapping[

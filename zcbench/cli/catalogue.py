@@ -126,7 +126,7 @@ def _proxies() -> list[Row]:
                 "name": proxy.name,
                 "kind": "baseline" if proxy.baseline else "proxy",
                 "cost": cost_class(proxy),
-                "reads": _reads(proxy),
+                "reads": proxy.reads,
                 "baseline": proxy.baseline,
                 "direction": proxy.direction,
                 "passes": list(passes),
@@ -152,13 +152,6 @@ def _proxies() -> list[Row]:
             }
         )
     return rows
-
-
-def _reads(proxy: Proxy) -> str:
-    """What of the minibatch matters."""
-    if proxy.data_independent:
-        return "nothing"
-    return "images" if proxy.label_free else "images, labels"
 
 
 def _spaces() -> list[Row]:

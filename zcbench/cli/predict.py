@@ -10,9 +10,11 @@ import click
 
 from zcbench.cli.blocks import (
     bar,
+    count_option,
     emit,
     heads,
     names,
+    names_option,
     one_thread,
     study_of,
     study_options,
@@ -61,41 +63,19 @@ def _test(context: click.Context, parameter: click.Parameter, value: str) -> int
     callback=_test,
     help="Test architectures of a trial; rest: all that were not drawn for training.",
 )
-@click.option(
-    "--trials",
-    type=click.IntRange(min=1),
-    default=100,
-    show_default=True,
-    metavar="N",
-    help="How often to draw architectures anew.",
+@count_option("--trials", 1, 100, "How often to draw architectures anew.")
+@names_option(
+    "--models", "gbdt", "Of gbdt, forest, ridge, knn; if installed, xgboost, lightgbm."
 )
-@click.option(
-    "--models",
-    metavar="NAMES",
-    default="gbdt",
-    show_default=True,
-    callback=names,
-    help="Of gbdt, forest, ridge, knn; if installed, xgboost, lightgbm.",
-)
-@click.option(
+@names_option(
     "--features",
-    metavar="NAMES",
-    default="auto",
-    show_default=True,
-    callback=names,
-    help="What to predict from, each joined by + from: encoding, paths, adjacency; "
+    "auto",
+    "What to predict from, each joined by + from: encoding, paths, adjacency; "
     "proxies, measured, baselines, shuffled; names of proxies. The first is what the "
     "others are compared with. auto: encoding, proxies, both, and the controls "
     "params+flops, encoding+params+flops and encoding+shuffled.",
 )
-@click.option(
-    "--proxies",
-    metavar="NAMES",
-    default="all",
-    show_default=True,
-    callback=names,
-    help="Scores of RUN to use.",
-)
+@names_option("--proxies", "all", "Scores of RUN to use.")
 @click.option(
     "--values",
     type=click.Choice(["rank", "raw"]),

@@ -8,9 +8,10 @@ import click
 
 from zcbench.cli.blocks import (
     bar,
+    count_option,
     emit,
     heads,
-    names,
+    names_option,
     one_thread,
     study_of,
     study_options,
@@ -19,63 +20,22 @@ from zcbench.cli.blocks import (
 
 @click.command(short_help="Simulate searches with and without proxies.")
 @click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
-@click.option(
-    "--methods",
-    metavar="NAMES",
-    default="random,evolution,predictor",
-    show_default=True,
-    callback=names,
-    help="How to search.",
-)
-@click.option(
+@names_option("--methods", "random,evolution,predictor", "How to search.")
+@names_option(
     "--aids",
-    metavar="NAMES",
-    default="none,warmup,filter,features",
-    show_default=True,
-    callback=names,
-    help="How a proxy helps; none: each method alone; features: as columns of the "
+    "none,warmup,filter,features",
+    "How a proxy helps; none: each method alone; features: as columns of the "
     "predictor.",
 )
-@click.option(
+@names_option(
     "--proxies",
-    metavar="NAMES",
-    default="all",
-    show_default=True,
-    callback=names,
-    help="Scores of RUN that help, each in turn; as features, all together.",
+    "all",
+    "Scores of RUN that help, each in turn; as features, all together.",
 )
-@click.option(
-    "--trials",
-    type=click.IntRange(min=2),
-    default=400,
-    show_default=True,
-    metavar="N",
-    help="Searches of each kind.",
-)
-@click.option(
-    "--evaluations",
-    type=click.IntRange(min=1),
-    default=200,
-    show_default=True,
-    metavar="N",
-    help="Trainings of a search.",
-)
-@click.option(
-    "--warmup",
-    type=click.IntRange(min=1),
-    default=500,
-    show_default=True,
-    metavar="N",
-    help="Architectures that a warm-up scores.",
-)
-@click.option(
-    "--candidates",
-    type=click.IntRange(min=2),
-    default=10,
-    show_default=True,
-    metavar="N",
-    help="Architectures of which a filter takes the best.",
-)
+@count_option("--trials", 2, 400, "Searches of each kind.")
+@count_option("--evaluations", 1, 200, "Trainings of a search.")
+@count_option("--warmup", 1, 500, "Architectures that a warm-up scores.")
+@count_option("--candidates", 2, 10, "Architectures of which a filter takes the best.")
 @study_options
 def search(
     run: Path,

@@ -178,7 +178,8 @@ class ChannelCorrelation:
 
     Attributes:
         smallest: for every module that gives a feature map, the smallest eigenvalue of
-            the correlation between its channels (`zcbench.evidence.gaussian_features`).
+            the correlation between its channels
+            (`zcbench.evidence.channel_correlation`).
     """
 
     smallest: tuple[float, ...]

@@ -107,22 +107,16 @@ def _resume(part: Path, progress: bool, url: str, output: str, _pooch: Any) -> N
         goes_on = response.status_code == requests.codes.partial_content
         there = there if goes_on else 0
         left = int(response.headers.get("Content-Length", 0))
-        bar = (
-            tqdm(
-                total=there + left,
-                initial=there,
-                unit="B",
-                unit_scale=True,
-                leave=False,
-            )
-            if progress
-            else None
+        bar = tqdm(
+            total=there + left,
+            initial=there,
+            unit="B",
+            unit_scale=True,
+            leave=False,
+            disable=not progress,
         )
-        with part.open("ab" if goes_on else "wb") as file:
+        with bar, part.open("ab" if goes_on else "wb") as file:
             for chunk in response.iter_content(CHUNK):
                 file.write(chunk)
-                if bar is not None:
-                    bar.update(len(chunk))
-        if bar is not None:
-            bar.close()
+                bar.update(len(chunk))
     part.replace(output)

@@ -174,7 +174,8 @@ def _trial(
                 drops = {}
                 if setting.importance and size == max(setting.train):
                     widths = {
-                        _label(f): b.shape[1] for f, b in _pairs(features, blocks)
+                        _label(f): b.shape[1]
+                        for f, b in zip(features, blocks, strict=True)
                     }
                     turn = _rng(setting, trial, "importance").permutation(len(x))
                     drops = _importance(predict, x, accuracy, widths, turn)
@@ -195,12 +196,6 @@ class _Seen:
                 feature = shuffle(feature, self._train, self._order)
             self._made[key] = columns(feature, self._train, self._values)
         return self._made[key]
-
-
-def _pairs(
-    features: Sequence[Feature], blocks: Sequence[Floats]
-) -> Iterator[tuple[Feature, Floats]]:
-    return zip(features, blocks, strict=True)
 
 
 def _label(feature: Feature) -> str:

@@ -28,7 +28,7 @@ def render_markdown(report: Report) -> str:
         parts.append(
             "".join(f"- {escape_markdown(h.strip())}\n" for h in heads(report))
         )
-    parts += [_markdown_block(block) for block in report.blocks]
+    parts += [markdown_of(block) for block in report.blocks]
     return "\n".join(parts)
 
 
@@ -55,14 +55,20 @@ def _markdown(page: Page) -> str:
     )
 
 
-def _markdown_block(block: Block) -> str:
-    rows = [tuple(map(escape_markdown, row)) for row in cells(block)]
-    head = tuple(map(escape_markdown, header(block)))
+def markdown_of(block: Block) -> str:
+    """One section: what it is, its table, its conclusion."""
     end = f"\n{escape_markdown(block.conclusion)}\n" if block.conclusion else ""
     return (
         f"### {escape_markdown(block.title)}\n\n{escape_markdown(block.about)}\n\n"
-        f"{markdown_table(head, rows, right(block))}{end}"
+        f"{table_of(block)}{end}"
     )
+
+
+def table_of(block: Block) -> str:
+    """The table of a section alone."""
+    rows = [tuple(map(escape_markdown, row)) for row in cells(block)]
+    head = tuple(map(escape_markdown, header(block)))
+    return markdown_table(head, rows, right(block))
 
 
 def escape_markdown(text: str) -> str:

@@ -69,6 +69,14 @@ class Study:
     )
 
     @property
+    def mean_train_seconds(self) -> float:
+        """Cost of one training, on average; NaN if unknown."""
+        seconds = self.train_seconds
+        if seconds is None or not np.isfinite(seconds).any():
+            return math.nan
+        return float(np.nanmean(seconds))
+
+    @property
     def proxies(self) -> tuple[str, ...]:
         """Those that are no baselines, in the order of the run."""
         return tuple(name for name in self.scores if name not in self.baselines)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zcbench.report.study import Study, studies
-from zcbench.stats import KINDS, association
+from zcbench.stats import KINDS, Association, association
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -130,12 +130,7 @@ def _row(proxy: str, study: Study, confidence: float) -> dict[str, Any]:
         "epochs": 0,
     }
     for kind in KINDS:
-        found = study.association(proxy, kind, confidence=confidence)
-        value, low, high = found.value, found.low, found.high
-        if lower:  # the table shows every proxy with its own sign
-            value, low, high = -value, -high, -low
-        row |= {"n": found.n, "note": found.note, kind: value}
-        row |= {f"{kind}_low": low, f"{kind}_high": high}
+        row |= _numbers(study.association(proxy, kind, confidence=confidence), lower)
     if row["note"] == "all failed" and not failed:
         row["note"] = "not run"
     return row
@@ -143,15 +138,12 @@ def _row(proxy: str, study: Study, confidence: float) -> dict[str, Any]:
 
 def _early_row(name: str, study: Study, confidence: float) -> dict[str, Any]:
     """Early stopping, by what it costs to train for so many epochs."""
-    method = study.early[name]
+    method, accuracy = study.early[name], study.accuracy
     lacking = int(np.isnan(method.accuracy).sum())
-    seconds = math.nan
-    if study.train_seconds is not None and np.isfinite(study.train_seconds).any():
-        seconds = method.share * float(np.nanmean(study.train_seconds))
     row: dict[str, Any] = {
         "proxy": name,
         "failed": lacking,
-        "seconds_per_arch": seconds,
+        "seconds_per_arch": method.share * study.mean_train_seconds,
         "baseline": False,
         "direction": "higher",
         "version": 1,
@@ -160,9 +152,15 @@ def _early_row(name: str, study: Study, confidence: float) -> dict[str, Any]:
         "epochs": method.epochs,
     }
     for kind in KINDS:
-        found = association(
-            method.accuracy, study.accuracy, kind, confidence=confidence
-        )
-        row |= {"n": found.n, "note": found.note, kind: found.value}
-        row |= {f"{kind}_low": found.low, f"{kind}_high": found.high}
+        found = association(method.accuracy, accuracy, kind, confidence=confidence)
+        row |= _numbers(found, lower=False)
     return row
+
+
+def _numbers(found: Association, lower: bool) -> dict[str, Any]:
+    """A correlation in the columns of its kind; every proxy with its own sign."""
+    kind, value, low, high = found.kind, found.value, found.low, found.high
+    if lower:
+        value, low, high = -value, -high, -low
+    columns = {kind: value, f"{kind}_low": low, f"{kind}_high": high}
+    return {"n": found.n, "note": found.note, **columns}

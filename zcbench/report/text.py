@@ -35,7 +35,7 @@ def render_text(report: Report, *, color: bool = False) -> str:
         parts += [f"{_wrap(text)}\n" for text in (overall(report), footnote(report))]
     else:
         parts.append("".join(f"{_wrap(line)}\n" for line in heads(report)))
-    parts += [_block(block, color) for block in report.blocks]
+    parts += [text_of(block, color=color) for block in report.blocks]
     return "\n".join(part for part in parts if part.strip())
 
 
@@ -85,7 +85,8 @@ def _page(page: Page, color: bool) -> str:
     )
 
 
-def _block(block: Block, color: bool) -> str:
+def text_of(block: Block, *, color: bool = False) -> str:
+    """One section: what it is, its table, its conclusion."""
     rows = [(line, "") for line in cells(block)]
     drawn = draw(header(block), rows, right(block), color=color)
     end = f"\n{_wrap(block.conclusion)}\n" if block.conclusion else ""

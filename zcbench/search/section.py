@@ -18,6 +18,7 @@ from zcbench.stats.ranks import Floats
 POINTS = 40
 """Moments of a curve."""
 _KEY = ("method", "aid", "proxy")
+_AGAINST_ALONE = ("change", "change_low", "change_high", "speedup")
 
 
 def searches(
@@ -39,22 +40,26 @@ def searches(
 
     half = min(max(ROUND, setting.evaluations // 4), setting.evaluations)
     budget = common_hours(traces)
+    in_time = {
+        variant: regret_at(pool, trace, np.array([budget]))[:, 0]
+        for variant, trace in traces.items()
+    }
     rows = []
     for variant, trace in traces.items():
         row = _names(variant) | {"trials": setting.trials}
         regret = pool.accuracy.max() - trace.found
         for name, at in (("early", half), ("end", setting.evaluations)):
             row |= interval_of(f"regret_{name}", regret[:, at - 1], confidence)
-        in_time = regret_at(pool, trace, np.array([budget]))[:, 0]
-        row |= interval_of("regret_time", in_time, confidence)
-        alone = traces.get(Variant(variant.method))
-        if alone is not None and variant.aid != "none":
-            other = regret_at(pool, alone, np.array([budget]))[:, 0]
-            row |= interval_of("change", in_time - other, confidence)
-            row["speedup"] = speedup(pool, trace, alone)
+        row |= interval_of("regret_time", in_time[variant], confidence)
         row["hours"] = float(trace.hours[:, -1].mean())
+        row |= dict.fromkeys(_AGAINST_ALONE, math.nan)
+        alone = Variant(variant.method)
+        if alone in traces and variant != alone:
+            change = in_time[variant] - in_time[alone]
+            row |= interval_of("change", change, confidence)
+            row["speedup"] = speedup(pool, trace, traces[alone])
         rows.append(row)
-    columns = [
+    columns = (
         Column("method", "method", "text"),
         Column("aid", "aid", "text"),
         Column("proxy", "proxy", "text"),
@@ -64,17 +69,13 @@ def searches(
         Column("change", "Δ from alone", "difference"),
         Column("speedup", "× faster", "number"),
         Column("hours", pool.unit, "number"),
-    ]
-    table = pd.DataFrame(rows)
-    for column in ("change", "change_low", "change_high", "speedup"):
-        if column not in table:
-            table[column] = math.nan
+    )
     return Block(
         name="search",
         title="What simulated searches find, and what proxies save them",
         about=_about(pool, setting, budget, confidence),
-        table=table,
-        columns=tuple(columns),
+        table=pd.DataFrame(rows),
+        columns=columns,
         conclusion=_conclusion(pool, traces, rows, budget),
     )
 

@@ -222,20 +222,15 @@ class _Search:
         near = self.pool.neighbours[parents]
         turn = self.rng.random(near.shape)
         turn[(near < 0) | self.taken[self.rows[:, None], near]] = math.inf
-        count_near = min(count, near.shape[1])
-        first = np.argsort(turn, axis=1)[:, :count_near]
+        if (short := count - near.shape[1]) > 0:
+            near = np.pad(near, ((0, 0), (0, short)))
+            turn = np.pad(turn, ((0, 0), (0, short)), constant_values=math.inf)
+        first = np.argsort(turn, axis=1)[:, :count]
         found = np.take_along_axis(near, first, axis=1)
         missing = np.isinf(np.take_along_axis(turn, first, axis=1))
-        if count_near < count:
-            found = np.pad(found, ((0, 0), (0, count - count_near)))
-            missing = np.pad(
-                missing, ((0, 0), (0, count - count_near)), constant_values=True
-            )
-        return (
-            np.where(missing, self.strangers(count), found)
-            if missing.any()
-            else (found)
-        )
+        if missing.any():
+            found = np.where(missing, self.strangers(count), found)
+        return found
 
     def pay(self, candidates: Ints, proxies: Sequence[str]) -> None:
         """Add the cost of scoring what was not scored before.

@@ -154,12 +154,9 @@ def _bound(study: Study, name: str) -> dict[str, Any]:
         row |= {"weighted_tau": 0.0, "ndcg": ndcg(blind, accuracy)}
         row |= {f"precision_{of}": share for of, share in SETS.items()}
         return row | _found(blind, accuracy, 0.0)
-    seconds = math.nan
-    if study.train_seconds is not None and np.isfinite(study.train_seconds).any():
-        seconds = float(np.nanmean(study.train_seconds))
     exact = dict.fromkeys(["weighted_tau", "ndcg"], 1.0)
     exact |= {f"precision_{of}": 1.0 for of in SETS}
-    return row | exact | _found(accuracy, accuracy, seconds)
+    return row | exact | _found(accuracy, accuracy, study.mean_train_seconds)
 
 
 def _merit(row: dict[str, Any]) -> tuple[bool, float, str]:
