@@ -48,6 +48,7 @@ _HOME = {
     "Gradients": "zcbench.evidence.records",
     "HessianGradient": "zcbench.evidence.records",
     "InputCorrelation": "zcbench.evidence.records",
+    "Parameters": "zcbench.evidence.records",
     "Structure": "zcbench.evidence.records",
     "SynapticFlow": "zcbench.evidence.records",
     "Undefined": "zcbench.errors",

@@ -8,6 +8,7 @@ import numbers
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any, Literal
 
 import torch
@@ -54,8 +55,16 @@ def score(
     """
     plan = make_plan(PROXIES.select(proxies))
     check_batch(batch)
+    with torch.inference_mode(False):
+        return _score(network, batch, plan, seed, precision)
+
+
+def _score(
+    network: nn.Module, batch: Batch, plan: Plan, seed: int, precision: str
+) -> dict[str, Score]:
     dtype = {"float64": torch.float64, "float32": torch.float32}[precision]
-    batch = replace(batch, x=batch.x.to(dtype))
+    # Copies: tensors made in inference mode take part in no gradient.
+    batch = replace(batch, x=batch.x.to(dtype, copy=True), y=batch.y.clone())
     with torch.random.fork_rng(devices=_cuda_devices(network)):
         evaluation = evaluate(copy.deepcopy(network).to(dtype), batch, plan, seed=seed)
     return dict(evaluation.scores)
@@ -97,13 +106,17 @@ def evaluate(
     else:
         with torch.enable_grad():
             evidence = collect(subject, plan.records, clock, precision)
-    scores = apply_proxies(plan, evidence, clock.seconds)
+    remarks = {} if isinstance(subject, Missing) else subject.remarks
+    scores = apply_proxies(plan, evidence, clock.seconds, remarks)
     seconds = dict(clock.seconds) | {"total": time.perf_counter() - start}
     return Evaluation(scores, seconds)
 
 
 def apply_proxies(
-    plan: Plan, evidence: Mapping[type, Any], seconds: Mapping[str, float]
+    plan: Plan,
+    evidence: Mapping[type, Any],
+    seconds: Mapping[str, float],
+    remarks: Mapping[type, str] = MappingProxyType({}),
 ) -> dict[str, Score]:
     """Every proxy of a plan on the evidence of one network.
 
@@ -111,10 +124,16 @@ def apply_proxies(
         plan: which proxies.
         evidence: record type → record, or `Missing`.
         seconds: pass name → what it took for this network.
+        remarks: record type → what to note on scores made from it.
     """
-    return {
-        proxy.name: _apply(proxy, plan, evidence, seconds) for proxy in plan.proxies
-    }
+    scores = {}
+    for proxy in plan.proxies:
+        score = _apply(proxy, plan, evidence, seconds)
+        notes = [remarks[r] for r in plan.needs[proxy.name] if r in remarks]
+        if score.status == "ok" and notes:
+            score = replace(score, note="; ".join(notes))
+        scores[proxy.name] = score
+    return scores
 
 
 def _apply(
@@ -172,6 +191,10 @@ def check_batch(batch: Batch) -> None:
         fault = f"y is {y.dtype} {list(y.shape)}, not {kind} [{len(x)}]"
     elif len(x) < 2:
         fault = "it has fewer than 2 images"
+    elif not bool(x.isfinite().all()) or not bool(y.isfinite().all()):
+        bad = [not bool(image.isfinite().all()) for image in x]
+        which = f"image {bad.index(True)}" if True in bad else "a label"
+        fault = f"{which} (counted from 0) has a value that is not finite"
     if fault:
         raise UsageError(f"The minibatch cannot be used: {fault}.", "")
 

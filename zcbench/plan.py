@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import get_type_hints
 
 from zcbench.errors import UsageError
+from zcbench.evidence.records import REQUIRES as REQUIRES
 from zcbench.evidence.records import (
     ActivationKernel,
     ActivationPatterns,
@@ -19,6 +20,7 @@ from zcbench.evidence.records import (
     Gradients,
     HessianGradient,
     InputCorrelation,
+    Parameters,
     PartGradients,
     SignAgreement,
     Structure,
@@ -28,6 +30,7 @@ from zcbench.evidence.records import (
 from zcbench.types import Proxy
 
 PASSES: Mapping[type, tuple[str, ...]] = {
+    Parameters: (),
     Structure: ("structure",),
     ActivationKernel: ("forward", "relu_codes"),
     ActivationPatterns: ("forward", "relu_patterns"),
@@ -45,12 +48,6 @@ PASSES: Mapping[type, tuple[str, ...]] = {
     FreshNetwork: (),
 }
 """Passes that each record type takes, by the names that timings use."""
-
-REQUIRES: Mapping[type, type] = {
-    ChannelSaliency: Gradients,
-    HessianGradient: Gradients,
-}
-"""Records that are made on the way to others."""
 
 
 _FORWARD = frozenset(

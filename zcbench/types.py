@@ -74,13 +74,16 @@ class Score:
         value: the score; None unless ``status`` is ``"ok"``.
         status: ``"ok"``, or why there is no value.
         seconds: cost of this score alone: the passes it needs and its own formula.
-        message: the exception's text where ``status`` is ``"error"``.
+        message: the exception's text where ``status`` is ``"error"``, or why it is
+            ``"undefined"``.
+        note: what a reader of the value should know of this network, if anything.
     """
 
     value: float | None
     status: Status = "ok"
     seconds: float = 0.0
     message: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)

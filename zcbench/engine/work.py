@@ -195,6 +195,9 @@ class Evaluator:
             },
         }
         messages = {n: s.message for n, s in scores.items() if s.message}
+        notes = {n: s.note for n, s in scores.items() if s.note}
+        if notes:
+            record["notes"] = notes
         if messages:
             record["messages"] = {
                 name: text[:_LONGEST_MESSAGE] for name, text in messages.items()

@@ -9,6 +9,7 @@ the first block and the output of every block.
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +19,7 @@ from zcbench.errors import Undefined
 from zcbench.evidence.gaussian_response import gaussian
 from zcbench.evidence.prepare import Subject
 from zcbench.evidence.records import BlockFeatures
+from zcbench.evidence.watch import Watch, channel_axis
 from zcbench.seeding import generator
 
 
@@ -52,13 +54,16 @@ def _forward(subject: Subject) -> list[tuple[Tensor, Tensor]]:
             and isinstance(output, Tensor)
             and value.dim() == output.dim() == 4
         ):
+            if not subject.plain and {channel_axis(value), channel_axis(output)} != {1}:
+                raise Undefined("a block's features are not known to be [N, C, H, W]")
             found.append((value, output))
 
     blocks = blocks_of(subject.network)
     hooks = [block.register_forward_hook(note) for block in blocks]
     hooks += [block.register_forward_pre_hook(_with_gradient) for block in blocks]
     try:
-        with subject.without_weight_gradients():
+        watch = nullcontext() if subject.plain else Watch()
+        with subject.without_weight_gradients(), watch:
             subject.network(torch.empty_like(x).copy_(images).requires_grad_(True))
     finally:
         for hook in hooks:
@@ -72,7 +77,9 @@ def _with_gradient(
     """Let a backward reach the input of a block that depends on no image."""
     value = inputs[0] if inputs else None
     if isinstance(value, Tensor) and not value.requires_grad:
-        return (value.detach().requires_grad_(True), *inputs[1:])
+        free = value.detach().requires_grad_(True)
+        free._zcbench_channels = channel_axis(value)  # type: ignore[attr-defined]
+        return (free, *inputs[1:])
     return None
 
 

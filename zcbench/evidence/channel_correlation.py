@@ -18,6 +18,7 @@ from zcbench.evidence.gaussian_response import gaussian
 from zcbench.evidence.image_alone import each_image_alone
 from zcbench.evidence.prepare import Subject
 from zcbench.evidence.records import ChannelCorrelation
+from zcbench.evidence.watch import LayerCall, Watch, channel_axis
 
 
 @torch.no_grad()
@@ -35,10 +36,16 @@ def measure_channel_correlation(subject: Subject) -> ChannelCorrelation:
     image = gaussian("channel correlation", shape, subject.seed)
     found: dict[int, list[Tensor]] = defaultdict(list)
     nothing: list[float] = []
+    tokens = 0
 
     def note(module: nn.Module, _inputs: object, output: object) -> None:
         if not isinstance(output, Tensor) or output.dim() != 4 or len(output) != 1:
             return
+        if not subject.plain:
+            axis = channel_axis(output)
+            if axis is None:  # attention, say, has no channels
+                return
+            output = output.movedim(axis, 1)
         rows = output[0].flatten(1)
         times = getattr(module, "multiplicity", 1)
         if len(rows) >= rows.shape[1] > 1:  # singular: centred rows span less than C
@@ -49,11 +56,17 @@ def measure_channel_correlation(subject: Subject) -> ChannelCorrelation:
     leaves = [m for m in subject.network.modules() if next(m.children(), None) is None]
     hooks = [module.register_forward_hook(note) for module in leaves]
     try:
-        with each_image_alone(subject.batchnorms):
-            subject.network(image.to(x.device, x.dtype))
+        image = image.to(x.device, x.dtype)
+        if subject.plain:
+            with each_image_alone(subject.batchnorms):
+                subject.network(image)
+        else:
+            tokens = _forward_counting_tokens(subject, image)
     finally:
         for hook in hooks:
             hook.remove()
+    if tokens:
+        raise Undefined(f"{tokens} layers give tokens, no feature map [C, H, W]")
     if not (found or nothing):
         raise Undefined("the network has no feature maps")
     smallest = [
@@ -62,6 +75,20 @@ def measure_channel_correlation(subject: Subject) -> ChannelCorrelation:
         for value in torch.linalg.eigvalsh(torch.stack(maps).cpu())[:, 0].tolist()
     ]
     return ChannelCorrelation((*smallest, *nothing))
+
+
+def _forward_counting_tokens(subject: Subject, image: Tensor) -> int:
+    """Layers with several places whose output is no [1, C, H, W] or [1, H, W, C]."""
+    tokens = 0
+
+    def count(call: LayerCall, output: Tensor) -> Tensor:
+        nonlocal tokens
+        tokens += call.places(output) > 1 and output.dim() != 4
+        return output
+
+    with Watch(on_layer=count):
+        subject.network(image)
+    return tokens
 
 
 def _correlation(rows: Tensor) -> Tensor:

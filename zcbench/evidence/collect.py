@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -17,11 +18,13 @@ from zcbench.evidence.clock import Clock
 from zcbench.evidence.gaussian_response import measure_gaussian_response
 from zcbench.evidence.loss import LOSSES
 from zcbench.evidence.minibatch_pass import MinibatchPass
+from zcbench.evidence.one_by_one import OneByOne
 from zcbench.evidence.part_gradients import measure_part_gradients
 from zcbench.evidence.per_image_pass import PerImagePass
 from zcbench.evidence.precision import arithmetic
 from zcbench.evidence.prepare import Subject
 from zcbench.evidence.records import (
+    REQUIRES,
     ActivationKernel,
     ActivationPatterns,
     BlockFeatures,
@@ -32,6 +35,7 @@ from zcbench.evidence.records import (
     Gradients,
     HessianGradient,
     InputCorrelation,
+    Parameters,
     PartGradients,
     SignAgreement,
     Structure,
@@ -40,6 +44,7 @@ from zcbench.evidence.records import (
 )
 from zcbench.evidence.structure import measure_structure
 from zcbench.evidence.synaptic_flow import measure_synaptic_flow
+from zcbench.evidence.watch import Doubled, differentiable
 from zcbench.types import Precision, Status
 
 
@@ -75,14 +80,29 @@ def collect(
     found: dict[type, Any] = {}
     if FreshNetwork in needs:  # before any pass moves BatchNorm's statistics
         found[FreshNetwork] = attempt(lambda: _fresh(subject))
+    if Parameters in needs:
+        weights = tuple(layer.weight.detach() for layer in subject.layers)  # type: ignore[operator]
+        found[Parameters] = Parameters(subject.n_params, weights)
     if Structure in needs:
         with clock.time("structure"):
             found[Structure] = attempt(lambda: measure_structure(subject))
-    with arithmetic(precision, device):
+    with arithmetic(precision, device), _manners(subject):
         found |= _from_minibatch(subject, needs, clock)
         found |= _from_images_alone(subject, needs, clock)
         found |= _from_one_call(subject, needs, clock, _OVER_IMAGES)
-    return found | _from_one_call(subject, needs, clock, _EXACT)
+    with _manners(subject):
+        return found | _from_one_call(subject, needs, clock, _EXACT)
+
+
+@contextmanager
+def _manners(subject: Subject) -> Iterator[None]:
+    """What derivatives of other people's networks need."""
+    if subject.plain:
+        yield
+        return
+    doubled = any(p.dtype == torch.float64 for p in subject.network.parameters())
+    with differentiable(), Doubled() if doubled else nullcontext():
+        yield
 
 
 _OVER_IMAGES: Mapping[type, tuple[str, Callable[[Subject], object]]] = {
@@ -115,11 +135,12 @@ def _from_one_call(
 def _from_images_alone(
     subject: Subject, needs: frozenset[type], clock: Clock
 ) -> dict[type, Any]:
-    steps: dict[type, Callable[[PerImagePass], object]] = {
-        SignAgreement: PerImagePass.sign_agreement,
-        TangentKernel: PerImagePass.tangent_kernel,
+    kind = PerImagePass if subject.plain else OneByOne
+    steps: dict[type, Callable[[Any], object]] = {
+        SignAgreement: kind.sign_agreement,
+        TangentKernel: kind.tangent_kernel,
     }
-    return _from_held(steps, needs, lambda: PerImagePass(subject, needs, clock))
+    return _from_held(steps, needs, lambda: kind(subject, needs, clock))
 
 
 def _from_minibatch(
@@ -148,7 +169,14 @@ def _from_held(
     held = attempt(begin)
     if isinstance(held, Missing):
         return dict.fromkeys(wanted, held)
-    return {record: attempt(partial(steps[record], held)) for record in wanted}
+    found: dict[type, Any] = {}
+    for record in wanted:
+        before = found.get(REQUIRES.get(record, record))
+        if isinstance(before, Missing):
+            found[record] = before
+        else:
+            found[record] = attempt(partial(steps[record], held))
+    return found
 
 
 def _fresh(subject: Subject) -> FreshNetwork:
@@ -156,6 +184,16 @@ def _fresh(subject: Subject) -> FreshNetwork:
     return FreshNetwork(
         network, subject.batch, LOSSES[subject.batch.loss], subject.seed
     )
+
+
+_NOT_MADE_FOR = {
+    "Expected more than 1 value per channel": "BatchNorm has one value per channel "
+    "in an image, and cannot normalise it",
+    "derivative for aten::": "the network has a function without second derivative",
+    "not implemented the double backward": "the network has a function without second "
+    "derivative",
+}
+"""What torch says of networks that a pass cannot be made for → why."""
 
 
 def attempt(make: Callable[[], Any]) -> Any:
@@ -167,6 +205,9 @@ def attempt(make: Callable[[], Any]) -> Any:
     except (MemoryError, torch.OutOfMemoryError) as error:
         return Missing("oom", _first_line(error))
     except Exception as error:  # whatever a network raises
+        for sign, reason in _NOT_MADE_FOR.items():
+            if sign in str(error):
+                return Missing("undefined", reason)
         if "not enough memory" in str(error):  # what the CPU allocator says
             return Missing("oom", _first_line(error))
         return Missing("error", f"{type(error).__name__}: {_first_line(error)}")

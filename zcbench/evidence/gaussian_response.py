@@ -12,6 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from zcbench.errors import Undefined
 from zcbench.evidence.prepare import Subject
 from zcbench.evidence.records import GaussianResponse
+from zcbench.evidence.watched_features import watched_features
 from zcbench.seeding import generator
 
 STEP = 0.01
@@ -30,9 +31,18 @@ def measure_gaussian_response(subject: Subject) -> GaussianResponse:
     base = gaussian("input", tuple(x.shape), subject.seed)
     change = gaussian("change", tuple(x.shape), subject.seed)
     responses = []
-    for image in (base, base + STEP * change):
-        image = image.to(x.device, x.dtype, memory_format=_memory_format(x))
-        responses.append(_features(network, values, image))
+    features = _features
+    if not subject.plain:
+        features = watched_features
+        network.eval()  # no dropout, whose masks would differ
+        for module in subject.batchnorms:
+            module.train()
+    try:
+        for image in (base, base + STEP * change):
+            image = image.to(x.device, x.dtype, memory_format=_memory_format(x))
+            responses.append(features(network, values, image))
+    finally:
+        network.train()
     difference = (responses[0] - responses[1]).abs().flatten(1).sum(1)
     names = {module: name for name, module in network.named_modules()}
     return GaussianResponse(
@@ -48,15 +58,20 @@ def measure_gaussian_response(subject: Subject) -> GaussianResponse:
 def _gaussian_tensors(subject: Subject) -> dict[str, Tensor]:
     """Gaussian weights, zero biases, normalisation layers as new."""
     values: dict[str, Tensor] = {}
-    layers = set(subject.layers)
-    for prefix, module in subject.network.named_modules():
+    layers = {id(layer.weight) for layer in subject.layers}
+    modules = dict(subject.network.named_modules())
+    held = set()  # a tensor that several modules share is drawn once
+    for prefix, module in modules.items():
         tensors = [
             *module.named_parameters(prefix, recurse=False),
             *module.named_buffers(prefix, recurse=False),
         ]
         for name, tensor in tensors:
+            if id(tensor) in held:
+                continue
+            held.add(id(tensor))
             kind = name.rpartition(".")[2]
-            if module in layers and kind == "weight":
+            if id(tensor) in layers:
                 drawn = gaussian(name, tuple(tensor.shape), subject.seed)
                 values[name] = drawn.to(
                     tensor.device,

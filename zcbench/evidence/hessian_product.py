@@ -130,7 +130,7 @@ def by_double_backward(
         retain_graph: whether another backward will follow.
     """
     inner = sum((g * g.detach()).sum() for g in grads if g.requires_grad)
-    if not isinstance(inner, Tensor):
+    if not isinstance(inner, Tensor) or not inner.requires_grad:
         return 0.0
     products = torch.autograd.grad(
         inner, weights, retain_graph=retain_graph, allow_unused=True

@@ -8,6 +8,7 @@ backward (`Gradients`,
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -21,7 +22,7 @@ from zcbench.evidence.hessian_product import (
     by_tangents,
     carries_derivatives,
 )
-from zcbench.evidence.loss import LOSSES
+from zcbench.evidence.loss import LOSSES, check_labels
 from zcbench.evidence.prepare import Subject
 from zcbench.evidence.records import (
     ActivationKernel,
@@ -31,6 +32,7 @@ from zcbench.evidence.records import (
     HessianGradient,
     InputCorrelation,
 )
+from zcbench.evidence.watched_forward import WatchedForward, remark_dead
 
 
 class MinibatchPass:
@@ -62,6 +64,9 @@ class MinibatchPass:
     def _forward(self) -> None:
         network, x = self.subject.network, self.subject.batch.x
         self.x = x.detach().requires_grad_(InputCorrelation in self.needs)
+        if not self.subject.plain:
+            self.outputs = self._watched()
+            return
         hooks = []
         if self.needs & {ActivationKernel, ActivationPatterns}:
             hooks += [
@@ -77,32 +82,67 @@ class MinibatchPass:
         if self._tape is not None:
             hooks += self._tape.watch(network)
         try:
-            self.logits: Tensor = network(self.x)
+            self.outputs: object = network(self.x)
         finally:
             for hook in hooks:
                 hook.remove()
 
     def _read_codes(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        self._add_codes(lambda: inputs[0], getattr(module, "multiplicity", 1))
+
+    def _add_codes(self, value: Callable[[], Tensor], multiplicity: int) -> None:
         if ActivationKernel in self.needs:
             with self.clock.time("relu_codes"):
-                codes = codes_of(inputs[0])
-                self._codes.add(codes, getattr(module, "multiplicity", 1))
+                codes = codes_of(value())
+                self._codes.add(codes, multiplicity)
         if ActivationPatterns in self.needs:
             with self.clock.time("relu_patterns"):
                 if ActivationKernel not in self.needs:
-                    codes = codes_of(inputs[0])
+                    codes = codes_of(value())
                 self._patterns.add(codes)
+
+    def _watched(self) -> object:
+        """Forward of a network of which only its calls can be trusted."""
+        watched = WatchedForward(self.subject, self.needs, self._add_codes)
+        self._watched_forward = watched
+        watched.listen_with(self._saliency)
+        return watched.outputs(self.x)
+
+    @property
+    def logits(self) -> Tensor:
+        """Outputs of the forward, [N, n_classes].
+
+        Raises:
+            Undefined: they are something else.
+        """
+        outputs, n = self.outputs, len(self.x)
+        if not isinstance(outputs, Tensor):
+            kind = type(outputs).__name__
+            raise Undefined(
+                f"in train mode the network gives a {kind}, not logits [N, classes]"
+            )
+        if outputs.dim() != 2 or len(outputs) != n:
+            shape = list(outputs.shape)
+            raise Undefined(f"the network gives {shape}, not logits [{n}, classes]")
+        return outputs
+
+    def _loss(self) -> Tensor:
+        logits, batch = self.logits, self.subject.batch
+        check_labels(logits, batch)
+        return LOSSES[batch.loss](logits, batch.y)
 
     def gradients(self) -> Gradients:
         """Loss backward; fills the channel saliency on its way."""
         weights = self.subject.weights
-        batch = self.subject.batch
-        loss = LOSSES[batch.loss](self.logits, batch.y)
+        loss = self._loss()
         with self.clock.time("loss_backward"):
             self._listen(True)
             grads = self._backward(loss, weights, create_graph=self._by_graph)
             self._listen(False)
         self._grads = grads
+        self._grads_seen = tuple(g.detach() for g in grads)
+        if not self.subject.plain:
+            remark_dead(self.subject, grads)
         return Gradients(
             tuple(w.detach() for w in weights),
             tuple(g.detach() for g in grads),
@@ -117,12 +157,21 @@ class MinibatchPass:
     def channel_saliency(self) -> ChannelSaliency:
         """What the loss backward left; layers it did not reach have zero."""
         weights = self.subject.weights
+        if not self.subject.plain:
+            self._watched_forward.check(weights, self._grads_seen)
         found = self._saliency.channels
-        saliency = tuple(
-            found.get(number, w.new_zeros(w.shape[0], dtype=torch.float64))
-            for number, w in enumerate(weights)
+        saliency = []
+        for number, (layer, w) in enumerate(
+            zip(self.subject.layers, weights, strict=True)
+        ):
+            channels = getattr(layer, "out_channels", w.shape[0])
+            none = w.new_zeros(channels, dtype=torch.float64)
+            saliency.append(found.get(number, none))
+        fan_in = (
+            w.numel() // len(channels)
+            for w, channels in zip(weights, saliency, strict=True)
         )
-        return ChannelSaliency(saliency, tuple(w[0].numel() for w in weights))
+        return ChannelSaliency(tuple(saliency), tuple(fan_in))
 
     def hessian_gradient(self) -> HessianGradient:
         """Second derivative along the weights and along the gradient."""
@@ -156,12 +205,18 @@ class MinibatchPass:
 
     def activation_kernel(self) -> ActivationKernel:
         """What the forward's ReLU codes add up to."""
+        self._check_activations()
         return ActivationKernel(self._codes.kernel())
 
     def activation_patterns(self) -> ActivationPatterns:
         """What the forward's ReLU codes are, unit by unit."""
+        self._check_activations()
         with self.clock.time("relu_patterns"):
             return self._patterns.record()
+
+    def _check_activations(self) -> None:
+        if not self.subject.plain:
+            self._watched_forward.check_activations()
 
     def _backward(
         self, output: Tensor, inputs: tuple[Tensor, ...], *, create_graph: bool = False
@@ -211,9 +266,12 @@ class _Saliency:
             product = activation * grad.detach()
             if product.dim() > 2:
                 product = product.flatten(2).sum(2)
-            saliency = product.double().square().mean(0) / 2
-            # A layer used twice adds up.
-            self.channels[number] = self.channels.get(number, 0) + saliency
+            self.add(number, product)
+
+    def add(self, number: int, product: Tensor) -> None:
+        """Σ_hw a · ∂L/∂a of a layer's channels, [N, C]; a layer used twice adds up."""
+        saliency = product.double().square().mean(0) / 2
+        self.channels[number] = self.channels.get(number, 0) + saliency
 
 
 def codes_of(value: Tensor) -> Tensor:

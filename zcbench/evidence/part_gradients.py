@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
+from torch import Tensor
 
 from zcbench.errors import Undefined
-from zcbench.evidence.loss import LOSSES
+from zcbench.evidence.loss import LOSSES, check_labels
 from zcbench.evidence.prepare import Subject
 from zcbench.evidence.records import PartGradients
+from zcbench.types import Batch
 
 PARTS = 2
 
@@ -23,8 +27,11 @@ def measure_part_gradients(subject: Subject) -> PartGradients:
         raise Undefined(f"{len(batch.x)} images do not make {PARTS} minibatches")
     found = []
     for x, y in zip(batch.x.chunk(PARTS), batch.y.chunk(PARTS), strict=True):
-        loss = LOSSES[batch.loss](subject.network(x), y)
-        if loss.requires_grad:
+        outputs = subject.network(x)
+        if not subject.plain:
+            _check(outputs, replace(batch, x=x, y=y))
+        loss = LOSSES[batch.loss](outputs, y)
+        if loss.requires_grad or not subject.plain:
             found.append(torch.autograd.grad(loss, weights, allow_unused=True))
     return PartGradients(
         tuple(
@@ -34,3 +41,11 @@ def measure_part_gradients(subject: Subject) -> PartGradients:
         if found
         else ()
     )
+
+
+def _check(outputs: object, batch: Batch) -> None:
+    if not isinstance(outputs, Tensor) or outputs.dim() != 2:
+        raise Undefined("in train mode the network does not give logits [N, classes]")
+    check_labels(outputs, batch)
+    if not outputs.requires_grad:
+        raise Undefined("the logits do not depend on any weight")

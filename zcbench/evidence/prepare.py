@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
+from torch.nn.utils import parametrize, prune
+from torch.nn.utils.spectral_norm import SpectralNorm, remove_spectral_norm
+from torch.nn.utils.weight_norm import WeightNorm, remove_weight_norm
 
+from zcbench.errors import Undefined
+from zcbench.evidence.layout import Layout, Probe
 from zcbench.types import Batch
 
 
@@ -23,9 +29,12 @@ class Subject:
     Attributes:
         network: in train mode, no in-place activations, gradients for weights only.
         batch: on the network's device.
-        layers: every convolution and linear layer, in order of definition.
+        layers: every convolution and linear layer, in order of definition; a weight
+            that several share counts once.
         n_params: trainable parameters, counted before anything was frozen.
         seed: for passes that draw their own random numbers.
+        plain: whether the network promises to be one that module hooks see whole.
+        remarks: record type → what a reader of its scores should know.
     """
 
     network: nn.Module
@@ -33,10 +42,18 @@ class Subject:
     layers: tuple[nn.Module, ...]
     n_params: int
     seed: int
+    plain: bool = False
+    remarks: dict[type, str] = field(default_factory=dict)
 
     @property
     def weights(self) -> tuple[Tensor, ...]:
-        """Weight tensor of each layer."""
+        """Weight tensor of each layer.
+
+        Raises:
+            Undefined: there is none.
+        """
+        if not self.layers:
+            raise Undefined("the network has no convolution or linear modules")
         return tuple(layer.weight for layer in self.layers)  # type: ignore[misc]
 
     @property
@@ -44,45 +61,155 @@ class Subject:
         """Every BatchNorm layer."""
         return tuple(m for m in self.network.modules() if isinstance(m, _BatchNorm))
 
+    @cached_property
+    def _probed(self) -> Probe | Exception:
+        device = self.batch.x.device
+        if device.type == "mps":  # has no float64
+            device = torch.device("cpu")
+        try:
+            return Probe(self.network, tuple(self.batch.x.shape[1:]), device)
+        except Exception as error:  # whatever a network raises; once is enough
+            return error
+
+    @property
+    def probe(self) -> Probe:
+        """What the network is, whatever its weights; raises what the network raises."""
+        if isinstance(self._probed, Exception):
+            raise self._probed
+        return self._probed
+
+    def layout(self, event: int, kind: str) -> Layout:
+        """Where the images are in a layer's output or an activation's input.
+
+        Args:
+            event: number of the call in a forward.
+            kind: ``"layer"``, ``"relu"`` or the name of another activation.
+
+        Raises:
+            Undefined: it could not be found out.
+        """
+        if isinstance(self._probed, Exception):
+            raise Undefined(f"a forward of three images fails: {self._probed}")
+        return self._probed.layout(event, kind)
+
     @contextmanager
     def without_weight_gradients(self) -> Iterator[None]:
         """Forwards whose backward goes to the input alone."""
-        wanted = [weight for weight in self.weights if weight.requires_grad]
+        wanted = [layer.weight for layer in self.layers if layer.weight.requires_grad]
         for weight in wanted:
-            weight.requires_grad_(False)
+            weight.requires_grad_(False)  # type: ignore[operator]
         try:
             yield
         finally:
             for weight in wanted:
-                weight.requires_grad_(True)
+                weight.requires_grad_(True)  # type: ignore[operator]
 
 
 def prepare(network: nn.Module, batch: Batch, seed: int) -> Subject:
     """Make a network ready. The network is the caller's to give away: it is changed.
 
-    Channels-last memory is what CPU and GPU convolutions run fastest on; it changes
+    Channels-last memory is what CPU convolutions run fastest on; it changes
     the order of summation, so scores carry the usual last-digit differences from a
-    contiguous network, and the same ones everywhere.
+    contiguous network, and the same ones everywhere. Networks that promise nothing
+    stay contiguous, since their forward may rely on it.
     """
+    network = unwrapped(network)
     n_params = sum(p.numel() for p in network.parameters() if p.requires_grad)
     network.train()
-    layers = tuple(
-        module
-        for module in network.modules()
-        if isinstance(module, (_ConvNd, nn.Linear)) and not _is_lazy(module)
-    )
+    plain = promises_plain(network)
+    if not plain:
+        _settle_weights(network)
+        _settle_batchnorms(network)
+    layers = layers_of(network)
     network.requires_grad_(False)
     for layer in layers:
-        layer.weight.requires_grad_(True)
+        layer.weight.requires_grad_(True)  # type: ignore[operator]
     for module in network.modules():
         if getattr(module, "inplace", False) is True:
             # An in-place ReLU would overwrite the layer output that Fisher reads.
             module.inplace = False  # type: ignore[assignment]
-    if batch.x.dim() == 4:
+    if plain and batch.x.dim() == 4:
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         batch = replace(batch, x=batch.x.contiguous(memory_format=torch.channels_last))
-    return Subject(network, batch, layers, n_params, seed)
+    return Subject(network, batch, layers, n_params, seed, plain)
 
 
-def _is_lazy(module: nn.Module) -> bool:
-    return isinstance(module, nn.modules.lazy.LazyModuleMixin)
+def promises_plain(network: nn.Module) -> bool:
+    """Whether a network says that module hooks see all of it.
+
+    It does so by a true attribute ``plain_layers`` (or ``linear_outside_layers``): its
+    layers and ReLUs are used by calling their modules, BatchNorm is PyTorch's own, the
+    images are the first axis and channels where PyTorch's modules have them. A ReLU
+    with a ``multiplicity`` is made for module hooks, too.
+    """
+    return any(
+        getattr(network, promise, False)
+        for promise in ("linear_outside_layers", "plain_layers")
+    ) or any(hasattr(module, "multiplicity") for module in network.modules())
+
+
+def layers_of(network: nn.Module) -> tuple[nn.Module, ...]:
+    """Convolution and linear modules, one for each weight."""
+    layers: dict[int, nn.Module] = {}
+    for module in network.modules():
+        if (
+            isinstance(module, (_ConvNd, nn.Linear))
+            and isinstance(module.weight, nn.Parameter)
+            and not isinstance(module, nn.modules.lazy.LazyModuleMixin)
+        ):
+            layers.setdefault(id(module.weight), module)
+    return tuple(layers.values())
+
+
+_WRAPPERS = ("_orig_mod", "_checkpoint_wrapped_module")
+"""Attributes of what torch.compile and checkpointing wrap around a module."""
+
+
+def unwrapped(module: nn.Module) -> nn.Module:
+    """The network without torch.compile, data parallelism and checkpoint wrappers."""
+    parallel = (nn.DataParallel, nn.parallel.DistributedDataParallel)
+    while True:
+        if isinstance(module, parallel):
+            module = module.module
+            continue
+        inner = [module._modules.get(name) for name in _WRAPPERS]
+        inner = [m for m in inner if isinstance(m, nn.Module)]
+        if not inner:
+            break
+        module = inner[0]  # type: ignore[assignment]
+    if isinstance(module, torch.jit.ScriptModule):
+        return module
+    module._compiled_call_impl = None
+    for name, child in list(module._modules.items()):
+        if child is not None:
+            module._modules[name] = unwrapped(child)
+    return module
+
+
+def _settle_weights(network: nn.Module) -> None:
+    """Weights that are made from others (spectral norm, pruning) become their own."""
+    for module in network.modules():
+        if parametrize.is_parametrized(module):
+            for name in list(module.parametrizations):  # type: ignore[arg-type]
+                parametrize.remove_parametrizations(module, name)
+        for hook in list(module._forward_pre_hooks.values()):
+            if isinstance(hook, WeightNorm):
+                remove_weight_norm(module, hook.name)
+            elif isinstance(hook, SpectralNorm):
+                remove_spectral_norm(module, hook.name)
+            elif isinstance(hook, prune.BasePruningMethod):
+                prune.remove(module, hook._tensor_name)  # type: ignore[no-untyped-call]
+
+
+def _settle_batchnorms(network: nn.Module) -> None:
+    """Running statistics with momentum .1 everywhere, for zen; train mode has none."""
+    for module in network.modules():
+        if not isinstance(module, _BatchNorm):
+            continue
+        module.momentum = 0.1
+        if module.running_var is None:
+            like = next(network.parameters())
+            module.track_running_stats = True
+            module.running_mean = like.new_zeros(module.num_features)
+            module.running_var = like.new_ones(module.num_features)
+            module.num_batches_tracked = torch.zeros_like(like, dtype=torch.int64).sum()

@@ -6,7 +6,7 @@ are no raw activations. Importing this file does not import torch.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,20 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from zcbench.types import Batch
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """What the network consists of: no pass at all.
+
+    Attributes:
+        n_params: trainable parameters, all of them.
+        weights: weight tensor of every convolution and linear layer; a tensor that
+            several layers share counts once.
+    """
+
+    n_params: int
+    weights: tuple[Tensor, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,3 +249,10 @@ class FreshNetwork:
     batch: Batch
     loss: Callable[[Tensor, Tensor], Tensor]
     seed: int = 0
+
+
+REQUIRES: Mapping[type, type] = {
+    ChannelSaliency: Gradients,
+    HessianGradient: Gradients,
+}
+"""Records that are made on the way to others."""

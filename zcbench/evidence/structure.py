@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from zcbench.errors import Undefined
+from zcbench.evidence.layout import Probe
 from zcbench.evidence.prepare import Subject
 from zcbench.evidence.records import Structure
 from zcbench.seeding import generator
@@ -24,6 +26,8 @@ def measure_structure(subject: Subject) -> Structure:
     a network writes it as a multiplication by zero. In float64: without batch
     statistics a gradient can get smaller than float32's smallest number on its way.
     """
+    if not subject.plain:
+        return _from_probe(subject)
     network, layers = subject.network, subject.layers
     device = subject.batch.x.device
     if device.type == "mps":  # has no float64
@@ -47,6 +51,53 @@ def measure_structure(subject: Subject) -> Structure:
         n_layers=_count_on_path(logits, calls),
         weights=tuple(w.detach() for w in subject.weights),
     )
+
+
+def _from_probe(subject: Subject) -> Structure:
+    """From what a probe with generic weights saw.
+
+    Raises:
+        Undefined: there is no layer, or one is used in a way that was not seen.
+    """
+    weights, probe = subject.weights, subject.probe
+    if not isinstance(probe.logits, Tensor):
+        raise Undefined("the network does not give one tensor of outputs")
+    single = [s for s in probe.one if s.call is not None]
+    numbers = {s.call.number for s in single if s.call}
+    _check_seen(probe, numbers)
+    macs = sum(
+        s.call.macs(s.value)
+        for s in single
+        if s.call is not None and s.call.number is not None
+    )
+    others = probe.products_of_one + sum(
+        s.call.macs(s.value)
+        for s in single
+        if s.call is not None and s.call.number is None
+    )
+    if others:
+        subject.remarks[Structure] = (
+            f"{others:,} multiply-accumulates outside convolution and linear modules "
+            "(as in attention) are not counted"
+        )
+    calls = [
+        (s.call.number, layout.apart(s.value, 3))
+        for s, (_, layout) in zip(probe.three, probe.layouts, strict=False)
+        if s.call is not None and s.call.number is not None and layout is not None
+    ]
+    weights = tuple(w.detach() for w in weights)
+    on_path = _count_on_path(probe.logits, calls)
+    return Structure(subject.n_params, macs, on_path, weights)
+
+
+def _check_seen(probe: Probe, numbers: set[int | None]) -> None:
+    values: list[Tensor] = [layer.weight for layer in probe.layers]  # type: ignore[misc]
+    grads = torch.autograd.grad(
+        probe.logits.square().sum(), values, retain_graph=True, allow_unused=True
+    )
+    for number, grad in enumerate(grads):
+        if grad is not None and bool(grad.any()) and number not in numbers:
+            raise Undefined("a layer's weight is used in a way that is not seen")
 
 
 def _two_images(image_shape: tuple[int, ...], device: torch.device) -> Tensor:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from zcbench.evidence.prepare import Subject
+from zcbench.errors import Undefined
+from zcbench.evidence.prepare import Subject, layers_of
 from zcbench.evidence.records import SynapticFlow
+from zcbench.evidence.watch import NORMALISATIONS, Doubled, Watch
 
 
 def measure_synaptic_flow(subject: Subject) -> SynapticFlow:
@@ -24,6 +28,8 @@ def measure_synaptic_flow(subject: Subject) -> SynapticFlow:
     device = subject.batch.x.device
     if device.type == "mps":
         device = torch.device("cpu")
+    if not subject.plain:
+        return _watched(subject, device)
     values = {
         name: tensor.detach().to(device, torch.float64).abs()
         if tensor.is_floating_point()
@@ -41,6 +47,48 @@ def measure_synaptic_flow(subject: Subject) -> SynapticFlow:
     if not output.requires_grad:
         return SynapticFlow(tuple(0.0 for _ in weights))
     grads = torch.autograd.grad(output, weights, allow_unused=True)
+    return SynapticFlow(
+        tuple(
+            0.0 if grad is None else float((weight.detach() * grad).sum())
+            for weight, grad in zip(weights, grads, strict=True)
+        )
+    )
+
+
+def _watched(subject: Subject, device: torch.device) -> SynapticFlow:
+    """The same by calls: every normalisation hands its input on, in any module.
+
+    LayerNorm and its kin would make the flow independent of the weights before them,
+    as BatchNorm does. In evaluation mode, which has no dropout.
+    """
+    if not subject.layers:
+        raise Undefined("the network has no convolution or linear modules")
+    network = copy.deepcopy(subject.network).to(device).double().eval()
+    layers = layers_of(network)
+    removed: set[str] = set()
+
+    def hand_on(name: str, value: Tensor, *_: object, **__: object) -> Tensor:
+        removed.add(name)
+        return value
+
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.abs_()
+    rules = {name: partial(hand_on, name) for name in NORMALISATIONS}
+    shape = (1, *subject.batch.x.shape[1:])
+    ones = torch.ones(shape, dtype=torch.float64, device=device)
+    with Doubled(), Watch(rules=rules):
+        output = network(ones)
+    if not isinstance(output, Tensor):
+        raise Undefined("the network does not give one tensor of outputs")
+    others = removed - {"batch_norm"}
+    if others:
+        subject.remarks[SynapticFlow] = f"takes {', '.join(sorted(others))} out, too"
+    weights: list[Tensor] = [layer.weight for layer in layers]  # type: ignore[misc]
+    total = output.sum()
+    if not total.requires_grad:
+        return SynapticFlow(tuple(0.0 for _ in weights))
+    grads = torch.autograd.grad(total, weights, allow_unused=True)
     return SynapticFlow(
         tuple(
             0.0 if grad is None else float((weight.detach() * grad).sum())

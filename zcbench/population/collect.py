@@ -10,19 +10,21 @@ from zcbench.evidence.clock import Clock
 from zcbench.evidence.collect import Missing, attempt
 from zcbench.evidence.precision import arithmetic
 from zcbench.evidence.records import (
+    REQUIRES,
     ActivationKernel,
     ChannelSaliency,
     GaussianResponse,
     Gradients,
     HessianGradient,
     InputCorrelation,
+    Parameters,
     Structure,
     SynapticFlow,
 )
 from zcbench.population.gaussian_response import measure_gaussian_response
 from zcbench.population.minibatch import StackedMinibatchPass
 from zcbench.population.network import StackedNetwork
-from zcbench.population.structure import measure_structure
+from zcbench.population.structure import measure_parameters, measure_structure
 from zcbench.population.synaptic_flow import measure_synaptic_flow
 from zcbench.types import Batch, Precision
 
@@ -34,7 +36,9 @@ _FROM_MINIBATCH: Mapping[type, Callable[[StackedMinibatchPass], Any]] = {
     InputCorrelation: StackedMinibatchPass.input_correlation,
 }
 
-OFFERED = frozenset({Structure, SynapticFlow, GaussianResponse, *_FROM_MINIBATCH})
+OFFERED = frozenset(
+    {Parameters, Structure, SynapticFlow, GaussianResponse, *_FROM_MINIBATCH}
+)
 """Records that a stack can give; `zcbench.evidence` gives all."""
 
 
@@ -62,6 +66,8 @@ def collect(
     """
     shape, device = tuple(batch.x.shape[1:]), batch.x.device
     found: dict[type, list[Any] | Missing] = {}
+    if Parameters in needs:
+        found[Parameters] = attempt(lambda: measure_parameters(network))
     if Structure in needs:
         with clock.time("structure"):
             found[Structure] = attempt(
@@ -99,6 +105,11 @@ def _from_minibatch(
     )
     if isinstance(held, Missing):
         return dict.fromkeys(wanted, held)
-    return {
-        record: attempt(partial(_FROM_MINIBATCH[record], held)) for record in wanted
-    }
+    found: dict[type, list[Any] | Missing] = {}
+    for record in wanted:
+        before = found.get(REQUIRES.get(record, record))
+        if isinstance(before, Missing):
+            found[record] = before
+        else:
+            found[record] = attempt(partial(_FROM_MINIBATCH[record], held))
+    return found

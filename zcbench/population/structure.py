@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Tensor
 
-from zcbench.evidence.records import Structure
+from zcbench.evidence.records import Parameters, Structure
 from zcbench.population.network import (
     Rules,
     StackedBatchNorm,
@@ -30,6 +30,16 @@ def measure_structure(
     rules = _TwoImages()
     logits = network(network.images(images.to(device, torch.float64)), rules)
     on_path = _on_path(logits, rules.outputs)
+    counts = split(network.n_networks, on_path)
+    macs = split(network.n_networks, rules.macs)
+    return [
+        Structure(every.n_params, sum(macs[p]), sum(counts[p]), every.weights)
+        for p, every in enumerate(measure_parameters(network))
+    ]
+
+
+def measure_parameters(network: StackedNetwork) -> list[Parameters]:
+    """What every network consists of."""
     totals = [0] * network.n_networks
     for members, n_parameters in (
         *((layer.members, layer.n_parameters) for layer in network.layers),
@@ -37,13 +47,7 @@ def measure_structure(
     ):
         for p in members:
             totals[p] += n_parameters
-    counts = split(network.n_networks, on_path)
-    macs = split(network.n_networks, rules.macs)
-    weights = layers_of(network)
-    return [
-        Structure(totals[p], sum(macs[p]), sum(counts[p]), weights[p])
-        for p in range(network.n_networks)
-    ]
+    return list(map(Parameters, totals, layers_of(network)))
 
 
 class _TwoImages(Rules):

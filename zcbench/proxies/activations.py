@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from zcbench.errors import Undefined
-from zcbench.evidence.records import ActivationKernel, ActivationPatterns, Structure
+from zcbench.evidence.records import ActivationKernel, ActivationPatterns, Parameters
 from zcbench.proxies import proxy
 
 
@@ -61,7 +61,7 @@ SIGMA = 800.0**2
 
 
 @proxy(reference="peng2024swap", label_free=True)
-def reg_swap(a: ActivationPatterns, s: Structure) -> float:
+def reg_swap(a: ActivationPatterns, s: Parameters) -> float:
     """SWAP · exp(−(p − μ)² / σ), p thousands of parameters. Higher is better.
 
     The regularised SWAP of Peng et al. 2024. μ and σ are to be chosen for the

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from zcbench.evidence.records import Structure
+from zcbench.errors import Undefined
+from zcbench.evidence.records import Parameters, Structure
 from zcbench.proxies import proxy
 
 
 @proxy(reference="ning2021evaluating", baseline=True, data_independent=True)
-def params(s: Structure) -> float:
+def params(p: Parameters) -> float:
     """Number of trainable parameters, biases and BatchNorm included. Higher is better.
 
-    Evidence: Structure. Counted on the full network: operations that reach nothing
+    Evidence: Parameters. Counted on the full network: operations that reach nothing
     count too, as in the published tables.
     """
-    return s.n_params
+    return p.n_params
 
 
 @proxy(
@@ -42,9 +43,11 @@ def n_layers(s: Structure) -> float:
 
 
 @proxy(reference="abdelfattah2021zero", data_independent=True)
-def l2_norm(s: Structure) -> float:
+def l2_norm(p: Parameters) -> float:
     """Σ over layers of ‖w‖₂, convolutions and linear layers. Higher is better.
 
-    Evidence: Structure, weights at initialisation; dead layers count, as in the suite.
+    Evidence: Parameters, weights at initialisation; dead layers count, as in the suite.
     """
-    return sum(float(w.norm()) for w in s.weights)
+    if not p.weights:
+        raise Undefined("the network has no convolution or linear modules")
+    return sum(float(w.norm()) for w in p.weights)

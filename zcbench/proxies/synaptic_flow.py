@@ -18,6 +18,6 @@ def synflow(s: SynapticFlow) -> float:
     nothing flows (a disconnected cell), which is no low score but none at all.
     """
     total = sum(s.flow)
-    if total == 0:
+    if total <= 0:
         raise Undefined("no flow from input to output")
     return math.log(total)

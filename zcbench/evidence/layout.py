@@ -1,0 +1,166 @@
+"""Which axis of a network's tensors holds the images, found by trying.
+
+Tokens first, windows folded into the images, height and width before the channels: the
+first axis is not the images' in every network. So every layer and activation is
+watched in evaluation mode with three images and with the first of them alone. Where
+one axis grows threefold and its first image's values are the same, it is the images'.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zcbench.errors import Undefined
+from zcbench.evidence.watch import Doubled, LayerCall, Watch, differentiable
+from zcbench.seeding import generator
+
+_PRODUCTS = frozenset({"matmul", "__matmul__", "bmm", "baddbmm"})
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where the images are in one tensor.
+
+    Attributes:
+        axis: the axis.
+        fold: how many places of it belong to one image.
+        major: True if an image's places follow one another.
+    """
+
+    axis: int
+    fold: int
+    major: bool
+
+    def apart(self, value: Tensor, n_images: int) -> Tensor:
+        """The tensor as [n_images, fold, the other axes in their order].
+
+        Raises:
+            Undefined: it does not hold that many images.
+        """
+        value = value.movedim(self.axis, 0)
+        if len(value) != n_images * self.fold:
+            raise Undefined("which axis holds the images could not be found out")
+        if self.major:
+            return value.reshape(n_images, self.fold, *value.shape[1:])
+        return value.reshape(self.fold, n_images, *value.shape[1:]).transpose(0, 1)
+
+
+@dataclass
+class Seen:
+    """One layer's or activation's call."""
+
+    kind: str
+    call: LayerCall | None
+    value: Tensor
+
+
+class Probe:
+    """A network with generic weights in float64, seen with one image and with three.
+
+    Generic weights, since a gamma, gate or head that starts at zero hides what is
+    behind it, and structure does not depend on where training starts.
+
+    Args:
+        network: the network; it is copied.
+        image_shape: of one image.
+        device: where to run.
+    """
+
+    def __init__(
+        self, network: nn.Module, image_shape: tuple[int, ...], device: torch.device
+    ) -> None:
+        from zcbench.evidence.prepare import layers_of
+
+        network = copy.deepcopy(network).to(device).double().eval()
+        _draw(network)
+        self.layers = layers_of(network)
+        shape = (3, *image_shape)
+        images = torch.randn(shape, generator=generator("structure", shape))
+        images = images.to(device, torch.float64)
+        self.products = 0
+        self.logits: Any = None
+        self.one = self._run(network, images[:1])
+        self.products_of_one, self.products = self.products, 0
+        self.three = self._run(network, images)
+        self.layouts = self._layouts()
+
+    def _run(self, network: nn.Module, images: Tensor) -> list[Seen]:
+        seen: list[Seen] = []
+
+        def on_layer(call: LayerCall, output: Tensor) -> Tensor:
+            seen.append(Seen("layer", call, output))
+            return output.clone()  # what follows may write into it
+
+        def on_activation(kind: str, value: Tensor) -> None:
+            seen.append(Seen(kind, None, value.detach().clone()))
+
+        def on_call(name: str, args: tuple[Any, ...], output: Any) -> None:
+            if name in _PRODUCTS and isinstance(args[0], Tensor):
+                self.products += output.numel() * args[0].shape[-1]
+            if name == "scaled_dot_product_attention":
+                q, k, v = args[:3]
+                pairs = q[..., 0].numel() * k.shape[-2]
+                self.products += pairs * (q.shape[-1] + v.shape[-1])
+
+        watch = Watch(self.layers, on_layer, on_activation, on_call)
+        with Doubled(), differentiable(), watch.seeing(network) as watched:
+            self.logits = watched(images)
+        return seen
+
+    def _layouts(self) -> list[tuple[str, Layout | None]]:
+        if [s.kind for s in self.one] != [s.kind for s in self.three]:
+            return []
+        return [
+            (s.kind, _layout(s.value.detach(), t.value.detach()))
+            for s, t in zip(self.one, self.three, strict=True)
+        ]
+
+    def layout(self, event: int, kind: str) -> Layout:
+        """Layout of the call of that number, which has to be of that kind.
+
+        Raises:
+            Undefined: it is not known.
+        """
+        known, layout = (
+            self.layouts[event] if event < len(self.layouts) else (kind, None)
+        )
+        if layout is None or known != kind:
+            raise Undefined("which axis holds the images could not be found out")
+        return layout
+
+
+def _draw(network: nn.Module) -> None:
+    """Weights of variance 2 / fan-in, small biases, scales between a half and 1.5."""
+    with torch.no_grad():
+        for name, value in network.named_parameters():
+            draw = generator("structure", name)
+            new = torch.rand(tuple(value.shape), generator=draw) + 0.5
+            if value.dim() > 1 or name.endswith("bias"):
+                scale = (2 / value[0].numel()) ** 0.5 if value.dim() > 1 else 0.1
+                new = torch.randn(tuple(value.shape), generator=draw) * scale
+            value.copy_(new)
+        for module in network.modules():
+            if isinstance(module, nn.modules.batchnorm._NormBase):
+                module.reset_running_stats()
+
+
+def _layout(one: Tensor, three: Tensor) -> Layout | None:
+    """None unless one axis alone holds three times as much, with the same values."""
+    if one.dim() != three.dim():
+        return None
+    grown = [d for d in range(one.dim()) if three.shape[d] == 3 * max(1, one.shape[d])]
+    same = [d for d in range(one.dim()) if three.shape[d] == one.shape[d]]
+    if len(grown) != 1 or len(same) != one.dim() - 1:
+        return None
+    tolerance = 1e-6 * float(one.abs().max()) if one.numel() else 0.0
+    for major in (True, False):
+        layout = Layout(grown[0], one.shape[grown[0]], major)
+        mine = layout.apart(three, 3)[0]
+        if torch.allclose(mine, one.movedim(grown[0], 0), rtol=1e-6, atol=tolerance):
+            return layout
+    return None

@@ -1,0 +1,98 @@
+"""Gradients of each image alone, by the definition: one network pass for each.
+
+For networks that promise nothing. Whatever holds the images, tokens or channels inside
+the network, a minibatch of one image has no other image in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from zcbench.errors import Undefined
+from zcbench.evidence.clock import Clock
+from zcbench.evidence.loss import LOSSES, check_labels
+from zcbench.evidence.per_image_pass import MOST_NUMBERS
+from zcbench.evidence.prepare import Subject
+from zcbench.evidence.records import SignAgreement, TangentKernel
+
+
+class OneByOne:
+    """The records that `zcbench.evidence.per_image_pass.PerImagePass` makes faster.
+
+    Args:
+        subject: the network and its minibatch.
+        needs: record types that will be asked for.
+        clock: gets the seconds of per_image_loss and per_image_logits.
+    """
+
+    def __init__(self, subject: Subject, needs: frozenset[type], clock: Clock) -> None:
+        del needs
+        self._subject, self._clock = subject, clock
+
+    def sign_agreement(self) -> SignAgreement:
+        """Σ over weights of abs(Σ_n sign g_n)."""
+        weights = self._subject.weights
+        signs = [torch.zeros_like(w) for w in weights]
+        with self._clock.time("per_image_loss"):
+            for grads in self._gradients(weights, self._loss):
+                for total, grad in zip(signs, grads, strict=True):
+                    if grad is not None:
+                        total += grad.sign()
+        return SignAgreement(sum(float(s.double().abs().sum()) for s in signs))
+
+    def tangent_kernel(self) -> TangentKernel:
+        """J Jᵀ, as many layers at once as memory is meant for."""
+        x = self._subject.batch.x
+        kernel = torch.zeros(len(x), len(x), dtype=torch.float64, device=x.device)
+        with self._clock.time("per_image_logits"):
+            for weights in self._parts(len(x)):
+                rows = torch.stack(
+                    [
+                        torch.cat(
+                            [
+                                (torch.zeros_like(w) if g is None else g).flatten()
+                                for w, g in zip(weights, grads, strict=True)
+                            ]
+                        )
+                        for grads in self._gradients(weights, _sum)
+                    ]
+                )
+                kernel += (rows @ rows.T).to(kernel.dtype)
+        return TangentKernel(kernel)
+
+    def _parts(self, n_images: int) -> Iterator[Sequence[Tensor]]:
+        """Layers whose gradients for all images are held together."""
+        part: list[Tensor] = []
+        for weight in self._subject.weights:
+            held = sum(w.numel() for w in part) + weight.numel()
+            if part and held * n_images > 2 * MOST_NUMBERS:
+                yield part
+                part = []
+            part.append(weight)
+        yield part
+
+    def _loss(self, logits: Tensor, y: Tensor) -> Tensor:
+        check_labels(logits, self._subject.batch)
+        return LOSSES[self._subject.batch.loss](logits, y)
+
+    def _gradients(
+        self,
+        weights: Sequence[Tensor],
+        output_of: Callable[[Tensor, Tensor], Tensor],
+    ) -> Iterator[tuple[Tensor | None, ...]]:
+        batch = self._subject.batch
+        for image, label in zip(batch.x, batch.y, strict=True):
+            logits = self._subject.network(image[None])
+            if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != 1:
+                raise Undefined("one image does not give logits [1, classes]")
+            output = output_of(logits, label[None])
+            if not output.requires_grad:
+                raise Undefined("the logits do not depend on any weight")
+            yield torch.autograd.grad(output, weights, allow_unused=True)
+
+
+def _sum(logits: Tensor, _: Tensor) -> Tensor:
+    return logits.sum()
