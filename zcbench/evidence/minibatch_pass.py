@@ -65,7 +65,7 @@ class MinibatchPass:
         network, x = self.subject.network, self.subject.batch.x
         self.x = x.detach().requires_grad_(InputCorrelation in self.needs)
         if not self.subject.plain:
-            self.outputs = self._watched()
+            self.outputs: object = self._watched()
             return
         hooks = []
         if self.needs & {ActivationKernel, ActivationPatterns}:
@@ -82,7 +82,7 @@ class MinibatchPass:
         if self._tape is not None:
             hooks += self._tape.watch(network)
         try:
-            self.outputs: object = network(self.x)
+            self.outputs = network(self.x)
         finally:
             for hook in hooks:
                 hook.remove()

@@ -97,12 +97,12 @@ class Subject:
         """Forwards whose backward goes to the input alone."""
         wanted = [layer.weight for layer in self.layers if layer.weight.requires_grad]
         for weight in wanted:
-            weight.requires_grad_(False)  # type: ignore[operator]
+            weight.requires_grad_(False)
         try:
             yield
         finally:
             for weight in wanted:
-                weight.requires_grad_(True)  # type: ignore[operator]
+                weight.requires_grad_(True)
 
 
 def prepare(network: nn.Module, batch: Batch, seed: int) -> Subject:
@@ -123,7 +123,7 @@ def prepare(network: nn.Module, batch: Batch, seed: int) -> Subject:
     layers = layers_of(network)
     network.requires_grad_(False)
     for layer in layers:
-        layer.weight.requires_grad_(True)  # type: ignore[operator]
+        layer.weight.requires_grad_(True)
     for module in network.modules():
         if getattr(module, "inplace", False) is True:
             # An in-place ReLU would overwrite the layer output that Fisher reads.

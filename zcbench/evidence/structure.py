@@ -81,13 +81,19 @@ def _from_probe(subject: Subject) -> Structure:
             "(as in attention) are not counted"
         )
     calls = [
-        (s.call.number, layout.apart(s.value, 3))
+        (s.call.number, s.value)
         for s, (_, layout) in zip(probe.three, probe.layouts, strict=False)
-        if s.call is not None and s.call.number is not None and layout is not None
+        if s.call is not None
+        and s.call.number is not None
+        and (layout is None or _varies(layout.apart(s.value, 3)))
     ]
+    on_path = _reaching(probe.logits, calls)
     weights = tuple(w.detach() for w in weights)
-    on_path = _count_on_path(probe.logits, calls)
     return Structure(subject.n_params, macs, on_path, weights)
+
+
+def _varies(outputs: Tensor) -> bool:
+    return not torch.equal(outputs[0], outputs[1])
 
 
 def _check_seen(probe: Probe, numbers: set[int | None]) -> None:
@@ -129,8 +135,11 @@ def _macs(layer: nn.Module, output: Tensor) -> int:
 
 
 def _count_on_path(logits: Tensor, calls: _Calls) -> int:
-    varying = [(n, out) for n, out in calls if not torch.equal(out[0], out[1])]
-    varying = [(n, out) for n, out in varying if out.requires_grad]
+    return _reaching(logits, [(n, out) for n, out in calls if _varies(out)])
+
+
+def _reaching(logits: Tensor, calls: _Calls) -> int:
+    varying = [(n, out) for n, out in calls if out.requires_grad]
     if not varying or not logits.requires_grad:
         return 0
     # Random slopes: a sum of logits could cancel.

@@ -122,7 +122,8 @@ class Watch(TorchFunctionMode):
             return self._rules[name](*args, **kwargs)
         kind = _activation(name, args, kwargs)
         if kind and self._on_activation is not None:
-            self._on_activation(kind, _first(args, kwargs))
+            with torch._C.DisableTorchFunction():  # of other modes, too
+                self._on_activation(kind, _first(args, kwargs))
         output = func(*args, **kwargs)
         if isinstance(output, Tensor):
             _place_channels(name, args, output)

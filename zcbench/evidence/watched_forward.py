@@ -179,7 +179,8 @@ def _add(
 
 
 def _name_of(network: nn.Module, layer: nn.Module) -> str:
-    return next(name for name, module in network.named_modules() if module is layer)
+    names: dict[nn.Module, str] = {m: name for name, m in network.named_modules()}
+    return names[layer]
 
 
 _OF_GRADIENTS = (Gradients, ChannelSaliency, HessianGradient, PartGradients)
