@@ -200,12 +200,18 @@ def test_csv_by_index(tmp_path: Path) -> None:
             "~0|skip_connect~1|skip_connect~2| twice, as (0, 0, 0, 0, 0, 0) and [0, 0, "
             "0, 0, 0, 0]. Keep one.",
         ),
-        (b"a,b\n1,2\n", ("cifar10",), DataError, "{path} has no column arch. {f}"),
+        (
+            b"a,b\n1,2\n",
+            ("cifar10",),
+            DataError,
+            "{path} does not say which architecture a row is: its columns are a, b. Add "
+            "a column arch with architecture strings, or index.",
+        ),
         (
             b"index,b\n1,2\n1,3\n",
             ("cifar10",),
             DataError,
-            "{path} has two rows for 1. Keep one.",
+            "{path}: 1 of 2 rows repeat an architecture; the first is line 3: |",
         ),
         (b"index\n1\n", ("cifar10",), DataError, "{path} holds no scores. {f}"),
         (b"", ("cifar10",), DataError, "{path} cannot be read as CSV: No columns to"),

@@ -61,6 +61,11 @@ class Registry(Generic[T]):
         self._load()
         return list(self._entries)
 
+    def canonical(self, name: str) -> str:
+        """The name that an alias stands for; any other as it is."""
+        self._load()
+        return self._aliases.get(name, name)
+
     def get(self, name: str) -> T:
         """Entry of that name or alias.
 

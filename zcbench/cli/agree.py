@@ -55,6 +55,8 @@ def agree(run: Path, scores: Path, datasets: tuple[str, ...], format_name: str) 
     ours = load_run(run)
     adopt(ours.attrs["manifest"])
     theirs = load_run(scores) if scores.is_dir() else _published(ours, scores, datasets)
+    for note in theirs.attrs.get("notes", ()):
+        click.echo(note, err=True)
     _print(compare(ours, theirs), format_name)
 
 

@@ -250,5 +250,4 @@ def _truth(
             f" of the {len(archs):,} architectures for {dataset}, such as {example}.",
             "Sample from those that it covers (--archs), or give another --truth.",
         )
-    attrs: Mapping[str, Any] = table.attrs
-    return attrs
+    return {name: said for name, said in table.attrs.items() if name != "notes"}

@@ -70,7 +70,7 @@ class Joined:
         target: which accuracy.
         population: which architectures.
         truth: attributes of the ground truth.
-        note: a line for the user if architectures were left out, or empty.
+        note: lines for the user: architectures left out, how the truth was read.
     """
 
     scores: Scores
@@ -121,9 +121,9 @@ def join(run: pd.DataFrame, dataset: str, question: Question) -> Joined:
             f"None of the {len(absent):,} architectures of {path} is in {source}.",
             "Give another --truth.",
         )
-    note = ""
+    notes = list(truth.attrs.get("notes", ()))
     if len(absent):
-        note = f"{path}: {_named(absent)} not in {source}, and left out."
+        notes.append(f"{path}: {_named(absent)} not in {source}, and left out.")
     rows = rows[there]
     scores = gather(rows, run.attrs["proxies"])
     known = truth.set_index("arch").reindex(scores.archs)
@@ -137,7 +137,7 @@ def join(run: pd.DataFrame, dataset: str, question: Question) -> Joined:
         target=target,
         population=population,
         truth=truth.attrs,
-        note=note,
+        note="\n".join(notes),
     )
 
 

@@ -43,7 +43,7 @@ class Study:
         lower: those of the proxies that say lower is better, which are turned here.
         versions: proxy → version.
         statuses: proxy → why there is no score → for how many architectures.
-        note: a line for the user if architectures were left out, or empty.
+        note: lines for the user: architectures left out, how the truth was read.
         aggregates: those of the proxies that are combinations of others' ranks.
         early: early stopping, which trains and is no proxy.
         remembered: correlations that were asked for.

@@ -88,9 +88,16 @@ def tabulate(
     table.attrs = {
         "sections": [study.section for study in found],
         "runs": [{"path": run.attrs["path"], **run.attrs["manifest"]} for run in runs],
-        "notes": [study.note for study in found if study.note],
+        "notes": _notes(found, runs),
     }
     return table
+
+
+def _notes(found: Sequence[Study], runs: Sequence[pd.DataFrame]) -> list[str]:
+    """How the files were read, and what was left out; each line once."""
+    notes = [note for run in runs for note in run.attrs.get("notes", ())]
+    notes += [line for study in found for line in study.note.splitlines()]
+    return list(dict.fromkeys(notes))
 
 
 def _rows(study: Study, confidence: float) -> list[dict[str, Any]]:

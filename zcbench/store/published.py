@@ -6,15 +6,17 @@ Two formats are read:
   architecture → proxy → ``{"score": …, "time": …}``, or one dataset without the first
   level. A score of 0.0 with a time of −1 was not computed; −1e8 stands for NaN. An
   architecture is a string of the space, or on nb201 NASLib's six indices.
-- CSV, gzip or not: a column ``arch`` (or ``index``) and one for each proxy, for one
-  dataset. Columns that are called after accuracies are left out.
+- CSV, gzip or not: a column ``arch`` (``arch_str``, ``index``) and one for each proxy,
+  for one dataset. Columns that are called after accuracies, and those of words, are
+  left out; ``attrs["notes"]`` names them.
+
+Aliases of proxies become their names.
 """
 
 from __future__ import annotations
 
 import gzip
 import hashlib
-import io
 import json
 import math
 import re
@@ -23,30 +25,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zcbench.errors import DataError, UsageError, ZcbenchError
+from zcbench.flat_file import FlatFile, architectures, csv_frame, is_accuracy, unused
 from zcbench.spaces import Space, load_space
 from zcbench.spaces.base import check_name
+from zcbench.spaces.names import read_name
 from zcbench.tasks import GivenTask, add_task, is_added, load_task, task_names
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from zcbench.types import Architecture
 
 _NOT_COMPUTED = (0.0, -1.0)
 _NASLIB_NAN = -1e8
-_NASLIB_OPERATIONS = (
-    "skip_connect",
-    "none",
-    "nor_conv_3x3",
-    "nor_conv_1x1",
-    "avg_pool_3x3",
+_NO_PROXY = re.compile(r"dataset|space|repeat|id|seed|Unnamed.*")
+_NUMBER_LIKE = re.compile(
+    r"\W*(?:[a-z_.]+\d*\()?[\[(]*[-+]?\d+(?:[.,]\d+)?(?:e[-+]?\d+)?(?!\w).*", re.I
 )
-_NASLIB_ORDER = (0, 1, 3, 2, 4, 5)
-"""Place in NASLib's indices of each edge in string order: it sorts by source."""
-_INDICES = re.compile(r"[(\[]?\d+(, ?\d+)*[)\]]?")
-_NO_PROXY = re.compile(
-    r"arch|index|dataset|space|repeat|id|seed|Unnamed.*|.*(acc|val|test).*"
-)
+"""Words around a number, such as 81.1% or tensor(81.1)."""
 _FORMATS = "Give the JSON of NAS-Bench-Suite-Zero, or a CSV with a column arch."
 
 Entry = Mapping[str, Any]
@@ -74,7 +69,8 @@ def load_scores(path: Path, space: str, datasets: Sequence[str] = ()) -> pd.Data
     found = load_space(space)
     given = [_prepare(found, name) for name in datasets]
     content = _content(path)
-    by_dataset = _read(path, content, found, datasets)
+    notes: list[str] = []
+    by_dataset = _read(path, content, found, datasets, notes)
     rows = [
         row
         for dataset, entries in by_dataset.items()
@@ -88,6 +84,7 @@ def load_scores(path: Path, space: str, datasets: Sequence[str] = ()) -> pd.Data
         "manifest": _manifest(path, content, space, list(by_dataset), proxies, given),
         "proxies": proxies,
         "path": str(path),
+        "notes": notes,
     }
     return table
 
@@ -157,11 +154,18 @@ def _content(path: Path) -> bytes:
 
 
 def _read(
-    path: Path, content: bytes, space: Space, datasets: Sequence[str]
+    path: Path,
+    content: bytes,
+    space: Space,
+    datasets: Sequence[str],
+    notes: list[str],
 ) -> dict[str, Mapping[str, Entry]]:
-    """Dataset → architecture as the file writes it → proxies."""
-    is_json = content.lstrip()[:1] == b"{"
-    tables = _from_json(path, content) if is_json else {None: _from_csv(path, content)}
+    """Dataset → architecture as the file writes it → proxies; adds to the notes."""
+    tables: dict[str | None, Mapping[str, Entry]]
+    if content.lstrip()[:1] == b"{":
+        tables = _from_json(path, content, notes)
+    else:
+        tables = {None: _from_csv(path, content, space, notes)}
     if None in tables:
         if len(datasets) != 1:
             raise UsageError(
@@ -181,7 +185,9 @@ def _read(
     return {name: named[name] for name in chosen}
 
 
-def _from_json(path: Path, content: bytes) -> dict[str | None, Mapping[str, Entry]]:
+def _from_json(
+    path: Path, content: bytes, notes: list[str]
+) -> dict[str | None, Mapping[str, Entry]]:
     try:
         top = json.loads(content)
         inner = next(iter(next(iter(top.values())).values()))
@@ -196,35 +202,90 @@ def _from_json(path: Path, content: bytes) -> dict[str | None, Mapping[str, Entr
         raise DataError(
             f"{path} does not map architectures to proxies.", _FORMATS
         ) from None
-    return tables
+    entries = [entry for table in tables.values() for entry in table.values()]
+    names = dict.fromkeys(str(name) for entry in entries for name in entry)
+    scored = {str(n) for entry in entries for n, said in entry.items() if _scores(said)}
+    by_name = _canonical(path, [name for name in names if name in scored])
+    notes += unused(path, {n: "without a score" for n in names if n not in scored})
+    return {
+        dataset: {
+            arch: {by_name[n]: said for n, said in entry.items() if _scores(said)}
+            for arch, entry in table.items()
+        }
+        for dataset, table in tables.items()
+    }
 
 
-def _from_csv(path: Path, content: bytes) -> dict[str, Entry]:
-    import pandas as pd
+def _scores(said: object) -> bool:
+    return isinstance(said, Mapping) and "score" in said
 
+
+def _canonical(path: Path, names: Sequence[str]) -> dict[str, str]:
+    """Name as written → name of the proxy; no two of one."""
+    from zcbench.proxies import PROXIES
+
+    written: dict[str, str] = {}
+    for name in names:
+        proxy = PROXIES.canonical(name)
+        if proxy in written:
+            raise DataError(
+                f"{path} has scores of {proxy} twice, as {written[proxy]} and {name}.",
+                "Remove or rename one.",
+            )
+        written[proxy] = name
+    return {name: proxy for proxy, name in written.items()}
+
+
+def _from_csv(
+    path: Path, content: bytes, space: Space, notes: list[str]
+) -> dict[str, Entry]:
     try:
-        table = pd.read_csv(io.BytesIO(content), dtype={"arch": str})
+        frame = csv_frame(content)
     except Exception as error:  # parsers raise many kinds
         reason = " ".join(str(error).split()).rstrip(".")[:200]
         raise DataError(f"{path} cannot be read as CSV: {reason}.", _FORMATS) from None
-    key = next((name for name in ("arch", "index") if name in table), None)
-    if key is None:
-        raise DataError(f"{path} has no column arch.", _FORMATS)
-    names = [
-        name
-        for name in table.columns
-        if not _NO_PROXY.fullmatch(str(name))
-        and pd.api.types.is_numeric_dtype(table[name])
-    ]
+    frame.columns = frame.columns.map(str)
+    file = FlatFile(path, frame, before=1)
+    archs, reasons = architectures(file, space)
+    for name in frame.columns:
+        if name not in (*reasons, archs.name):
+            reason = _why_not(file, space, name)
+            reasons |= {name: reason} if reason else {}
+    names = [name for name in frame if name not in (*reasons, archs.name)]
     if not names:
         raise DataError(f"{path} holds no scores.", _FORMATS)
-    if table[key].duplicated().any():
-        twice = table.loc[table[key].duplicated(), key].iloc[0]
-        raise DataError(f"{path} has two rows for {twice}.", "Keep one.")
+    by_name = _canonical(path, names)
+    notes += unused(path, reasons)
+    rows = frame[names].to_dict("records")
     return {
-        str(spec): {name: {"score": row[name]} for name in names}
-        for spec, row in zip(table[key], table[names].to_dict("records"), strict=True)
+        arch.spec: {by_name[name]: {"score": row[name]} for name in names}
+        for arch, row in zip(archs, rows, strict=True)
     }
+
+
+def _why_not(file: FlatFile, space: Space, column: str) -> str:
+    """Why a column is none of scores, empty if it is one.
+
+    Raises:
+        DataError: it is one, but for entries that are no numbers.
+    """
+    import pandas as pd
+
+    from zcbench.proxies import PROXIES
+
+    if _NO_PROXY.fullmatch(column):
+        return "says nothing of scores"
+    is_dataset = column.casefold() in {name.casefold() for name in space.tasks}
+    if is_accuracy(column) or is_dataset:
+        return "an accuracy by its name"
+    given = file.frame[column]
+    if pd.api.types.is_numeric_dtype(given):
+        return ""
+    is_proxy = PROXIES.canonical(column) in PROXIES.names()
+    if is_proxy or given.dropna().astype(str).map(_NUMBER_LIKE.fullmatch).any():
+        file.require_numbers(column)
+        return ""
+    return "words, not numbers"
 
 
 def _rows(
@@ -232,7 +293,10 @@ def _rows(
 ) -> Iterator[dict[str, Any]]:
     seen: dict[int, str] = {}
     for written, entry in entries.items():
-        arch = _architecture(path, space, written)
+        try:
+            arch = read_name(space, str(written))
+        except ZcbenchError as error:
+            raise DataError(f"{path}: {error.what}", error.hint) from None
         if arch.index in seen:
             raise DataError(
                 f"{path} has {arch.spec} twice, as {seen[arch.index]} and {written}.",
@@ -243,8 +307,7 @@ def _rows(
         status: dict[str, str] = {}
         seconds: dict[str, float] = {}
         for name, said in entry.items():
-            if isinstance(said, Mapping) and "score" in said:
-                _add(path, name, said, scores, status, seconds)
+            _add(path, name, said, scores, status, seconds)
         yield {
             "space": space.name,
             "dataset": dataset,
@@ -284,31 +347,3 @@ def _add(
         status[name] = "inf"
     else:
         scores[name] = score
-
-
-def _architecture(path: Path, space: Space, written: str) -> Architecture:
-    try:
-        return space.parse(written)
-    except DataError as error:
-        refusal: ZcbenchError = error
-    numbers = [int(n) for n in re.findall(r"\d+", written)]
-    try:
-        if _INDICES.fullmatch(written) and space.name == "nb201" and len(numbers) == 6:
-            return space.parse(_from_naslib(numbers))
-        if len(numbers) == 1 and written.isdigit():
-            return space.architecture(numbers[0])
-    except (IndexError, ZcbenchError) as error:
-        if isinstance(error, ZcbenchError):
-            refusal = error
-    raise DataError(f"{path}: {refusal.what}", refusal.hint) from None
-
-
-def _from_naslib(indices: Sequence[int]) -> str:
-    """String of NASLib's indices of operations on NAS-Bench-201.
-
-    >>> _from_naslib([4, 0, 3, 1, 4, 2])
-    '|avg_pool_3x3~0|+|skip_connect~0|none~1|+|nor_conv_1x1~0|avg_pool_3x3~1|nor_conv_3x3~2|'
-    """
-    names = [_NASLIB_OPERATIONS[indices[place]] for place in _NASLIB_ORDER]
-    a, b, c, d, e, f = names
-    return f"|{a}~0|+|{b}~0|{c}~1|+|{d}~0|{e}~1|{f}~2|"

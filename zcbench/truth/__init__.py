@@ -11,12 +11,13 @@ is, the sha256 of what it was read from, and how many architectures of the space
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zcbench.errors import DataError, UsageError
+from zcbench.flat_file import shown
 from zcbench.registry import Registry
 
 if TYPE_CHECKING:
@@ -151,13 +152,6 @@ def require_target(table: pd.DataFrame, target: str) -> None:
         if there
         else f"Take another truth: {elsewhere}.",
     )
-
-
-def shown(names: Iterable[object], most: int = 12) -> str:
-    """Names for a message, cut short where there are many."""
-    every = [str(name)[:60] for name in names]
-    more = f" and {len(every) - most:,} more" if len(every) > most else ""
-    return (", ".join(every[:most]) or "none") + more
 
 
 def _is_path(truth: str) -> bool:

@@ -1,0 +1,221 @@
+"""Tables of the user's own: where a row is, which architecture, what is not used."""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from zcbench.errors import DataError, ZcbenchError
+from zcbench.spaces.names import read_name
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from zcbench.spaces import Space
+    from zcbench.types import Architecture
+
+T = TypeVar("T")
+
+NAMED = ("arch", "arch_str")
+"""Columns of architecture strings, the first that is there counts."""
+_ACCURACY = re.compile(
+    r"val|valid|validation|test|(?:val|valid|validation|test|train|eval)?"
+    r"(?:acc|accs|accuracy|accuracies|top1|top5)\d*"
+)
+_WORD = re.compile(r"[A-Z]+(?![a-z])\d*|[A-Z]?[a-z]+\d*|\d+")
+
+
+@dataclass(frozen=True, slots=True)
+class FlatFile:
+    """A parsed file.
+
+    Attributes:
+        path: where it is.
+        frame: its rows; the index counts them in the file, from 0.
+        before: lines before the first row; 0 in a Parquet file.
+    """
+
+    path: Path
+    frame: pd.DataFrame
+    before: int
+
+    def first(self, rows: pd.Series[bool]) -> tuple[Any, str]:
+        """Label of the first marked row, and where a user finds it."""
+        label = rows.index[rows.to_numpy().argmax()]
+        kind = "line" if self.before else "row"
+        return label, f"{kind} {label + 1 + self.before}"
+
+    def require_numbers(self, column: str) -> None:
+        """Raise `DataError` if an entry of a column is neither empty nor a number."""
+        import pandas as pd
+
+        given = self.frame[column]
+        bad = given.notna() & pd.to_numeric(given, errors="coerce").isna()
+        if bad.any():
+            row, place = self.first(bad)
+            raise DataError(
+                f"{self.path}: {bad.sum():,} of {len(bad):,} entries in {column} are "
+                f"no number; the first is on {place}: {str(given[row])[:60]}.",
+                "Write plain numbers, leave the field empty where there is none, or "
+                "remove the column.",
+            )
+
+
+def csv_frame(content: bytes) -> pd.DataFrame:
+    """Rows keep their number in the file; blank lines are dropped."""
+    import pandas as pd
+
+    with warnings.catch_warnings():
+        # Lines with more fields than the header.
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        frame = pd.read_csv(
+            io.BytesIO(content),
+            encoding="utf-8-sig",
+            index_col=False,
+            low_memory=False,
+            skip_blank_lines=False,
+            # Some architectures look like numbers: 02012100.
+            dtype=dict.fromkeys(NAMED, str),
+        )
+    return frame.dropna(how="all")
+
+
+def is_accuracy(column: str) -> bool:
+    """Whether a column is called after accuracies, in any capitals.
+
+    >>> [is_accuracy(name) for name in ("TestAcc", "Test Accuracy (%)", "min_eigval")]
+    [True, True, False]
+    """
+    words = (*_WORD.findall(column), *re.split(r"[\W_]+", column))
+    return any(_ACCURACY.fullmatch(word.casefold()) for word in words)
+
+
+def unused(path: Path, reasons: Mapping[str, str]) -> list[str]:
+    """A line on the columns that are not used, with why; none if all are."""
+    by_reason: dict[str, list[str]] = {}
+    for column, reason in reasons.items():
+        by_reason.setdefault(reason, []).append(column)
+    parts = [f"{shown(names)} ({reason})" for reason, names in by_reason.items()]
+    return [f"{path}: columns not used: {'; '.join(parts)}."] if parts else []
+
+
+def shown(names: Iterable[object], most: int = 12) -> str:
+    """Names for a message, cut short where there are many."""
+    every = [str(name)[:60] for name in names]
+    more = f" and {len(every) - most:,} more" if len(every) > most else ""
+    return (", ".join(every[:most]) or "none") + more
+
+
+def architectures(
+    file: FlatFile, space: Space
+) -> tuple[pd.Series[Any], dict[str, str]]:
+    """Each row's architecture, none twice.
+
+    Returns:
+        The architectures, and column → why it is not used, of those that name them too.
+
+    Raises:
+        DataError: a row names none, or one that is there already, or two columns name
+            different ones.
+    """
+    frame = file.frame
+    key = next((c for c in (*NAMED, "index") if c in frame), None)
+    if key is None:
+        raise DataError(
+            f"{file.path} does not say which architecture a row is: its columns are "
+            f"{shown(frame.columns)}.",
+            "Add a column arch with architecture strings, or index.",
+        )
+    archs = _of_column(file, space, key)
+    _check(file, space, key, archs)
+    reasons: dict[str, str] = {}
+    for other in frame.columns:
+        if other == key or not _could_name(file, space, other):
+            continue
+        found = _of_column(file, space, other)
+        differ = archs.map(_index) != found.map(_index)
+        if differ.any() and {key, other} == {"arch", "index"}:
+            reasons[other] = f"{key} counts, and names other architectures"
+        elif differ.any():
+            _disagree(file, key, other, differ)
+        else:
+            reasons[other] = f"says the same as {key}"
+    return archs, reasons
+
+
+def _disagree(file: FlatFile, key: str, other: str, differ: pd.Series[bool]) -> None:
+    row, place = file.first(differ)
+    said = [f"{c} says {str(file.frame[c][row])[:100]}" for c in (key, other)]
+    raise DataError(
+        f"{file.path}: the columns {key} and {other} name different architectures in "
+        f"{differ.sum():,} of {len(differ):,} rows; on {place} {' and '.join(said)}.",
+        "Remove or rename the one that is wrong: row numbers are no index of zcbench.",
+    )
+
+
+def _could_name(file: FlatFile, space: Space, column: str) -> bool:
+    """Whether it is the index, or a column of nothing but architecture strings."""
+    import pandas as pd
+
+    given = file.frame[column]
+    if column in (*NAMED, "index"):
+        return True
+    if pd.api.types.is_numeric_dtype(given) or not given.notna().all():
+        return False
+    return all(_or_none(lambda s: read_name(space, s), str(spec)) for spec in given)
+
+
+def _of_column(file: FlatFile, space: Space, column: str) -> pd.Series[Any]:
+    """Each row's architecture by that column, None where it is none."""
+    import pandas as pd
+
+    given = file.frame[column]
+    found: list[Architecture | None]
+    if column == "index":
+        numbers = pd.to_numeric(given, errors="coerce")
+        possible = (numbers % 1 == 0) & numbers.between(0, len(space) - 1)
+        whole = numbers.where(possible, -1).astype("int64")
+        found = [_or_none(space.architecture, number) for number in whole]
+    else:
+        found = [_or_none(lambda s: read_name(space, s), str(spec)) for spec in given]
+    return pd.Series(found, index=given.index, name=column, dtype=object)
+
+
+def _check(file: FlatFile, space: Space, key: str, archs: pd.Series[Any]) -> None:
+    """Raise `DataError` unless each row has one, and none has that of another."""
+    last = space.architecture(len(space) - 1)
+    by_index = f"indices run from 0 to {last.index}"
+    like = by_index if key == "index" else f"one looks like {last.spec}"
+    given = file.frame[key]
+    if archs.isna().any():
+        row, place = file.first(archs.isna())
+        empty = f"its {key} is empty" if given.isna()[row] else str(given[row])[:150]
+        raise DataError(
+            f"{file.path}: {archs.isna().sum():,} of {len(archs):,} rows are no "
+            f"architecture of {space.name}; the first is {place}: {empty}.",
+            f"Correct or remove them; {like}.",
+        )
+    twice = archs.map(_index).duplicated()
+    if twice.any():
+        row, place = file.first(twice)
+        raise DataError(
+            f"{file.path}: {twice.sum():,} of {len(archs):,} rows repeat an "
+            f"architecture; the first is {place}: {archs[row].spec}.",
+            "Keep one row for each.",
+        )
+
+
+def _index(arch: Architecture | None) -> int:
+    return -1 if arch is None else arch.index
+
+
+def _or_none(find: Callable[[T], Architecture], name: T) -> Architecture | None:
+    try:
+        return find(name)
+    except ZcbenchError:
+        return None
