@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from zcbench.errors import DataError, UsageError, ZcbenchError
 from zcbench.spaces import Space
+from zcbench.spaces.base import build_network
 from zcbench.testing import Finding
 from zcbench.types import Architecture
 

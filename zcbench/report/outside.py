@@ -138,9 +138,7 @@ def report_networks(
     """
     run = _run(found, accuracies, setting)
     study = study_of(run, accuracies.path.stem, _join(run, accuracies))
-    counts = {
-        name: study.association(name, "spearman").n for name in study.scores
-    }
+    counts = {name: study.association(name, "spearman").n for name in study.scores}
     few = [name for name, n in counts.items() if _is_few(n, counts)]
     judged = replace(
         study, scores={n: v for n, v in study.scores.items() if n not in few}
@@ -243,5 +241,3 @@ def _join(run: pd.DataFrame, accuracies: Accuracies) -> Joined:
         truth={"truth": str(accuracies.path), "digest": accuracies.digest},
         note="",
     )
-
-
