@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import importlib
 import importlib.util
 import inspect
@@ -95,13 +96,14 @@ def build_network(target: str, n_classes: int, seed: int) -> nn.Module:
     import torch
 
     named = zoos.split(target)
-    builder = None if named else find_builder(target)
+    if named is None:
+        builder = find_builder(target)
+        make = functools.partial(builder, **_arguments(builder, n_classes))
+    else:
+        make = functools.partial(zoos.build, *named, n_classes)
     try:
         with random_state(seed):
-            if builder is None:
-                network = zoos.build(*named, n_classes)  # type: ignore[misc]
-            else:
-                network = builder(**_arguments(builder, n_classes))
+            network = make()
     except UsageError:
         raise
     except Exception as error:

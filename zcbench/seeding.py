@@ -62,7 +62,8 @@ def random_state(seed: int) -> Iterator[None]:
     import torch
 
     python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002
-    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+    on_gpu = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    devices = range(torch.cuda.device_count()) if on_gpu else ()
     try:
         with torch.random.fork_rng(devices=list(devices)):
             random.seed(seed)
