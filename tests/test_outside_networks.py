@@ -7,8 +7,10 @@ import csv
 import io
 import json
 import math
+import random
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
@@ -17,7 +19,10 @@ from reference import REFERENCES, reference
 
 import zcbench
 from zcbench.cli import main
+from zcbench.errors import UsageError
+from zcbench.networks import build_network
 from zcbench.proxies import PROXIES
+from zcbench.zoos import build, expand, own_shape, split
 
 RELU = {"nwot", "lin_regions", "swap", "reg_swap"}
 BLOCKS = {"az_expressivity", "az_progressivity", "az_trainability"}
@@ -103,11 +108,23 @@ def large(num_classes): return nn.Sequential(
 def broken(): raise KeyError("no weights")
 def wrong(): return 3
 def shape(): return nn.Flatten()
+def drawn(num_classes):
+    import random
+    import numpy as np
+    width = random.randint(1, 10**6) % 7 + np.random.randint(1, 9)
+    return nn.Sequential(nn.Flatten(), nn.Linear(192, width), nn.ReLU(),
+                         nn.Linear(width, num_classes))
+def hungry(): raise MemoryError
 number = 3
 """
 ARGUMENTS = ["--input", "3,8,8", "--classes", "5", "--batch-size", "4"]
 EXAMPLE = (
-    " Name it MODULE:CALLABLE or FILE.py:CALLABLE, such as torchvision.models:vgg11."
+    " Name it MODULE:CALLABLE, FILE.py:CALLABLE, timm:NAME or torchvision:NAME, such "
+    "as timm:resnet18."
+)
+CALL = (
+    " A builder is called without arguments, but for num_classes; wrap it where it "
+    "needs others."
 )
 
 
@@ -167,7 +184,7 @@ def test_formats_say_the_same(nets):
         ("no_such_module:f", "There is no module no_such_module." + EXAMPLE),
         ("nets.py:f", "nets.py has no 'f'." + EXAMPLE),
         ("nets.py:number", "nets.py:number is int, not a callable." + EXAMPLE),
-        ("nets.py:broken", "nets.py:broken raises KeyError: 'no weights'." + EXAMPLE),
+        ("nets.py:broken", "nets.py:broken raises KeyError: 'no weights'." + CALL),
         ("nets.py:wrong", "nets.py:wrong gives int, not a torch.nn.Module." + EXAMPLE),
         (
             "nets.py:shape",
@@ -185,3 +202,180 @@ def test_what_is_no_network_is_one_sentence(nets, target, message):
 def test_a_shape_that_is_none(nets):
     result = invoke("nets.py:small", "--input", "3,x")
     assert result.exit_code == 2
+
+
+def test_one_failure_ends_nothing_else(nets):
+    result = invoke(
+        *("nets.py:broken", "nets.py:hungry", "nets.py:small"),
+        *(*ARGUMENTS, "--proxies", "params,snip", "--format", "json"),
+    )
+    assert result.exit_code == 0, result.stderr
+    records = json.loads(result.stdout)["scores"]
+    status = {(r["network"], r["status"]) for r in records}
+    assert status == {
+        ("nets.py:broken", "error"),
+        ("nets.py:hungry", "oom"),
+        ("nets.py:small", "ok"),
+    }
+    said = {r["network"]: r["message"] for r in records}
+    assert "no weights" in said["nets.py:broken"]
+    assert said["nets.py:hungry"].endswith("Lower --batch-size or --input.")
+
+
+def test_all_failing_is_an_error(nets):
+    result = invoke("nets.py:broken", "nets.py:wrong", *ARGUMENTS)
+    assert result.exit_code == 2
+    assert "KeyError" in result.stdout
+    assert result.stderr == (
+        "zcbench: None of the 2 networks could be scored. The table says why.\n"
+    )
+
+
+def test_builders_draw_from_seeded_generators_that_are_restored(nets):
+    def structure(seed: int) -> str:
+        return str(build_network("nets.py:drawn", 5, seed))
+
+    random.seed(1)
+    np.random.seed(1)  # noqa: NPY002
+    torch.manual_seed(1)
+    before = random.getstate(), np.random.get_state()[1].tolist()  # noqa: NPY002
+    torch_before = torch.get_rng_state()
+    assert structure(3) == structure(3)
+    assert len({structure(seed) for seed in range(8)}) > 1
+    assert before == (random.getstate(), np.random.get_state()[1].tolist())  # noqa: NPY002
+    assert torch.equal(torch_before, torch.get_rng_state())
+
+
+# --- networks of timm and torchvision ----------------------------------------------
+
+SMALL = ["timm:resnet10t", "timm:test_vit", "torchvision:squeezenet1_1"]
+
+
+def test_zoo_networks_by_name(zoo, nets):
+    arguments = ["--batch-size", "2", "--proxies", "params", "--format", "json"]
+    result = invoke(*SMALL, "nets.py:small", *arguments)
+    assert result.exit_code == 0, result.stdout + result.stderr
+    records = json.loads(result.stdout)["scores"]
+    assert [r["status"] for r in records] == ["ok"] * 4
+
+
+def test_own_shapes(zoo):
+    def shape(target: str):
+        with torch.device("meta"):
+            return own_shape(build(*split(target), 10), target)
+
+    assert shape("torchvision:inception_v3") == (3, 299, 299)
+    assert shape("torchvision:vit_b_16") == (3, 224, 224)
+    assert shape("torchvision:resnet18") == (3, 224, 224)
+    assert shape("timm:test_vit") == (3, 160, 160)
+
+
+def test_wildcards_and_unknown_names(zoo):
+    assert "timm:resnet18" in expand("timm:resnet1*")
+    assert expand("torchvision:resnet1?") == ["torchvision:resnet18"]
+    with pytest.raises(UsageError, match="timm has no network zzz"):
+        expand("timm:zzz*")
+    with pytest.raises(UsageError, match="Did you mean torchvision:resnet18"):
+        build("torchvision", "resnet1", 10)
+
+
+def test_a_vit_on_small_images_says_its_own_shape(zoo, nets):
+    result = invoke("timm:test_vit", *ARGUMENTS, "--proxies", "params")
+    assert result.exit_code == 2
+    assert result.stderr.endswith(" Say --input 3,160,160.\n")
+
+
+def test_a_torchvision_that_does_not_load(monkeypatch):
+    def refuse(name: str):
+        raise RuntimeError("operator torchvision::nms does not exist")
+
+    monkeypatch.setattr("zcbench.zoos.importlib.import_module", refuse)
+    with pytest.raises(UsageError, match="Install a torchvision that matches torch"):
+        build("torchvision", "resnet18", 10)
+
+
+# --- accuracies --------------------------------------------------------------------
+
+PLAIN = "\n".join(
+    f"def n{i}(num_classes): return nn.Sequential(nn.Conv2d(3, {i + 2}, 3), nn."
+    f"{'ReLU' if i < 4 else 'GELU'}(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), "
+    f"nn.Linear({i + 2}, num_classes))"
+    for i in range(12)
+)
+
+
+@pytest.fixture
+def twelve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    monkeypatch.chdir(tmp_path)
+    Path("nets.py").write_text(f"from torch import nn\n{PLAIN}", encoding="utf-8")
+    values = [0.3, 0.4, 0.35, 0.5, 0.45, 0.6, 0.7, 0.5, 0.65, 0.8, 0.75, 0.85]
+    rows = "".join(
+        f"{'nets.py:' if i % 2 else ''}n{i};{value}\n" for i, value in enumerate(values)
+    )
+    Path("acc.csv").write_text(f"Model;Top1\n{rows}", encoding="utf-8")
+    names = [f"nets.py:n{i}" for i in range(12)]
+    return [*names, *ARGUMENTS, "--proxies", "params,nwot,snip"]
+
+
+def test_many_networks_are_rows(twelve):
+    result = invoke(
+        *twelve, "--proxies", "params,flops,snip,grad_norm,fisher,zen,plain"
+    )
+    assert result.exit_code == 0, result.stderr
+    table = result.stdout.split("\n(rank")[0].splitlines()
+    assert table[0].split()[:2] == ["network", "params"]
+    assert sum(line.startswith("network ") for line in table) == 2
+    assert sum(line.startswith("nets.py:n11 ") for line in table) == 2
+    assert max(map(len, table)) <= 88
+
+
+def test_accuracies_end_in_correlations(twelve):
+    result = invoke(*twelve, "--accuracies", "acc.csv", "--format", "json")
+    assert result.exit_code == 0, result.stderr
+    assert "acc.csv: read as fractions of 1, not percent." in result.stderr
+    document = json.loads(result.stdout)
+    assert len(document["scores"]) == 36
+    rows = {row["proxy"]: row for row in document["correlations"]}
+    assert [rows[p]["n"] for p in ("params", "snip", "nwot")] == [12, 12, 4]
+    assert rows["params"]["spearman"] > 0.8
+    assert rows["params"]["spearman_low"] is not None
+    assert rows["nwot"]["spearman_low"] is None
+    assert document["correlations"][-1]["proxy"] == "nwot"
+    assert [row["proxy"] for row in document["verdict"]] == ["snip"]
+
+
+@pytest.mark.parametrize("format_name", ["text", "md", "csv", "tex", "html"])
+def test_every_format_holds_the_correlations(twelve, format_name):
+    result = invoke(*twelve, "--accuracies", "acc.csv", "--format", format_name)
+    assert result.exit_code == 0, result.stderr
+    for proxy in ("params", "nwot", "snip"):
+        assert proxy in result.stdout
+
+
+def test_networks_without_accuracy_are_named(twelve):
+    Path("few.csv").write_text("network,accuracy\nn0,50\nn1,60\nn2,55\nn3,70\n")
+    result = invoke(*twelve, "--accuracies", "few.csv")
+    assert result.exit_code == 0, result.stderr
+    assert "few.csv has no accuracy of nets.py:n4, " in result.stderr
+    assert "(too few for an interval)" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("a,b\n1,2\n", "has no column network"),
+        ("model,acc\nn0,x\n", "has the accuracy 'x' of n0"),
+        ("model,acc\nn0,1\nn0,2\n", "has two rows for n0"),
+        ("model,acc\nother,1\n", "has an accuracy of none of these networks"),
+        ("", "cannot be read as CSV"),
+    ],
+)
+def test_accuracies_that_are_none(twelve, content, message):
+    Path("bad.csv").write_text(content)
+    result = invoke(*twelve, "--accuracies", "bad.csv")
+    assert result.exit_code == 3
+    assert message in result.stderr
+
+
+def test_latex_needs_accuracies(nets):
+    assert invoke("nets.py:small", *ARGUMENTS, "--format", "tex").exit_code == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import importlib
 import importlib.util
 import inspect
@@ -11,14 +12,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zcbench import zoos
 from zcbench.errors import UsageError
+from zcbench.seeding import random_state
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 _EXAMPLE = (
-    "Name it MODULE:CALLABLE or FILE.py:CALLABLE, such as torchvision.models:vgg11."
+    "Name it MODULE:CALLABLE, FILE.py:CALLABLE, timm:NAME or torchvision:NAME, such as "
+    "timm:resnet18."
 )
+_CALL = (
+    "A builder is called without arguments, but for num_classes; wrap it where it "
+    "needs others."
+)
+_IMPORT = "Importing it in Python shows the whole error."
+_MEMORY = "Lower --batch-size or --input."
 
 
 def find_builder(target: str) -> Callable[..., Any]:
@@ -54,11 +64,11 @@ def _module(where: str) -> object:
     except ModuleNotFoundError as error:
         if error.name and (where == error.name or where.startswith(f"{error.name}.")):
             raise UsageError(f"There is no module {where}.", _EXAMPLE) from None
-        raise _failed(f"Importing {where}", error) from error
+        raise failed(f"Importing {where}", error, _IMPORT) from error
     except UsageError:
         raise
     except Exception as error:  # a module may raise anything
-        raise _failed(f"Importing {where}", error) from error
+        raise failed(f"Importing {where}", error, _IMPORT) from error
 
 
 def _from_file(path: Path) -> object:
@@ -85,27 +95,37 @@ def build_network(target: str, n_classes: int, seed: int) -> nn.Module:
     """
     import torch
 
-    builder = find_builder(target)
-    arguments = {}
+    named = zoos.split(target)
+    if named is None:
+        builder = find_builder(target)
+        make = functools.partial(builder, **_arguments(builder, n_classes))
+    else:
+        make = functools.partial(zoos.build, *named, n_classes)
     try:
-        parameters = inspect.signature(builder).parameters
-    except (TypeError, ValueError):
-        parameters = {}  # type: ignore[assignment]
-    for name in ("num_classes", "n_classes"):
-        takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-        if name in parameters or (name == "num_classes" and takes_any):
-            arguments[name] = n_classes
-    try:
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            network = builder(**arguments)
+        with random_state(seed):
+            network = make()
+    except UsageError:
+        raise
     except Exception as error:
-        raise _failed(f"{target}", error) from error
+        raise failed(target, error, _CALL) from error
     if not isinstance(network, torch.nn.Module):
         raise UsageError(
             f"{target} gives {type(network).__name__}, not a torch.nn.Module.", _EXAMPLE
         )
     return network
+
+
+def _arguments(builder: Callable[..., Any], n_classes: int) -> dict[str, int]:
+    try:
+        parameters = inspect.signature(builder).parameters
+    except (TypeError, ValueError):
+        return {}
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    return {
+        name: n_classes
+        for name in ("num_classes", "n_classes")
+        if name in parameters or (name == "num_classes" and takes_any)
+    }
 
 
 def check_network(network: nn.Module, x: Tensor, n_classes: int, target: str) -> None:
@@ -121,7 +141,13 @@ def check_network(network: nn.Module, x: Tensor, n_classes: int, target: str) ->
             logits = copy.deepcopy(network).eval()(x[:2])
     except Exception as error:
         shape = ",".join(map(str, x.shape[1:]))
-        raise _failed(f"{target} on images of {shape}", error) from error
+        own = zoos.own_shape(network, target)
+        hint = "Say the right --input, such as 3,224,224."
+        if own is not None and own != tuple(x.shape[1:]):
+            hint = f"Say --input {','.join(map(str, own))}."
+        elif own is not None:
+            hint = "Nothing of the command can help it: leave it out."
+        raise failed(f"{target} on images of {shape}", error, hint) from error
     if not isinstance(logits, torch.Tensor) or tuple(logits.shape) != (2, n_classes):
         shown = type(logits).__name__
         if isinstance(logits, torch.Tensor):
@@ -132,6 +158,20 @@ def check_network(network: nn.Module, x: Tensor, n_classes: int, target: str) ->
         )
 
 
-def _failed(what: str, error: Exception) -> UsageError:
+def out_of_memory(error: BaseException) -> bool:
+    """Whether that is what an error, or the one behind it, says."""
+    import torch
+
+    told = isinstance(error, MemoryError | torch.OutOfMemoryError)
+    told = told or "not enough memory" in str(error)
+    cause = error.__cause__
+    return told or (cause is not None and out_of_memory(cause))
+
+
+def failed(what: str, error: BaseException, hint: str) -> UsageError:
+    """What code of others has raised, in a sentence, with a hint that fits."""
     text = (str(error).strip().splitlines() or [""])[0][:200].rstrip(".")
-    return UsageError(f"{what} raises {type(error).__name__}: {text}.", _EXAMPLE)
+    said = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return UsageError(
+        f"{what} raises {said}.", _MEMORY if out_of_memory(error) else hint
+    )

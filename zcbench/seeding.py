@@ -7,6 +7,9 @@ repeat): so resuming, sharding, reordering or adding a proxy changes no score.
 from __future__ import annotations
 
 import hashlib
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -44,3 +47,29 @@ def generator(*parts: object) -> torch.Generator:
     import torch
 
     return torch.Generator().manual_seed(derive(*parts))
+
+
+@contextmanager
+def random_state(seed: int) -> Iterator[None]:
+    """Give Python, NumPy and torch the random state of a seed; restore all after.
+
+    For code of others, which draws from whatever generator it likes.
+
+    Args:
+        seed: any integer.
+    """
+    import numpy as np
+    import torch
+
+    python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002
+    on_gpu = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    devices = range(torch.cuda.device_count()) if on_gpu else ()
+    try:
+        with torch.random.fork_rng(devices=list(devices)):
+            random.seed(seed)
+            np.random.seed(seed % 2**32)  # noqa: NPY002 - what the code of others uses
+            torch.manual_seed(seed % 2**63)
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(legacy)  # noqa: NPY002

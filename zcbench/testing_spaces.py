@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from zcbench.errors import DataError, UsageError, ZcbenchError
 from zcbench.spaces import Space
+from zcbench.spaces.base import build_network
 from zcbench.testing import Finding
 from zcbench.types import Architecture
 
@@ -156,14 +157,14 @@ def _weights(space: Space) -> Finding:
     task = next(iter(space.tasks))
     known: dict[tuple[str, tuple[int, ...]], Tensor] = {}
     for arch in _some(space):
-        weights = _state(space.build(arch, task, seed=3, repeat=1))
+        weights = _state(build_network(space, arch, task, seed=3, repeat=1))
         for name, value in weights.items():
             key = name, tuple(value.shape)
             if not torch.equal(known.setdefault(key, value), value):
                 found = f"{name} of {arch.spec} has other values than in another one"
                 return Finding("weights", False, found)
         for seed, repeat in ((4, 1), (3, 2)):
-            other = _state(space.build(arch, task, seed=seed, repeat=repeat))
+            other = _state(build_network(space, arch, task, seed=seed, repeat=repeat))
             if all(torch.equal(value, other[name]) for name, value in weights.items()):
                 found = f"seed or repeat does not matter for {arch.spec}"
                 return Finding("weights", False, found)

@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 from zcbench.cli.complete import complete_proxies
 from zcbench.cli.plugin import plugin_option
+from zcbench.errors import UsageError, ZcbenchError
 
 if TYPE_CHECKING:
-    from zcbench.types import Score
+    from zcbench.minibatch import Source
+    from zcbench.report import Report
+    from zcbench.report.outside import Accuracies
+    from zcbench.types import Batch, Score
 
 Scores = Mapping[str, "Score"]
-FORMATS = ("text", "md", "csv", "json")
+FORMATS = ("text", "md", "csv", "json", "tex", "html")
+_ONLY_REPORTS = ("tex", "html")
+_SHAPE = (3, 32, 32)
 
 
 def _shape(
-    context: click.Context, parameter: click.Parameter, value: str
-) -> tuple[int, ...]:
+    context: click.Context, parameter: click.Parameter, value: str | None
+) -> tuple[int, ...] | None:
     del context, parameter
+    if value is None:
+        return None
     try:
         shape = tuple(int(part) for part in value.split(","))
     except ValueError:
@@ -34,15 +42,13 @@ def _shape(
 
 
 @click.command(short_help="Score networks of your own.")
-@click.argument("targets", metavar="MODULE:CALLABLE...", nargs=-1, required=True)
+@click.argument("targets", metavar="NETWORK...", nargs=-1, required=True)
 @click.option(
     "--input",
     "shape",
     metavar="C,H,W",
     callback=_shape,
-    default="3,32,32",
-    show_default=True,
-    help="Shape of one image.",
+    help="Shape of one image.  [default: the network's own, else 3,32,32]",
 )
 @click.option(
     "--classes",
@@ -86,9 +92,16 @@ def _shape(
 @click.option(
     "--precision",
     type=click.Choice(("float64", "float32")),
-    default="float64",
+    default="float32",
     show_default=True,
     help="float64 is what the definitions say, float32 is faster.",
+)
+@click.option(
+    "--accuracies",
+    "accuracy_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="CSV with columns network and accuracy: tell how well each proxy ranks them.",
 )
 @plugin_option
 @click.option(
@@ -101,19 +114,22 @@ def _shape(
 )
 def score(
     targets: tuple[str, ...],
-    shape: tuple[int, ...],
+    shape: tuple[int, ...] | None,
     classes: int,
     proxies: str,
     batch_size: int,
     seed: int,
     minibatch: str,
     precision: str,
+    accuracy_file: Path | None,
     format_name: str,
 ) -> None:
     """Score any torch networks, each named by what builds it, and rank them.
 
-    MODULE:CALLABLE (or FILE.py:CALLABLE) is imported and called without arguments, but
-    for num_classes where it has that parameter. It is code, and is run. A proxy that
+    timm:NAME and torchvision:NAME are built without trained weights; NAME may have
+    wildcards. MODULE:CALLABLE (or FILE.py:CALLABLE) is imported and called without
+    arguments, but for num_classes where it has that parameter. It is code, and is run.
+    A network that cannot be scored says why, and the others are scored. A proxy that
     is not defined for a network says so instead of giving a number. Scores of networks
     of different kinds can differ for reasons that have nothing to do with accuracy:
     no proxy is validated across them.
@@ -121,126 +137,182 @@ def score(
     \b
     Examples:
       zcbench score my_nets.py:small my_nets.py:large --classes 100
-      zcbench score torchvision.models:resnet18 --input 3,224,224 --classes 1000
+      zcbench score timm:resnet18 timm:vit_tiny_patch16_224 --classes 1000
+      zcbench score 'torchvision:resnet*' --accuracies top1.csv --format md
     """  # noqa: D301 - click wants \b itself
-    from zcbench.evaluate import score as score_network
-    from zcbench.minibatch import open_source
-    from zcbench.networks import build_network, check_network
     from zcbench.proxies import PROXIES
-    from zcbench.types import Task
 
-    chosen = [proxy.name for proxy in PROXIES.select(proxies)]
-    task = Task("images", shape, classes)
-    batch = open_source(minibatch, task).batch(batch_size, seed=seed)
-    found: dict[str, Scores] = {}
-    for target in dict.fromkeys(targets):
-        network = build_network(target, classes, seed)
-        check_network(network, batch.x, classes, target)
-        found[target] = score_network(
-            network,
-            batch,
-            chosen,
-            seed=seed,
-            precision="float32" if precision == "float32" else "float64",
+    if format_name in _ONLY_REPORTS and accuracy_file is None:
+        raise UsageError(
+            f"{format_name} holds a report, which needs accuracies.",
+            "Give --accuracies FILE, or another --format.",
         )
-    click.echo(_WRITERS[format_name](found), nl=False)
+    chosen = tuple(proxy.name for proxy in PROXIES.select(proxies))
+    session = _Session(
+        shape, classes, chosen, batch_size, seed, minibatch, _known(precision)
+    )
+    names = list(session.expand(targets))
+    accuracies = _accuracies(accuracy_file, names)
+    found = {name: session.scores(name) for name in _shown(names)}
+    if len(session.errors) == len(found) == 1:
+        raise next(iter(session.errors.values()))
+    click.echo(_written(found, accuracies, session, format_name), nl=False)
+    if all(_failed(scores) for scores in found.values()):
+        raise UsageError(
+            f"None of the {len(found)} networks could be scored.",
+            "The table says why.",
+        )
 
 
-def ranks(found: Mapping[str, Scores], proxy: str) -> dict[str, float]:
-    """Rank of each network by a proxy, 1 the best; those without a score have none."""
-    from scipy.stats import rankdata
+@dataclass
+class _Session:
+    """What is the same for all networks of one command, and what went wrong."""
 
-    from zcbench.proxies import PROXIES
+    shape: tuple[int, ...] | None
+    classes: int
+    proxies: Sequence[str]
+    batch_size: int
+    seed: int
+    minibatch: str
+    precision: Literal["float64", "float32"]
+    errors: dict[str, ZcbenchError] = field(default_factory=dict)
+    sources: dict[tuple[int, ...], Source] = field(default_factory=dict)
+    batches: dict[tuple[int, ...], Batch] = field(default_factory=dict)
 
-    sign = 1 if PROXIES.get(proxy).direction == "lower" else -1
-    values = {
-        name: sign * scores[proxy].value  # type: ignore[operator]
-        for name, scores in found.items()
-        if scores[proxy].value is not None
-    }
-    return dict(zip(values, rankdata(list(values.values())).tolist(), strict=True))
+    def expand(self, targets: Iterable[str]) -> Iterator[str]:
+        """Every network once; wildcards that find none stay, and will say so."""
+        from zcbench.zoos import expand
 
+        seen = set()
+        for target in targets:
+            try:
+                names = expand(target)
+            except ZcbenchError as error:
+                self.errors[target] = error
+                names = [target]
+            yield from (name for name in names if name not in seen)
+            seen.update(names)
 
-def _rows(found: Mapping[str, Scores]) -> list[tuple[str, ...]]:
-    first = next(iter(found.values()))
-    rows = []
-    for proxy in first:
-        placed = ranks(found, proxy) if len(found) > 1 else {}
-        cells = []
-        for name, scores in found.items():
-            value = scores[proxy].value
-            text = scores[proxy].status if value is None else f"{value:.6g}"
-            cells.append(text + (f" ({placed[name]:g})" if name in placed else ""))
-        rows.append((proxy, *cells))
-    return rows
+    def scores(self, target: str) -> Scores:
+        """Of one network; whatever it does ends nothing else."""
+        from zcbench.networks import failed, out_of_memory
+        from zcbench.types import Score
 
+        error: ZcbenchError
+        try:
+            if target in self.errors:
+                raise self.errors[target]
+            return self._scores(target)
+        except ZcbenchError as known:
+            error = known
+        except (Exception, SystemExit) as other:  # code of others
+            hint = "ZCBENCH_DEBUG=1 shows where, if it is the only network."
+            error = failed(f"Scoring {target}", other, hint)
+            error.__cause__ = other
+        self.errors[target] = error
+        status: Literal["oom", "error"] = "oom" if out_of_memory(error) else "error"
+        return dict.fromkeys(self.proxies, Score(None, status, 0.0, str(error)))
 
-def _notes(found: Mapping[str, Scores]) -> list[str]:
-    """Why scores are not there, each reason once."""
-    reasons: dict[tuple[str, str, str], list[str]] = {}
-    for name, scores in found.items():
-        for proxy, one in scores.items():
-            if one.value is None:
-                key = (name, one.status, one.message)
-                reasons.setdefault(key, []).append(proxy)
-    return [
-        f"{name}: {', '.join(proxies)} {status}" + (f": {message}" if message else "")
-        for (name, status, message), proxies in reasons.items()
-    ]
+    def _scores(self, target: str) -> Scores:
+        from zcbench.evaluate import score as score_network
+        from zcbench.networks import build_network, check_network
+        from zcbench.zoos import own_shape
 
+        network = build_network(target, self.classes, self.seed)
+        batch = self._batch(self.shape or own_shape(network, target) or _SHAPE)
+        check_network(network, batch.x, self.classes, target)
+        return score_network(
+            network, batch, self.proxies, seed=self.seed, precision=self.precision
+        )
 
-def _text(found: Mapping[str, Scores]) -> str:
-    from zcbench.report.text import draw
+    def _batch(self, shape: tuple[int, ...]) -> Batch:
+        from zcbench.minibatch import open_source
+        from zcbench.types import Task
 
-    head = ("proxy", *found)
-    rows = [(row, "") for row in _rows(found)]
-    right = (False, *[True] * len(found))
-    several = "(rank, 1 the best by that proxy)\n" if len(found) > 1 else ""
-    notes = "".join(f"{line}\n" for line in _notes(found))
-    table = draw(head, rows, right, color=False)
-    return "\n".join(part for part in (table, several + notes) if part)
+        if shape not in self.batches:
+            task = Task("images", shape, self.classes)
+            self.sources[shape] = open_source(self.minibatch, task)
+            batch = self.sources[shape].batch(self.batch_size, seed=self.seed)
+            self.batches[shape] = batch
+        return self.batches[shape]
 
+    def report(
+        self, found: Mapping[str, Scores], accuracies: Accuracies, format_name: str
+    ) -> Report:
+        """How well the proxies rank the accuracies."""
+        from zcbench.report.outside import report_networks
 
-def _md(found: Mapping[str, Scores]) -> str:
-    from zcbench.report.markup import escape_markdown, markdown_table
-
-    head = ("proxy", *map(escape_markdown, found))
-    rows = [(escape_markdown(row[0]), *row[1:]) for row in _rows(found)]
-    table = markdown_table(head, rows, (False, *[True] * len(found)))
-    return table + "".join(f"\n- {escape_markdown(line)}" for line in _notes(found))
-
-
-def _records(found: Mapping[str, Scores]) -> list[dict[str, Any]]:
-    records = []
-    for proxy in next(iter(found.values())):
-        placed = ranks(found, proxy)
-        for name, scores in found.items():
-            one = scores[proxy]
-            records.append(
-                {
-                    "network": name,
-                    "proxy": proxy,
-                    "value": one.value,
-                    "status": one.status,
-                    "rank": placed.get(name),
-                    "seconds": round(one.seconds, 6),
-                    "message": one.message,
-                }
-            )
-    return records
-
-
-def _csv(found: Mapping[str, Scores]) -> str:
-    records = _records(found)
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, list(records[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(records)
-    return stream.getvalue()
-
-
-def _json(found: Mapping[str, Scores]) -> str:
-    return json.dumps({"schema": 1, "scores": _records(found)}, indent=1) + "\n"
+        shapes = ", ".join("×".join(map(str, shape)) for shape in self.sources)
+        digests = dict.fromkeys(source.digest for source in self.sources.values())
+        name = next((s.name for s in self.sources.values()), self.minibatch)
+        setting = {
+            "batch_size": self.batch_size,
+            "seed": self.seed,
+            "precision": self.precision,
+            "minibatch": {
+                "name": f"{name} {shapes}".strip(),
+                "digest": next(iter(digests)) if len(digests) == 1 else "",
+            },
+        }
+        several = format_name in ("tex", "html")
+        sections = ("correlations", "verdict") if several else ("correlations",)
+        return report_networks(found, accuracies, setting, sections)
 
 
-_WRITERS = {"text": _text, "md": _md, "csv": _csv, "json": _json}
+def _known(precision: str) -> Literal["float64", "float32"]:
+    return "float64" if precision == "float64" else "float32"
+
+
+def _failed(scores: Scores) -> bool:
+    return all(one.status in ("error", "oom") for one in scores.values())
+
+
+def _shown(names: Sequence[str]) -> Iterable[str]:
+    """The names, with a bar on stderr if that is a terminal."""
+    if not sys.stderr.isatty() or len(names) < 2:
+        return names
+    from tqdm import tqdm
+
+    bar: Iterable[str] = tqdm(names, unit="net")
+    return bar
+
+
+def _accuracies(path: Path | None, names: Sequence[str]) -> Accuracies | None:
+    """Read before anything is scored, so that a wrong file costs no time."""
+    import math
+
+    from zcbench.errors import DataError
+    from zcbench.report.outside import read_accuracies
+
+    if path is None:
+        return None
+    found = read_accuracies(path)
+    absent = [name for name in names if math.isnan(found.of(name))]
+    if len(absent) == len(names):
+        raise DataError(
+            f"{path} has an accuracy of none of these networks.",
+            f"Its names should be like {names[0]} or {names[0].rpartition(':')[2]}.",
+        )
+    if found.fractions:
+        click.echo(f"{path}: read as fractions of 1, not percent.", err=True)
+    if absent:
+        click.echo(
+            f"{path} has no accuracy of {', '.join(absent)}: left out of the "
+            "correlations.",
+            err=True,
+        )
+    return found
+
+
+def _written(
+    found: Mapping[str, Scores],
+    accuracies: Accuracies | None,
+    session: _Session,
+    format_name: str,
+) -> str:
+    from zcbench.cli.score_tables import with_report, write_scores
+
+    if accuracies is None:
+        return write_scores(found, format_name)
+    report = session.report(found, accuracies, format_name)
+    return with_report(found, report, format_name)

@@ -143,11 +143,12 @@ class Evaluator:
 
     def _evaluate(self, item: WorkItem) -> Evaluation:
         from zcbench.evaluate import evaluate
+        from zcbench.spaces.base import build_network
 
         setup = self.setup
         arch = self.space.architecture(item.index)
-        network = self.space.build(
-            arch, item.dataset, seed=setup.seed, repeat=item.repeat
+        network = build_network(
+            self.space, arch, item.dataset, seed=setup.seed, repeat=item.repeat
         ).to(setup.device)
         seed = repeat_seed(setup.seed, item.repeat)
         batch = self._batch(item.dataset, item.repeat)

@@ -20,7 +20,7 @@ from zcbench.population.memory import (
     populations,
 )
 from zcbench.seeding import repeat_seed
-from zcbench.spaces.base import Space, Stackable
+from zcbench.spaces.base import Space, Stackable, build_network
 from zcbench.types import Architecture, Batch, Evaluation, Precision, Score
 
 
@@ -143,8 +143,8 @@ class PopulationEvaluator:
 
     def _one(self, arch: Architecture, plan: Plan) -> Evaluation:
         """The one-network engine."""
-        network = self._space.build(
-            arch, self._task, seed=self._seed, repeat=self._repeat
+        network = build_network(
+            self._space, arch, self._task, seed=self._seed, repeat=self._repeat
         )
         return evaluate(
             network.to(self.device, self._dtype),

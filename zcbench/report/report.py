@@ -69,9 +69,28 @@ def make_report(
         UsageError: a run says nothing about that population, lacks a part of an
             aggregate, or there is no such section.
     """
+    choose(sections)
+    found = studies(runs, target, truth, population, aggregates)
+    return report_of(found, runs, sections=sections, options=options)
+
+
+def report_of(
+    found: Sequence[Study],
+    runs: Sequence[pd.DataFrame],
+    *,
+    sections: Sequence[str] = (TABLE,),
+    options: Options | None = None,
+) -> Report:
+    """Analyse what is joined with its accuracies already.
+
+    Args:
+        found: each dataset of each run.
+        runs: what they come from.
+        sections: which of `CHOICES`, or ``"all"``.
+        options: what the reader may choose; None for the defaults.
+    """
     chosen = choose(sections)
     options = options or Options()
-    found = studies(runs, target, truth, population, aggregates)
     verdict = SECTIONS["verdict"](found, options)
     made = {"verdict": verdict}
     made |= {n: SECTIONS[n](found, options) for n in chosen if n not in (TABLE, *made)}

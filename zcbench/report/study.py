@@ -137,7 +137,7 @@ def studies(
         check_parts(aggregates, run.attrs["proxies"], run.attrs["path"])
     question = Question(target, truth, population)
     return [
-        _study(run, dataset, join(run, dataset, question), aggregates)
+        study_of(run, dataset, join(run, dataset, question), aggregates)
         for run in runs
         for dataset in _datasets(run)
     ]
@@ -171,9 +171,13 @@ def traits(proxy: str) -> tuple[bool, str]:
     return found.baseline, found.direction
 
 
-def _study(
-    run: pd.DataFrame, dataset: str, joined: Joined, aggregates: Sequence[Aggregate]
+def study_of(
+    run: pd.DataFrame,
+    dataset: str,
+    joined: Joined,
+    aggregates: Sequence[Aggregate] = (),
 ) -> Study:
+    """One dataset of a run that is joined with its accuracies already."""
     found = joined.scores
     known = {proxy: traits(proxy) for proxy in found.values}
     lower = frozenset(p for p, (_, direction) in known.items() if direction == "lower")

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from zcbench.errors import UsageError, unknown
+from zcbench.seeding import derive, random_state
 from zcbench.types import Architecture, Task
 
 if TYPE_CHECKING:
@@ -95,6 +96,18 @@ class Isomorphic(Protocol):
     def function_class(self, arch: Architecture) -> str:
         """Equal for architectures that compute the same function."""
         ...
+
+
+def build_network(
+    space: Space, arch: Architecture, task: str, *, seed: int = 0, repeat: int = 0
+) -> nn.Module:
+    """What `Space.build` gives, also of a space that draws from global generators.
+
+    Python's, NumPy's and torch's have the state of (seed, repeat) meanwhile, and their
+    own again after.
+    """
+    with random_state(derive(seed, "build", repeat)):
+        return space.build(arch, task, seed=seed, repeat=repeat)
 
 
 def check_index(space: Space, index: int) -> None:
