@@ -10,7 +10,7 @@ from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from zcbench.errors import Undefined
-from zcbench.evidence.prepare import Subject
+from zcbench.evidence.prepare import Subject, memory_format
 from zcbench.evidence.records import GaussianResponse
 from zcbench.evidence.watched_features import watched_features
 from zcbench.seeding import generator
@@ -39,7 +39,7 @@ def measure_gaussian_response(subject: Subject) -> GaussianResponse:
             module.train()
     try:
         for image in (base, base + STEP * change):
-            image = image.to(x.device, x.dtype, memory_format=_memory_format(x))
+            image = image.to(x.device, x.dtype, memory_format=memory_format(x))
             responses.append(features(network, values, image))
     finally:
         network.train()
@@ -76,7 +76,7 @@ def _gaussian_tensors(subject: Subject) -> dict[str, Tensor]:
                 values[name] = drawn.to(
                     tensor.device,
                     tensor.dtype,
-                    memory_format=_memory_format(tensor),
+                    memory_format=memory_format(tensor),
                 )
             elif kind == "bias" or kind in ("running_mean", "num_batches_tracked"):
                 values[name] = torch.zeros_like(tensor)
@@ -88,10 +88,6 @@ def _gaussian_tensors(subject: Subject) -> dict[str, Tensor]:
 
 
 _NORMALISATION = (_BatchNorm, nn.GroupNorm, nn.LayerNorm)
-
-
-def _memory_format(tensor: Tensor) -> torch.memory_format:
-    return torch.channels_last if tensor.dim() == 4 else torch.contiguous_format
 
 
 @lru_cache(maxsize=1024)  # every network of a run draws the same ones

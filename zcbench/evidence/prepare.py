@@ -108,10 +108,8 @@ class Subject:
 def prepare(network: nn.Module, batch: Batch, seed: int) -> Subject:
     """Make a network ready. The network is the caller's to give away: it is changed.
 
-    Channels-last memory is what CPU convolutions run fastest on; it changes
-    the order of summation, so scores carry the usual last-digit differences from a
-    contiguous network, and the same ones everywhere. Networks that promise nothing
-    stay contiguous, since their forward may rely on it.
+    Images and weights take the memory format of their device (`memory_format`).
+    Networks that promise nothing stay contiguous, since their forward may rely on it.
     """
     network = unwrapped(network)
     n_params = sum(p.numel() for p in network.parameters() if p.requires_grad)
@@ -129,9 +127,21 @@ def prepare(network: nn.Module, batch: Batch, seed: int) -> Subject:
             # An in-place ReLU would overwrite the layer output that Fisher reads.
             module.inplace = False  # type: ignore[assignment]
     if plain and batch.x.dim() == 4:
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        batch = replace(batch, x=batch.x.contiguous(memory_format=torch.channels_last))
+        form = memory_format(batch.x)
+        network.to(memory_format=form)  # type: ignore[call-overload]
+        batch = replace(batch, x=batch.x.contiguous(memory_format=form))
     return Subject(network, batch, layers, n_params, seed, plain)
+
+
+def memory_format(tensor: Tensor) -> torch.memory_format:
+    """Channels-last for maps and kernels on a CPU, which convolutions run fastest on.
+
+    It changes the order of summation, so scores carry the usual last-digit differences
+    from a contiguous network. On CUDA it must not be used: there the backward of
+    average pooling that leaves the padding out is wrong in it, through cuDNN.
+    """
+    on_cpu = tensor.device.type == "cpu" and tensor.dim() == 4
+    return torch.channels_last if on_cpu else torch.contiguous_format
 
 
 def promises_plain(network: nn.Module) -> bool:
