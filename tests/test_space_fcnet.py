@@ -159,7 +159,7 @@ def test_what_is_not_defined_says_so() -> None:
         "epe_nas": "a regression has no classes",
         "zen": "the network has no feature maps",
         "meco": "the network has no feature maps",
-        **dict.fromkeys(relu, "the network has no ReLU modules"),
+        **dict.fromkeys(relu, "the network has no ReLU"),
         **dict.fromkeys(blocks, "the network has no blocks between feature maps"),
     }
     assert {s.status for s in found.values()} == {"ok", "undefined"}

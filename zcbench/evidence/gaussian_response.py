@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
 from functools import lru_cache
 
 import torch
@@ -26,25 +28,17 @@ def measure_gaussian_response(subject: Subject) -> GaussianResponse:
     Raises:
         Undefined: the network has no 4-dimensional features before its logits.
     """
-    network, x = subject.network, subject.batch.x
+    x = subject.batch.x
     values = _gaussian_tensors(subject)
+    features = _features if subject.plain else _watched(subject)
     base = gaussian("input", tuple(x.shape), subject.seed)
     change = gaussian("change", tuple(x.shape), subject.seed)
     responses = []
-    features = _features
-    if not subject.plain:
-        features = watched_features
-        network.eval()  # no dropout, whose masks would differ
-        for module in subject.batchnorms:
-            module.train()
-    try:
-        for image in (base, base + STEP * change):
-            image = image.to(x.device, x.dtype, memory_format=memory_format(x))
-            responses.append(features(network, values, image))
-    finally:
-        network.train()
+    for image in (base, base + STEP * change):
+        image = image.to(x.device, x.dtype, memory_format=memory_format(x))
+        responses.append(features(subject.network, values, image))
     difference = (responses[0] - responses[1]).abs().flatten(1).sum(1)
-    names = {module: name for name, module in network.named_modules()}
+    names = {module: name for name, module in subject.network.named_modules()}
     return GaussianResponse(
         float(difference.double().mean()),
         tuple(
@@ -53,6 +47,30 @@ def measure_gaussian_response(subject: Subject) -> GaussianResponse:
             if bn.running_var is not None
         ),
     )
+
+
+def _watched(
+    subject: Subject,
+) -> Callable[[nn.Module, dict[str, Tensor], Tensor], Tensor]:
+    """Features by calls, of a copy without dropout, whose masks would differ.
+
+    A copy, since `functional_call` leaves a module that two names share changed.
+    """
+    copied = copy.deepcopy(subject.network).eval()
+    for module in copied.modules():
+        if isinstance(module, _BatchNorm):
+            module.train()
+
+    def features(_: nn.Module, values: dict[str, Tensor], image: Tensor) -> Tensor:
+        tensors = (*copied.named_parameters(), *copied.named_buffers())
+        for name, tensor in tensors:
+            tensor.copy_(values[name])
+        found = watched_features(copied, image)
+        for name, buffer in copied.named_buffers():
+            values[name].copy_(buffer)
+        return found
+
+    return features
 
 
 def _gaussian_tensors(subject: Subject) -> dict[str, Tensor]:

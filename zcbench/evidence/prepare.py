@@ -78,6 +78,10 @@ class Subject:
             raise self._probed
         return self._probed
 
+    def locate_images(self) -> None:
+        """Make `layout` ready, which runs the network."""
+        _ = self._probed
+
     def layout(self, event: int, kind: str) -> Layout:
         """Where the images are in a layer's output or an activation's input.
 

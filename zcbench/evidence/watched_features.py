@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from zcbench.errors import Undefined
 from zcbench.evidence.watch import NORMALISATIONS, LayerCall, Watch
@@ -16,9 +15,7 @@ _POOLS = frozenset(
 _MEANS = frozenset({"mean", "amax", "sum"})
 
 
-def watched_features(
-    network: nn.Module, values: dict[str, Tensor], x: Tensor
-) -> Tensor:
+def watched_features(network: nn.Module, x: Tensor) -> Tensor:
     """Input of the last global pooling; else the last feature map [N, C, H, W].
 
     Global pooling is a pooling to 1×1, or a mean over height and width. A layer with
@@ -30,14 +27,14 @@ def watched_features(
     """
     finder = _Finder(len(x))
     with Watch(on_layer=finder.layer, on_call=finder.call):
-        functional_call(network, values, (x,))
+        network(x)
     if finder.normalised:
         raise Undefined(
             f"it normalises by {finder.normalised}, zen's term is BatchNorm's"
         )
     features = finder.pooled if finder.pooled is not None else finder.last
     if features is None:
-        raise Undefined("the network has no feature maps before its logits")
+        raise Undefined("the network has no feature maps")
     return features
 
 

@@ -69,6 +69,9 @@ class WatchedForward:
 
     def outputs(self, x: Tensor) -> object:
         """Forward of the minibatch."""
+        located = {ActivationKernel, ActivationPatterns, ChannelSaliency}
+        if self._needs & located:
+            self._subject.locate_images()  # a watch sees nothing inside another
         watch = Watch(self._subject.layers, self._on_layer, self._on_activation)
         with watch.seeing(self._subject.network) as network:
             found: object = network(x)
