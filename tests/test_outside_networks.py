@@ -151,7 +151,7 @@ def test_networks_are_scored_and_ranked(nets):
     assert lines[3][0] == "nwot"
     assert lines[3][-1] == "undefined"
     assert (
-        "nets.py:large: nwot undefined: the network has no ReLU: its activations are gelu"
+        "nets.py:large: nwot undefined: the network has no ReLU: its activations are gelu"  # noqa: E501
         in result.stdout
     )
 

@@ -34,47 +34,64 @@ def measure_channel_correlation(subject: Subject) -> ChannelCorrelation:
     x = subject.batch.x
     shape = (1, *x.shape[1:])
     image = gaussian("channel correlation", shape, subject.seed)
-    found: dict[int, list[Tensor]] = defaultdict(list)
-    nothing: list[float] = []
-    tokens = 0
-
-    def note(module: nn.Module, _inputs: object, output: object) -> None:
-        if not isinstance(output, Tensor) or output.dim() != 4 or len(output) != 1:
-            return
-        if not subject.plain:
-            axis = channel_axis(output)
-            if axis is None:  # attention, say, has no channels
-                return
-            output = output.movedim(axis, 1)
-        rows = output[0].flatten(1)
-        times = getattr(module, "multiplicity", 1)
-        if len(rows) >= rows.shape[1] > 1:  # singular: centred rows span less than C
-            nothing.extend([0.0] * times)
-        elif len(rows) > 1:
-            found[len(rows)] += [_correlation(rows.double())] * times
-
+    maps = _Maps(subject.plain)
     leaves = [m for m in subject.network.modules() if next(m.children(), None) is None]
-    hooks = [module.register_forward_hook(note) for module in leaves]
+    hooks = [module.register_forward_hook(maps.note) for module in leaves]
     try:
-        image = image.to(x.device, x.dtype)
-        if subject.plain:
-            with each_image_alone(subject.batchnorms):
-                subject.network(image)
-        else:
-            tokens = _forward_counting_tokens(subject, image)
+        tokens = _forward(subject, image.to(x.device, x.dtype))
     finally:
         for hook in hooks:
             hook.remove()
     if tokens:
         raise Undefined(f"{tokens} layers give tokens, no feature map [C, H, W]")
-    if not (found or nothing):
-        raise Undefined("the network has no feature maps")
-    smallest = [
-        value
-        for maps in found.values()
-        for value in torch.linalg.eigvalsh(torch.stack(maps).cpu())[:, 0].tolist()
-    ]
-    return ChannelCorrelation((*smallest, *nothing))
+    return ChannelCorrelation(maps.smallest())
+
+
+class _Maps:
+    """Correlations between the channels of the feature maps that modules give."""
+
+    def __init__(self, channels_second: bool) -> None:
+        self._channels_second = channels_second
+        self._correlations: dict[int, list[Tensor]] = defaultdict(list)
+        self._singular: list[float] = []
+
+    def note(self, module: nn.Module, _inputs: object, output: object) -> None:
+        """Forward hook of a module without children."""
+        if not isinstance(output, Tensor) or output.dim() != 4 or len(output) != 1:
+            return
+        axis = 1 if self._channels_second else channel_axis(output)
+        if axis is None:  # attention, say, has no channels
+            return
+        rows = output.movedim(axis, 1)[0].flatten(1)
+        times = getattr(module, "multiplicity", 1)
+        if len(rows) >= rows.shape[1] > 1:  # centred rows span less than C
+            self._singular.extend([0.0] * times)
+        elif len(rows) > 1:
+            self._correlations[len(rows)] += [_correlation(rows.double())] * times
+
+    def smallest(self) -> tuple[float, ...]:
+        """Smallest eigenvalue of each.
+
+        Raises:
+            Undefined: there is none.
+        """
+        if not (self._correlations or self._singular):
+            raise Undefined("the network has no feature maps")
+        smallest = [
+            value
+            for maps in self._correlations.values()
+            for value in torch.linalg.eigvalsh(torch.stack(maps).cpu())[:, 0].tolist()
+        ]
+        return (*smallest, *self._singular)
+
+
+def _forward(subject: Subject, image: Tensor) -> int:
+    """Forward of one image; how many layers give tokens."""
+    if not subject.plain:
+        return _forward_counting_tokens(subject, image)
+    with each_image_alone(subject.batchnorms):
+        subject.network(image)
+    return 0
 
 
 def _forward_counting_tokens(subject: Subject, image: Tensor) -> int:
