@@ -328,7 +328,7 @@ class _Patterns:
 
     def record(self) -> ActivationPatterns:
         if not self._found:
-            raise Undefined("the network has no ReLU modules")
+            raise Undefined("the network has no ReLU")
         distinct = self._different(torch.cat(self._found, dim=1)).shape[1]
         return ActivationPatterns(distinct, self.units)
 

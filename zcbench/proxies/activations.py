@@ -21,7 +21,7 @@ def nwot(a: ActivationKernel) -> float:
     import torch
 
     if not a.kernel.diagonal().any():
-        raise Undefined("the network has no ReLU modules")
+        raise Undefined("the network has no ReLU")
     kernel = a.kernel.cpu().double()
     eigenvalues = torch.linalg.eigvalsh(kernel)
     largest = float(eigenvalues[-1])
@@ -40,7 +40,7 @@ def lin_regions(a: ActivationKernel) -> float:
     """
     same = a.kernel == a.kernel.diagonal()[:, None]
     if not a.kernel.diagonal().any():
-        raise Undefined("the network has no ReLU modules")
+        raise Undefined("the network has no ReLU")
     return float((1 / same.double().sum(1)).sum().round())
 
 

@@ -112,7 +112,7 @@ class FCNet:
         first, activation_1, second, activation_2 = arch.spec.split("-")
         activations = {"relu": nn.ReLU, "tanh": nn.Tanh}
         n_features, n_outputs = self.tasks[task].input_shape[0], 1
-        return initialised(
+        network = initialised(
             lambda: nn.Sequential(
                 Linear(n_features, int(first)),
                 activations[activation_1](),
@@ -123,3 +123,5 @@ class FCNet:
             seed,
             repeat,
         )
+        network.plain_layers = True  # type: ignore[assignment]
+        return network
