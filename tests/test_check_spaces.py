@@ -216,7 +216,7 @@ def test_a_good_space_passes() -> None:
         (Drawing, "networks", "w1 on small moves the random state"),
         (Unseeded, "weights", "seed or repeat does not matter for w1"),
         (ByArchitecture, "weights", "0.weight of w2 has other values than in another"),
-        (Raising, "proxies", "params on w1: error RuntimeError: "),
+        (Raising, "proxies", "flops on w1: error RuntimeError: "),
     ],
 )
 def test_what_is_wrong_is_found(space: type[Good], check: str, detail: str) -> None:

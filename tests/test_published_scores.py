@@ -21,8 +21,8 @@ from zcbench.cli import main
 from zcbench.errors import DataError, UsageError
 from zcbench.report import correlations
 from zcbench.report.agree import agree
+from zcbench.report.published import load_scores
 from zcbench.spaces import load_space
-from zcbench.store.published import load_scores
 
 NB201 = load_space("nb201")
 FORMATS = "Give the JSON of NAS-Bench-Suite-Zero, or a CSV with a column arch."

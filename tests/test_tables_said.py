@@ -14,8 +14,8 @@ from zcbench.config import RunConfig
 from zcbench.engine import run as do
 from zcbench.errors import DataError
 from zcbench.flat_file import is_accuracy
+from zcbench.report.published import load_scores
 from zcbench.spaces import load_space
-from zcbench.store.published import load_scores
 from zcbench.truth import load_truth
 
 SPECS = [load_space("toy").architecture(index).spec for index in range(27)]

@@ -57,8 +57,8 @@ def _tables(
     datasets: tuple[str, ...],
 ) -> list[pd.DataFrame]:
     """Scores of runs, then those of a file."""
+    from zcbench.report.published import load_scores
     from zcbench.store import load_run
-    from zcbench.store.published import load_scores
 
     if not runs and scores is None:
         raise UsageError("Nothing to report is named.", "Name a run, or --scores FILE.")

@@ -224,6 +224,8 @@ class MinibatchPass:
         """Gradients with zeros for what is not reached; frees the graph at the last."""
         self._graph_readers -= 1
         if not output.requires_grad:
+            if not self.subject.plain:
+                raise Undefined(_NO_GRADIENT)
             return tuple(torch.zeros_like(value) for value in inputs)
         grads = torch.autograd.grad(
             output,
@@ -232,6 +234,8 @@ class MinibatchPass:
             create_graph=create_graph,
             allow_unused=True,
         )
+        if not self.subject.plain and all(grad is None for grad in grads):
+            raise Undefined(_NO_GRADIENT)
         return tuple(
             torch.zeros_like(value) if grad is None else grad
             for grad, value in zip(grads, inputs, strict=True)
@@ -341,6 +345,7 @@ class _Patterns:
         return columns
 
 
+_NO_GRADIENT = "the outputs do not depend on what the gradient is taken of"
 _WORD = 24
 """Images in one number that float32 holds exactly."""
 

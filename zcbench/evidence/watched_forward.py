@@ -190,14 +190,8 @@ _OF_GRADIENTS = (Gradients, ChannelSaliency, HessianGradient, PartGradients)
 
 
 def remark_dead(subject: Subject, grads: Sequence[Tensor]) -> None:
-    """Remark on layers without gradient.
-
-    Raises:
-        Undefined: no layer has one.
-    """
+    """Remark on layers without gradient."""
     dead = sum(not bool(g.any()) for g in grads)
-    if dead == len(grads):
-        raise Undefined("the loss has no gradient with respect to any weight")
     if dead:
         remark = f"{dead} of {len(grads)} layers have no gradient at initialisation"
         subject.remarks.update(dict.fromkeys(_OF_GRADIENTS, remark))

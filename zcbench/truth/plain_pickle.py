@@ -67,6 +67,10 @@ class _PlainUnpickler(pickle.Unpickler):
         return self._known[module, name]
 
 
+_SMALL = 2**24
+"""Bytes of a file that fits into memory: one that asks for more is damaged."""
+
+
 def read_plain(
     stream: IO[bytes], where: str, hint: str, known: Constructors | None = None
 ) -> object:
@@ -81,13 +85,13 @@ def read_plain(
 
     Raises:
         DataError: it names anything else, or is no complete pickle.
-        MemoryError: it does not fit into memory.
+        MemoryError: it is large, and does not fit into memory.
     """
     try:
         value: object = _PlainUnpickler(stream, known or {}).load()
-    except MemoryError:
-        raise
     except Exception as error:  # a damaged pickle can raise nearly anything
+        if isinstance(error, MemoryError) and stream.seek(0, 2) > _SMALL:
+            raise
         what = str(error).rstrip(".") or type(error).__name__
         raise DataError(
             f"{where} is not plain data ({what}); nothing in it was run.", hint
