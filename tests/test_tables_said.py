@@ -45,18 +45,19 @@ def test_an_entry_that_is_no_number(file: Path, entry: str) -> None:
     with pytest.raises(DataError) as caught:
         scores(file, f"arch,mine\n{{0}},1\n\n{{1}},{entry}\n{{2}},2\n")
     assert caught.value.what == (
-        f"{file}: 1 of 3 entries in mine are no number; the first is on line 4: {entry}."
+        f"{file}: 1 of 3 entries in mine are no number; the first is on line 4: "
+        f"{entry}."
     )
 
 
 @pytest.mark.parametrize("column", ["snip", "mine"])
 def test_nothing_but_tensors(file: Path, column: str) -> None:
-    with pytest.raises(DataError, match="2 of 2 entries .* on line 2: tensor"):
+    with pytest.raises(DataError, match=r"2 of 2 entries .* on line 2: tensor"):
         scores(file, f"arch,{column},zen\n{{0}},tensor(1.5),1\n{{1}},tensor(2.5),2\n")
 
 
 def test_words_in_a_proxy_are_refused(file: Path) -> None:
-    with pytest.raises(DataError, match="entries in snip .* on line 2: high"):
+    with pytest.raises(DataError, match=r"entries in snip .* on line 2: high"):
         scores(file, "arch,snip,zen\n{0},high,1\n{1},low,2\n")
 
 
@@ -87,8 +88,8 @@ def test_row_numbers_are_no_architectures(file: Path, read) -> None:
     with pytest.raises(DataError) as caught:
         read(file, "index,arch_str,val,zen\n5,{5},60,1\n1,{7},70,2\n")
     assert caught.value.what == (
-        f"{file}: the columns arch_str and index name different architectures in 1 of 2 "
-        f"rows; on line 3 arch_str says {SPECS[7]} and index says 1."
+        f"{file}: the columns arch_str and index name different architectures in 1 of "
+        f"2 rows; on line 3 arch_str says {SPECS[7]} and index says 1."
     )
     with pytest.raises(DataError, match="columns index and cell name different"):
         read(file, "index,cell,val,zen\n0,{5},60,1\n1,{7},70,2\n")
@@ -110,7 +111,7 @@ def test_fractions_become_percent(file: Path) -> None:
         f"{file}: val: all values lie between 0 and 1; read as fractions, and turned "
         "into percent."
     ]
-    with pytest.raises(DataError, match="val_seed0 look like fractions, .* val_seed1"):
+    with pytest.raises(DataError, match=r"val_seed0 look like fractions, .* val_seed1"):
         truth(file, "arch,val_seed0,val_seed1\n{0},0.5,50\n")
 
 
@@ -130,7 +131,7 @@ def test_epochs_are_no_trainings(file: Path) -> None:
 
 
 def test_a_target_with_words_is_refused(file: Path) -> None:
-    with pytest.raises(DataError, match="entries in pgd are no number; .* line 3: x"):
+    with pytest.raises(DataError, match=r"entries in pgd are no number; .* line 3: x"):
         truth(file, "arch,val,pgd\n{0},60,1\n{1},61,x\n", "pgd")
     table = truth(file, "arch,val,pgd_acc\n{0},60,101\n{1},61,50\n", "pgd_acc")
     assert "1 values in pgd_acc are no accuracy in percent" in table.attrs["notes"][0]
@@ -146,8 +147,8 @@ def test_naslib_indices_name_architectures_of_a_truth(file: Path) -> None:
 def test_columns_of_a_truth_that_are_not_used(file: Path) -> None:
     table = truth(file, "arch,index,val,TestAcc,note\n{0},5,60,70,x\n")
     assert table.attrs["notes"] == [
-        f"{file}: columns not used: index (arch counts, and names other architectures); "
-        "TestAcc, note (no accuracy of this dataset by name)."
+        f"{file}: columns not used: index (arch counts, and names other architectures)"
+        "; TestAcc, note (no accuracy of this dataset by name)."
     ]
 
 
@@ -169,8 +170,9 @@ def test_agree_knows_aliases_and_says_what_it_leaves_out(tmp_path: Path) -> None
     path = tmp_path / "s.csv"
     table = zcbench.load_run(made)[["arch", *names]]
     table = table.rename(columns={"flops": "macs", "jacov": "jacob_cov"})
-    table.assign(note="x").to_csv(path, index=False)
+    table.assign(note="x", ntk=1.0).to_csv(path, index=False)
     result = invoke("agree", made, path, "--format", "csv")
     assert result.exit_code == 0, result.output
     assert all(name in result.stdout for name in names)
     assert "columns not used: note (words, not numbers)." in result.stderr
+    assert f"Not compared: ntk (only {path} has scores of them)." in result.stderr
