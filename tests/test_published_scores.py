@@ -204,8 +204,8 @@ def test_csv_by_index(tmp_path: Path) -> None:
             b"a,b\n1,2\n",
             ("cifar10",),
             DataError,
-            "{path} does not say which architecture a row is: its columns are a, b. Add "  # noqa: E501
-            "a column arch with architecture strings, or index.",
+            "{path} does not say which architecture a row is: its columns are a, b. "
+            "Add a column arch with architecture strings, or index.",
         ),
         (
             b"index,b\n1,2\n1,3\n",

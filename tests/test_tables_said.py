@@ -45,7 +45,8 @@ def test_an_entry_that_is_no_number(file: Path, entry: str) -> None:
     with pytest.raises(DataError) as caught:
         scores(file, f"arch,mine\n{{0}},1\n\n{{1}},{entry}\n{{2}},2\n")
     assert caught.value.what == (
-        f"{file}: 1 of 3 entries in mine are no number; the first is on line 4: {entry}."  # noqa: E501
+        f"{file}: 1 of 3 entries in mine are no number; the first is on line 4: "
+        f"{entry}."
     )
 
 
@@ -87,8 +88,8 @@ def test_row_numbers_are_no_architectures(file: Path, read) -> None:
     with pytest.raises(DataError) as caught:
         read(file, "index,arch_str,val,zen\n5,{5},60,1\n1,{7},70,2\n")
     assert caught.value.what == (
-        f"{file}: the columns arch_str and index name different architectures in 1 of 2 "  # noqa: E501
-        f"rows; on line 3 arch_str says {SPECS[7]} and index says 1."
+        f"{file}: the columns arch_str and index name different architectures in 1 of "
+        f"2 rows; on line 3 arch_str says {SPECS[7]} and index says 1."
     )
     with pytest.raises(DataError, match="columns index and cell name different"):
         read(file, "index,cell,val,zen\n0,{5},60,1\n1,{7},70,2\n")
@@ -146,8 +147,8 @@ def test_naslib_indices_name_architectures_of_a_truth(file: Path) -> None:
 def test_columns_of_a_truth_that_are_not_used(file: Path) -> None:
     table = truth(file, "arch,index,val,TestAcc,note\n{0},5,60,70,x\n")
     assert table.attrs["notes"] == [
-        f"{file}: columns not used: index (arch counts, and names other architectures); "  # noqa: E501
-        "TestAcc, note (no accuracy of this dataset by name)."
+        f"{file}: columns not used: index (arch counts, and names other architectures)"
+        "; TestAcc, note (no accuracy of this dataset by name)."
     ]
 
 
@@ -169,8 +170,9 @@ def test_agree_knows_aliases_and_says_what_it_leaves_out(tmp_path: Path) -> None
     path = tmp_path / "s.csv"
     table = zcbench.load_run(made)[["arch", *names]]
     table = table.rename(columns={"flops": "macs", "jacov": "jacob_cov"})
-    table.assign(note="x").to_csv(path, index=False)
+    table.assign(note="x", ntk=1.0).to_csv(path, index=False)
     result = invoke("agree", made, path, "--format", "csv")
     assert result.exit_code == 0, result.output
     assert all(name in result.stdout for name in names)
     assert "columns not used: note (words, not numbers)." in result.stderr
+    assert f"Not compared: ntk (only {path} has scores of them)." in result.stderr

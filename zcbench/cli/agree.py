@@ -57,7 +57,10 @@ def agree(run: Path, scores: Path, datasets: tuple[str, ...], format_name: str) 
     theirs = load_run(scores) if scores.is_dir() else _published(ours, scores, datasets)
     for note in theirs.attrs.get("notes", ()):
         click.echo(note, err=True)
-    _print(compare(ours, theirs), format_name)
+    compared = compare(ours, theirs)
+    _say_alone(theirs, ours)
+    _say_alone(ours, theirs)
+    _print(compared, format_name)
 
 
 def _published(
@@ -68,6 +71,14 @@ def _published(
     there = list(dict.fromkeys(ours["dataset"]))
     chosen = datasets or (there if len(there) == 1 else ())
     return load_scores(scores, str(ours["space"].iloc[0]), chosen)
+
+
+def _say_alone(one: pd.DataFrame, other: pd.DataFrame) -> None:
+    """Name on stderr the proxies that only one of them has."""
+    alone = [p for p in one.attrs["proxies"] if p not in other.attrs["proxies"]]
+    if alone:
+        where = f"only {one.attrs['path']} has scores of them"
+        click.echo(f"Not compared: {', '.join(alone)} ({where}).", err=True)
 
 
 def _print(block: Block, format_name: str) -> None:
