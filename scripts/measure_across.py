@@ -19,11 +19,11 @@ import numpy as np
 import pandas as pd
 
 import zcbench
+from zcbench.analysis.across import SCORED
+from zcbench.analysis.words import interval, number, percent
 from zcbench.report import Report, make_report
+from zcbench.report.figures import FORMATS, drawings, sections_for
 from zcbench.report.markup import escape_markdown, markdown_table
-from zcbench.report.plots import FORMATS, drawings, sections_for
-from zcbench.report.sections.tasks import SCORED
-from zcbench.report.words import interval, number, percent
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"
 RUNS = ("nb201-1000", "other-tasks", "macro-500", "fcnet")

@@ -21,9 +21,9 @@ import pandas as pd
 from scipy import stats
 
 import zcbench
-from zcbench.compare import ALWAYS, Tolerances, is_certain
+from zcbench.analysis.regression import ALWAYS, Tolerances, is_certain
+from zcbench.analysis.words import number
 from zcbench.report.markup import markdown_table
-from zcbench.report.words import number
 from zcbench.stats import association, paired_difference
 
 LEVELS = (0.3, 0.5, 0.7, 0.85)

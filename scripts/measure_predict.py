@@ -26,7 +26,7 @@ import sklearn
 from sklearn.ensemble import GradientBoostingRegressor, HistGradientBoostingRegressor
 
 import zcbench
-from zcbench.predict import (
+from zcbench.analysis.predict import (
     MODELS,
     Setting,
     importances,
@@ -34,9 +34,9 @@ from zcbench.predict import (
     predictions,
     run_trials,
 )
+from zcbench.analysis.words import number
 from zcbench.report import Study, studies
 from zcbench.report.markup import escape_markdown, markdown_table
-from zcbench.report.words import number
 
 PAPER = [
     "params",

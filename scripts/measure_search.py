@@ -22,11 +22,7 @@ import numpy as np
 import pandas as pd
 
 import zcbench
-from zcbench.report import Block, studies
-from zcbench.report.markup import escape_markdown, markdown_table, table_of
-from zcbench.report.plots.svg import standalone
-from zcbench.report.words import interval, number, setting, title
-from zcbench.search import (
+from zcbench.analysis.search import (
     METHODS,
     Setting,
     Variant,
@@ -36,7 +32,11 @@ from zcbench.search import (
     simulate,
     variants,
 )
-from zcbench.search.figure import regret_curves
+from zcbench.analysis.search.figure import regret_curves
+from zcbench.analysis.words import interval, number, setting, title
+from zcbench.report import Block, studies
+from zcbench.report.figures.svg import standalone
+from zcbench.report.markup import escape_markdown, markdown_table, table_of
 
 
 def main() -> None:

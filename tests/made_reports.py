@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 from report_runs import study_of
 
+from zcbench.analysis import NAMES, SECTIONS
+from zcbench.analysis.block import Options
+from zcbench.analysis.correlations import tabulate
+from zcbench.analysis.study import Study
 from zcbench.report.report import Report
-from zcbench.report.sections import NAMES, SECTIONS
-from zcbench.report.sections.block import Options
-from zcbench.report.study import Study
-from zcbench.report.table import tabulate
 
 NASTY = "<script>alert(1)</script>"
 NAMES_OF_PROXIES = (

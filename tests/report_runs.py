@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from zcbench.report.section import Section
-from zcbench.report.study import Study
+from zcbench.analysis.section import Section
+from zcbench.analysis.study import Study
 from zcbench.spaces import load_space
 
 N = 27

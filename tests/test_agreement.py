@@ -13,11 +13,11 @@ from report_runs import study_of
 from scipy import stats as scipy_stats
 
 import zcbench
+from zcbench.analysis.agreement import agreement
+from zcbench.analysis.bias import ACCURACY, bias, counts_of
+from zcbench.analysis.ensemble import LARGEST, ensemble
 from zcbench.report import Options, studies
 from zcbench.report.cells import cells
-from zcbench.report.sections.agreement import agreement
-from zcbench.report.sections.bias import ACCURACY, bias, counts_of
-from zcbench.report.sections.ensemble import LARGEST, ensemble
 from zcbench.spaces import load_space
 from zcbench.stats import agreement as module
 from zcbench.stats import association, paired_difference

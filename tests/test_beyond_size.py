@@ -13,9 +13,9 @@ from hypothesis.extra import numpy as arrays
 from report_runs import study_of
 from scipy import stats as scipy_stats
 
+from zcbench.analysis.size import size
 from zcbench.report import Options
 from zcbench.report.cells import cells
-from zcbench.report.sections.size import size
 from zcbench.stats import association
 from zcbench.stats.association import standard_error
 from zcbench.stats.gain import FOLDS, gain

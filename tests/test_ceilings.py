@@ -11,10 +11,10 @@ from report_runs import study_of
 from scipy import stats as scipy_stats
 
 import zcbench
+from zcbench.analysis.ceilings import LIMIT
+from zcbench.analysis.ceilings import ceilings as section
 from zcbench.report import Options
 from zcbench.report.cells import cells
-from zcbench.report.sections.ceilings import LIMIT
-from zcbench.report.sections.ceilings import ceilings as section
 from zcbench.stats import association, true_accuracy
 from zcbench.stats import ceilings as module
 from zcbench.stats.ceilings import ceilings, of_mean, repeatability, top

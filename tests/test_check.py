@@ -8,8 +8,8 @@ import pytest
 from click.testing import CliRunner
 
 from zcbench.cli import main
+from zcbench.conformance.proxies import check_proxy
 from zcbench.proxies import PROXIES
-from zcbench.testing import check_proxy
 
 HEAD = "import itertools\nimport zcbench\nfrom zcbench import Gradients, Structure\n"
 GOOD = '''

@@ -14,7 +14,7 @@ import pytest
 from zcbench.cli import exit_code_of, main
 from zcbench.config import RunConfig, load_config
 from zcbench.engine import run
-from zcbench.engine.on_ray import PER_TASK, _chunks
+from zcbench.engine.executors.ray import PER_TASK, _chunks
 from zcbench.errors import UsageError
 from zcbench.store import read_records
 

@@ -13,8 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from report_runs import ACCURACY, FAIR, GOOD, SCORES, N, toy_truth, write_run
 
-from zcbench.cli import exit_code_of, main
-from zcbench.compare import (
+from zcbench.analysis.regression import (
     ALWAYS,
     COLUMNS,
     Tolerances,
@@ -22,6 +21,7 @@ from zcbench.compare import (
     compare,
     differing,
 )
+from zcbench.cli import exit_code_of, main
 from zcbench.errors import DataError, UsageError
 from zcbench.report import make_report, render
 from zcbench.report.comparison import render_comparison, summary

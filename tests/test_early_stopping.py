@@ -13,9 +13,9 @@ import pytest
 from report_runs import ACCURACY, N, toy_truth, write_run
 from scipy import stats
 
-from zcbench.compare import compare
+from zcbench.analysis.regression import compare
+from zcbench.analysis.search import Setting, Variant, search_pool, simulate
 from zcbench.report import make_report, render, studies
-from zcbench.search import Setting, Variant, search_pool, simulate
 from zcbench.store import load_run
 
 EARLY = ACCURACY + 5 * np.random.default_rng(3).normal(size=N)

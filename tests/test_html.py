@@ -15,13 +15,13 @@ import numpy as np
 import pytest
 from made_reports import NASTY, report_of, study
 
+from zcbench.analysis import NAMES
 from zcbench.report.cells import cells
+from zcbench.report.figures import KINDS
 from zcbench.report.html import render_html
 from zcbench.report.pages import overall, pages
-from zcbench.report.plots import KINDS
 from zcbench.report.provenance import command, facts, sources
 from zcbench.report.report import Report
-from zcbench.report.sections import NAMES
 
 FOREIGN = re.compile(
     r"https?:|//\w|url\(|@import|\bsrc=|<(link|img|iframe|object)", re.I

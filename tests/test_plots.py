@@ -18,10 +18,10 @@ from scipy.stats import rankdata, spearmanr
 
 from zcbench.cli import exit_code_of, main
 from zcbench.errors import UsageError
-from zcbench.report.plots import FORMATS, KINDS, check, drawings, sections_for
-from zcbench.report.plots.agreement import agreement, outlines
-from zcbench.report.plots.cost import cost
-from zcbench.report.plots.drawing import (
+from zcbench.report.figures import FORMATS, KINDS, check, drawings, sections_for
+from zcbench.report.figures.agreement import agreement, outlines
+from zcbench.report.figures.cost import cost
+from zcbench.report.figures.drawing import (
     Cloud,
     Drawing,
     Frame,
@@ -31,14 +31,14 @@ from zcbench.report.plots.drawing import (
     Text,
     sheet,
 )
-from zcbench.report.plots.forest import forest
-from zcbench.report.plots.heatmap import heatmap
-from zcbench.report.plots.labels import covered, label_points, together
-from zcbench.report.plots.png import png
-from zcbench.report.plots.ranks import critical_difference, groups
-from zcbench.report.plots.scale import Scale, decades, spread
-from zcbench.report.plots.scatter import LOWEST, MOST, scatter
-from zcbench.report.plots.svg import clean, inline, standalone
+from zcbench.report.figures.forest import forest
+from zcbench.report.figures.heatmap import heatmap
+from zcbench.report.figures.labels import covered, label_points, together
+from zcbench.report.figures.png import png
+from zcbench.report.figures.ranks import critical_difference, groups
+from zcbench.report.figures.scale import Scale, decades, spread
+from zcbench.report.figures.scatter import LOWEST, MOST, scatter
+from zcbench.report.figures.svg import clean, inline, standalone
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -182,7 +182,7 @@ def test_sheet_sets_panels_beside_and_below_each_other():
 
 def test_no_figure_needs_torch_or_matplotlib():
     code = (
-        "import sys, zcbench.report.plots, zcbench.cli.plot;"
+        "import sys, zcbench.report.figures, zcbench.cli.plot;"
         "print({'torch', 'matplotlib', 'scipy', 'pandas'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -12,9 +12,9 @@ import pytest
 from click.testing import CliRunner
 
 from zcbench.cli import main
+from zcbench.conformance.truths import check_truth
 from zcbench.proxies import PROXIES
 from zcbench.spaces import SPACES
-from zcbench.testing_truths import check_truth
 from zcbench.truth import TRUTHS, Truth
 
 DOCS = Path(__file__).parent.parent / "docs"

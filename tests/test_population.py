@@ -26,24 +26,24 @@ from zcbench.evidence.clock import Clock
 from zcbench.evidence.collect import collect as collect_one
 from zcbench.evidence.minibatch_pass import MinibatchPass
 from zcbench.evidence.prepare import prepare
-from zcbench.plan import make_plan
-from zcbench.population import collect as stacked_passes
-from zcbench.population.collect import OFFERED, collect
-from zcbench.population.evaluator import PopulationEvaluator, evaluate_population
-from zcbench.population.memory import (
+from zcbench.evidence.stacked import collect as stacked_passes
+from zcbench.evidence.stacked.collect import OFFERED, collect
+from zcbench.evidence.stacked.evaluator import PopulationEvaluator, evaluate_population
+from zcbench.evidence.stacked.memory import (
     MOST,
     bytes_of_networks,
     largest_population,
     populations,
 )
-from zcbench.population.network import (
+from zcbench.evidence.stacked.network import (
     Rules,
     StackedBatchNorm,
     StackedLayer,
     StackedNetwork,
     StackedReLU,
 )
-from zcbench.population.routing import add_up, take
+from zcbench.evidence.stacked.routing import add_up, take
+from zcbench.plan import make_plan
 from zcbench.proxies import PROXIES, proxy
 from zcbench.seeding import repeat_seed
 from zcbench.types import Architecture, Batch, Evaluation, Score

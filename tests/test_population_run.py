@@ -19,7 +19,7 @@ from zcbench.engine.observer import Observer
 from zcbench.engine.stacks import resolve, stacks_of
 from zcbench.engine.work import Evaluator, Setup, WorkItem
 from zcbench.errors import UsageError
-from zcbench.population import memory
+from zcbench.evidence.stacked import memory
 from zcbench.proxies import PROXIES as REGISTRY
 from zcbench.store import load_run, read_records
 

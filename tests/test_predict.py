@@ -14,8 +14,7 @@ from report_runs import study_of
 from scipy import stats
 from sklearn.linear_model import RidgeCV
 
-from zcbench.errors import DataError, UsageError
-from zcbench.predict import (
+from zcbench.analysis.predict import (
     MODELS,
     Pool,
     Setting,
@@ -26,13 +25,14 @@ from zcbench.predict import (
     predictions,
     run_trials,
 )
-from zcbench.predict import trials as trials_module
-from zcbench.predict.design import columns, filled, ranked, shuffle
-from zcbench.predict.encodings import adjacency, operations, paths, paths_of
-from zcbench.predict.features import Feature, features_of
-from zcbench.predict.models import make_model
-from zcbench.predict.section import interval_of
-from zcbench.predict.trials import draw
+from zcbench.analysis.predict import trials as trials_module
+from zcbench.analysis.predict.design import columns, filled, ranked, shuffle
+from zcbench.analysis.predict.encodings import adjacency, operations, paths, paths_of
+from zcbench.analysis.predict.features import Feature, features_of
+from zcbench.analysis.predict.models import make_model
+from zcbench.analysis.predict.section import interval_of
+from zcbench.analysis.predict.trials import draw
+from zcbench.errors import DataError, UsageError
 from zcbench.spaces import load_space
 from zcbench.spaces.cell import edges_of
 

@@ -9,9 +9,9 @@ import pytest
 from report_runs import ACCURACY, GOOD, SCORES, SPECS, N, toy_truth, write_run
 from scipy import stats as scipy_stats
 
+from zcbench.analysis.words import milliseconds, number
 from zcbench.errors import DataError, UsageError
 from zcbench.report import COLUMNS, correlations, make_report, studies
-from zcbench.report.words import milliseconds, number
 from zcbench.stats import association
 from zcbench.store import load_run
 
@@ -147,7 +147,7 @@ def test_study_holds_seeds_and_repeats(tmp_path, monkeypatch):
 
 
 def test_correlations_are_computed_once(tmp_path, monkeypatch):
-    from zcbench.report import study as module
+    from zcbench.analysis import study as module
 
     calls = []
     known = module.association
@@ -265,7 +265,7 @@ def test_several_runs_stay_apart(tmp_path):
 
 
 def test_a_lower_is_better_proxy_is_ranked_in_its_direction(tmp_path, monkeypatch):
-    from zcbench.report import study as module
+    from zcbench.analysis import study as module
 
     known = module.traits
     monkeypatch.setattr(

@@ -11,9 +11,9 @@ import pytest
 from report_runs import study_of
 from scipy import stats as scipy_stats
 
+from zcbench.analysis.top import RANDOM, TRAINED, search
 from zcbench.report import Options
 from zcbench.report.cells import cells
-from zcbench.report.sections.search import RANDOM, TRAINED, search
 from zcbench.stats.ceilings import top
 from zcbench.stats.search_metrics import (
     best_of,

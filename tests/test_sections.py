@@ -13,15 +13,15 @@ import pytest
 from report_runs import ACCURACY, FAIR, GOOD, SCORES, N, study_of, toy_truth, write_run
 from scipy import stats as scipy_stats
 
+from zcbench.analysis import NAMES
+from zcbench.analysis.across import tasks
+from zcbench.analysis.comparisons import comparisons
+from zcbench.analysis.paired import paired
+from zcbench.analysis.verdict import verdict
 from zcbench.cli import exit_code_of, main
 from zcbench.errors import UsageError
 from zcbench.report import CHOICES, Block, Column, Options, make_report, render
 from zcbench.report.cells import cell, cells
-from zcbench.report.comparisons import comparisons
-from zcbench.report.sections import NAMES
-from zcbench.report.sections.paired import paired
-from zcbench.report.sections.tasks import tasks
-from zcbench.report.sections.verdict import verdict
 from zcbench.stats import association, holm, paired_difference
 from zcbench.store import load_run
 

@@ -17,10 +17,7 @@ from report_runs import study_of, write_run
 from scipy import stats
 from sklearn.linear_model import Ridge
 
-from zcbench.cli import main
-from zcbench.errors import DataError, UsageError
-from zcbench.report import Study
-from zcbench.search import (
+from zcbench.analysis.search import (
     SearchPool,
     Setting,
     Trace,
@@ -31,10 +28,13 @@ from zcbench.search import (
     simulate,
     variants,
 )
-from zcbench.search.figure import regret_curves
-from zcbench.search.pool import nearest, normal_scores
-from zcbench.search.section import common_hours, regret_at, speedup
-from zcbench.search.simulate import PENALTY, ROUND, _Search, posterior
+from zcbench.analysis.search.figure import regret_curves
+from zcbench.analysis.search.pool import nearest, normal_scores
+from zcbench.analysis.search.section import common_hours, regret_at, speedup
+from zcbench.analysis.search.simulate import PENALTY, ROUND, _Search, posterior
+from zcbench.cli import main
+from zcbench.errors import DataError, UsageError
+from zcbench.report import Study
 from zcbench.spaces import load_space
 from zcbench.stats.search_metrics import best_of
 
@@ -240,7 +240,7 @@ def test_parents_are_the_best_of_a_few() -> None:
             parents.append(beaten.sum(axis=1))
             return super().mutants(of, count)
 
-    from zcbench.search.simulate import _evolution
+    from zcbench.analysis.search.simulate import _evolution
 
     search = Watched(POOL, Variant("evolution"), replace(SETTING, trials=400))
     _evolution(search)

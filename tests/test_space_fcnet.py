@@ -15,11 +15,11 @@ from torch import Tensor, nn
 
 import zcbench
 from zcbench import Batch
+from zcbench.conformance.spaces import check_space
 from zcbench.errors import DataError, UsageError
 from zcbench.minibatch import batch_digest, open_source
 from zcbench.spaces.fcnet import FCNet
 from zcbench.store import load_run
-from zcbench.testing_spaces import check_space
 from zcbench.truth.hpo_package import package_folder
 from zcbench.types import Task
 

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 
 import zcbench
+from zcbench.conformance.spaces import check_space
 from zcbench.engine.sample import read_archs
 from zcbench.errors import DataError, UsageError
 from zcbench.evidence.prepare import prepare
 from zcbench.evidence.structure import measure_structure
 from zcbench.spaces.macro import NASBenchMacro, identities_last
-from zcbench.testing_spaces import check_space
 from zcbench.truth import macro as truth_macro
 
 SPACE = NASBenchMacro()

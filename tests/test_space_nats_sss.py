@@ -18,11 +18,11 @@ from torch import Tensor, nn
 
 import zcbench
 from zcbench.cli import main
+from zcbench.conformance.spaces import check_space
 from zcbench.errors import DataError
 from zcbench.evidence.prepare import prepare
 from zcbench.evidence.structure import measure_structure
 from zcbench.spaces.nats_sss import NATSBenchSize
-from zcbench.testing_spaces import check_space
 from zcbench.truth.nats_sss import import_archive, read_record, table_path
 
 SPACE = NATSBenchSize()

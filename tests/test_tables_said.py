@@ -9,12 +9,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 import zcbench
+from zcbench.analysis.published import load_scores
 from zcbench.cli import main
 from zcbench.config import RunConfig
 from zcbench.engine import run as do
 from zcbench.errors import DataError
 from zcbench.flat_file import is_accuracy
-from zcbench.report.published import load_scores
 from zcbench.spaces import load_space
 from zcbench.truth import load_truth
 

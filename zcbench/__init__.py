@@ -9,10 +9,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from zcbench.analysis.published import load_scores as load_scores
     from zcbench.engine import run as run
     from zcbench.evaluate import score as score
     from zcbench.proxies import proxy as proxy
-    from zcbench.report.published import load_scores as load_scores
     from zcbench.spaces import load_space as load_space
     from zcbench.store import load_run as load_run
     from zcbench.truth import load_truth as load_truth
@@ -29,7 +29,7 @@ _HOME = {
     "Score": "zcbench.types",
     "Task": "zcbench.types",
     "load_run": "zcbench.store",
-    "load_scores": "zcbench.report.published",
+    "load_scores": "zcbench.analysis.published",
     "load_space": "zcbench.spaces",
     "load_truth": "zcbench.truth",
     "proxy": "zcbench.proxies",

@@ -66,7 +66,7 @@ def agree(run: Path, scores: Path, datasets: tuple[str, ...], format_name: str) 
 def _published(
     ours: pd.DataFrame, scores: Path, datasets: tuple[str, ...]
 ) -> pd.DataFrame:
-    from zcbench.report.published import load_scores
+    from zcbench.analysis.published import load_scores
 
     there = list(dict.fromkeys(ours["dataset"]))
     chosen = datasets or (there if len(there) == 1 else ())

@@ -14,7 +14,7 @@ from zcbench.errors import UsageError
 
 if TYPE_CHECKING:
     from zcbench.report import Block, Study
-    from zcbench.report.plots.drawing import Drawing
+    from zcbench.report.figures.drawing import Drawing
 
 F = TypeVar("F", bound=Callable[..., Any])
 FORMATS = ("text", "md", "csv", "json", "html")
@@ -135,7 +135,7 @@ def study_of(
 
 def heads(study: Study) -> list[str]:
     """Lines that say what was analysed."""
-    from zcbench.report.words import setting, title
+    from zcbench.analysis.words import setting, title
 
     return [title(study.section), setting(study.section)]
 

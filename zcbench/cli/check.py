@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from zcbench.testing import Finding
+    from zcbench.conformance.proxies import Finding
 
 
 @click.command()
@@ -32,13 +32,13 @@ def check(file: Path, quick: bool) -> None:
       zcbench check my_space.py
       zcbench check my_truth.py
     """  # noqa: D301 - click wants \b itself
+    from zcbench.conformance.proxies import check_proxy
+    from zcbench.conformance.spaces import check_space
+    from zcbench.conformance.truths import check_truth
     from zcbench.errors import UsageError
     from zcbench.plugins import load_plugins
     from zcbench.proxies import PROXIES
     from zcbench.spaces import SPACES
-    from zcbench.testing import check_proxy
-    from zcbench.testing_spaces import check_space
-    from zcbench.testing_truths import check_truth
     from zcbench.truth import TRUTHS
 
     before = {*PROXIES.names()}, {*SPACES.names()}, {*TRUTHS.names()}

@@ -81,8 +81,8 @@ def compare(
       zcbench compare runs/first runs/second --scores --score-tolerance 1e-3
       zcbench compare baseline.json runs/second --format md
     """  # noqa: D301 - click's mark for "do not wrap"
-    from zcbench.compare import REGRESSIONS, Tolerances, check_comparable
-    from zcbench.compare import compare as compare_runs
+    from zcbench.analysis.regression import REGRESSIONS, Tolerances, check_comparable
+    from zcbench.analysis.regression import compare as compare_runs
     from zcbench.report import in_color
     from zcbench.report.comparison import render_comparison
 

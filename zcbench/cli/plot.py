@@ -94,7 +94,7 @@ def plot(
       zcbench plot runs/first --kind forest --kind cost --format png -o paper/figures
     """  # noqa: D301 - click's mark for "do not wrap"
     from zcbench.report import Options, make_report, write
-    from zcbench.report.plots import FORMATS, check, drawings, sections_for
+    from zcbench.report.figures import FORMATS, check, drawings, sections_for
     from zcbench.store import load_run
 
     check(format_name)

@@ -138,8 +138,7 @@ def predict(
       zcbench predict runs/first --dataset cifar10 --importance --format json
     """  # noqa: D301 - click wants \b itself
     one_thread()
-    from zcbench.errors import unknown
-    from zcbench.predict import (
+    from zcbench.analysis.predict import (
         MODELS,
         Setting,
         default_features,
@@ -148,8 +147,9 @@ def predict(
         predictions,
         run_trials,
     )
-    from zcbench.predict.figure import learning_curves
-    from zcbench.predict.models import require
+    from zcbench.analysis.predict.figure import learning_curves
+    from zcbench.analysis.predict.models import require
+    from zcbench.errors import unknown
 
     for name in models:
         if name not in MODELS:

@@ -57,7 +57,7 @@ def _tables(
     datasets: tuple[str, ...],
 ) -> list[pd.DataFrame]:
     """Scores of runs, then those of a file."""
-    from zcbench.report.published import load_scores
+    from zcbench.analysis.published import load_scores
     from zcbench.store import load_run
 
     if not runs and scores is None:

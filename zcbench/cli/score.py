@@ -15,9 +15,9 @@ from zcbench.cli.plugin import plugin_option
 from zcbench.errors import UsageError, ZcbenchError
 
 if TYPE_CHECKING:
+    from zcbench.analysis.outside import Accuracies
     from zcbench.minibatch import Source
     from zcbench.report import Report
-    from zcbench.report.outside import Accuracies
     from zcbench.types import Batch, Score
 
 Scores = Mapping[str, "Score"]
@@ -240,7 +240,7 @@ class _Session:
         self, found: Mapping[str, Scores], accuracies: Accuracies, format_name: str
     ) -> Report:
         """How well the proxies rank the accuracies."""
-        from zcbench.report.outside import report_networks
+        from zcbench.analysis.outside import report_networks
 
         shapes = ", ".join("×".join(map(str, shape)) for shape in self.sources)
         digests = dict.fromkeys(source.digest for source in self.sources.values())
@@ -281,8 +281,8 @@ def _accuracies(path: Path | None, names: Sequence[str]) -> Accuracies | None:
     """Read before anything is scored, so that a wrong file costs no time."""
     import math
 
+    from zcbench.analysis.outside import read_accuracies
     from zcbench.errors import DataError
-    from zcbench.report.outside import read_accuracies
 
     if path is None:
         return None

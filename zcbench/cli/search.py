@@ -70,7 +70,7 @@ def search(
     one_thread()
     from dataclasses import asdict
 
-    from zcbench.search import (
+    from zcbench.analysis.search import (
         Setting,
         curves,
         search_pool,
@@ -78,7 +78,7 @@ def search(
         simulate,
         variants,
     )
-    from zcbench.search.figure import regret_curves
+    from zcbench.analysis.search.figure import regret_curves
 
     study = study_of(run, dataset, target, truth, population)
     pool = search_pool(study, () if proxies == ("all",) else proxies)

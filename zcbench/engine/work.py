@@ -21,8 +21,8 @@ from zcbench.tasks import GivenTask, add_task
 from zcbench.types import Precision
 
 if TYPE_CHECKING:
+    from zcbench.evidence.stacked.evaluator import PopulationEvaluator
     from zcbench.plan import Plan
-    from zcbench.population.evaluator import PopulationEvaluator
     from zcbench.types import Batch, Evaluation, Status
 
 _LONGEST_MESSAGE = 500
@@ -161,7 +161,7 @@ class Evaluator:
         )
 
     def _evaluate_all(self, items: Sequence[WorkItem]) -> list[Evaluation]:
-        from zcbench.population.evaluator import PopulationEvaluator
+        from zcbench.evidence.stacked.evaluator import PopulationEvaluator
 
         setup, first = self.setup, items[0]
         key = (first.dataset, first.repeat, first.proxies)

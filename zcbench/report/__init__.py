@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from zcbench.analysis.block import Block, Column, Options
+from zcbench.analysis.correlations import COLUMNS, correlations
+from zcbench.analysis.study import Study, studies
 from zcbench.errors import DataError, unknown
 from zcbench.report.html import render_html
 from zcbench.report.machine import render_csv, render_json
 from zcbench.report.markup import render_latex, render_markdown
 from zcbench.report.report import CHOICES, Report, make_report
-from zcbench.report.sections.block import Block, Column, Options
-from zcbench.report.study import Study, studies
-from zcbench.report.table import COLUMNS, correlations
 from zcbench.report.text import render_text
 
 if TYPE_CHECKING:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from zcbench.analysis.block import Block, Column
+from zcbench.analysis.scores import Scores, gather
 from zcbench.errors import DataError
-from zcbench.report.scores import Scores, gather
-from zcbench.report.sections.block import Block, Column
 from zcbench.stats import association
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from zcbench.analysis.words import number
 from zcbench.report.machine import strict
 from zcbench.report.markup import escape_markdown, markdown_table
 from zcbench.report.text import draw
-from zcbench.report.words import number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,7 +21,7 @@ _STYLES = {"worse": "bold red", "gone": "bold red", "better": "green"}
 
 
 def render_comparison(table: pd.DataFrame, format_name: str, *, color: bool) -> str:
-    """A table of `zcbench.compare.compare` as text.
+    """A table of `zcbench.analysis.regression.compare` as text.
 
     Args:
         table: the table.
@@ -42,7 +42,7 @@ def render_comparison(table: pd.DataFrame, format_name: str, *, color: bool) -> 
 
 def summary(table: pd.DataFrame) -> str:
     """How many rows say what: "2 worse, 39 same."."""
-    from zcbench.compare import VERDICTS
+    from zcbench.analysis.regression import VERDICTS
 
     counts = table["verdict"].value_counts()
     parts = [f"{counts[word]} {word}" for word in VERDICTS if word in counts]

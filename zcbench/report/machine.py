@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import zcbench
+from zcbench.analysis.correlations import COLUMNS
 from zcbench.errors import UsageError
 from zcbench.report.report import Report
-from zcbench.report.table import COLUMNS
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from zcbench.analysis.block import Block
 from zcbench.report.cells import cells, header, right
 from zcbench.report.pages import (
     HEADER,
@@ -14,7 +15,6 @@ from zcbench.report.pages import (
     pages,
 )
 from zcbench.report.report import Report
-from zcbench.report.sections.block import Block
 
 
 def render_markdown(report: Report) -> str:

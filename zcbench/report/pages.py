@@ -7,11 +7,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from zcbench.analysis.block import Options
+from zcbench.analysis.section import sections_of
+from zcbench.analysis.verdict import AHEAD, CLEARLY
+from zcbench.analysis.words import (
+    interval,
+    milliseconds,
+    number,
+    percent,
+    setting,
+    title,
+)
 from zcbench.report.report import Report
-from zcbench.report.section import sections_of
-from zcbench.report.sections.block import Options
-from zcbench.report.sections.verdict import AHEAD, CLEARLY
-from zcbench.report.words import interval, milliseconds, number, percent, setting, title
 
 if TYPE_CHECKING:
     import pandas as pd

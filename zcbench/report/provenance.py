@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from zcbench.report.section import Section
+from zcbench.analysis.section import Section
 
 
 def command(config: Mapping[str, Any]) -> str:

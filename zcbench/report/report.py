@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from zcbench.aggregates import Aggregate
+from zcbench.analysis import NAMES, SECTIONS
+from zcbench.analysis.block import Block, Options
+from zcbench.analysis.correlations import tabulate
+from zcbench.analysis.study import Study, studies
 from zcbench.errors import UsageError, unknown
-from zcbench.report.sections import NAMES, SECTIONS
-from zcbench.report.sections.block import Block, Options
-from zcbench.report.study import Study, studies
-from zcbench.report.table import tabulate
 
 if TYPE_CHECKING:
     import pandas as pd

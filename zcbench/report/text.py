@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import textwrap
 
+from zcbench.analysis.block import Block
 from zcbench.report.cells import cells, header, right
 from zcbench.report.pages import (
     HEADER,
@@ -17,7 +18,6 @@ from zcbench.report.pages import (
     pages,
 )
 from zcbench.report.report import Report
-from zcbench.report.sections.block import Block
 
 _WIDTH = 88
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import nn
 
-    from zcbench.population.network import StackedNetwork
+    from zcbench.evidence.stacked.network import StackedNetwork
 
 
 class Space(Protocol):
@@ -75,7 +75,7 @@ class Space(Protocol):
 
 @runtime_checkable
 class Stackable(Protocol):
-    """A space whose networks can be scored many at once: see `zcbench.population`."""
+    """A space of networks scored many at once: see `zcbench.evidence.stacked`."""
 
     def stack(
         self,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import nn
 
-    from zcbench.population.network import StackedNetwork
+    from zcbench.evidence.stacked.network import StackedNetwork
 
 Edge = tuple[int, int]
 Cell = tuple[str, ...]
@@ -222,7 +222,7 @@ class CellSpace:
         seed: int = 0,
         repeat: int = 0,
     ) -> StackedNetwork:
-        """The networks that `build` gives, as one: see `zcbench.population`.
+        """The networks that `build` gives, as one: see `zcbench.evidence.stacked`.
 
         Raises:
             UsageError: there is no such task.

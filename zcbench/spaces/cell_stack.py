@@ -1,4 +1,4 @@
-"""The networks of `cell_network`, many at once: see `zcbench.population`."""
+"""The networks of `cell_network`, many at once: see `zcbench.evidence.stacked`."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from zcbench.population.network import (
+from zcbench.evidence.stacked.network import (
     Rules,
     StackedBatchNorm,
     StackedLayer,
     StackedNetwork,
     StackedReLU,
 )
-from zcbench.population.routing import add_up, take
+from zcbench.evidence.stacked.routing import add_up, take
 from zcbench.spaces.cell import Cell, edges_of, live_edges
 from zcbench.spaces.initialise import drawn
 from zcbench.types import Task

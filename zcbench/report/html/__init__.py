@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from zcbench.analysis.block import Block
+from zcbench.analysis.place import place
+from zcbench.report.figures import KINDS
+from zcbench.report.figures.drawing import DARK, LIGHT, Drawing
+from zcbench.report.figures.svg import inline
 from zcbench.report.html.tables import block_table, page_table
 from zcbench.report.pages import footnote, overall, pages
-from zcbench.report.place import place
-from zcbench.report.plots import KINDS
-from zcbench.report.plots.drawing import DARK, LIGHT, Drawing
-from zcbench.report.plots.svg import inline
 from zcbench.report.provenance import facts, sources
 from zcbench.report.report import Report
-from zcbench.report.sections.block import Block
 
 if TYPE_CHECKING:
     from jinja2 import Template

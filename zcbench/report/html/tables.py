@@ -6,12 +6,12 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
+from zcbench.analysis.block import Block
+from zcbench.analysis.section import sections_of
+from zcbench.analysis.verdict import AHEAD, CLEARLY
 from zcbench.report.cells import cells, right
 from zcbench.report.pages import HEADER, RIGHT, pages
 from zcbench.report.report import Report
-from zcbench.report.section import sections_of
-from zcbench.report.sections.block import Block
-from zcbench.report.sections.verdict import AHEAD, CLEARLY
 
 _KEYS = ("proxy", "version", "n", "failed", "spearman", "kendall", "seconds_per_arch")
 """Columns of the table of correlations that its printed columns sort by."""

@@ -1,0 +1,41 @@
+"""Analyses, one file each: studies in, a block out (a table and what it says)."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+
+from zcbench.analysis.block import Block, Column, Options
+from zcbench.analysis.study import Study
+
+Analysis = Callable[[Sequence[Study], Options], Block]
+
+_HOME = {
+    "verdict": "verdict",
+    "paired": "paired",
+    "tasks": "across",
+    "ceilings": "ceilings",
+    "size": "size",
+    "search": "top",
+    "agreement": "agreement",
+    "bias": "bias",
+    "ensemble": "ensemble",
+}
+"""Every analysis of a report, in reading order → its file, where it has that name."""
+NAMES = tuple(_HOME)
+
+
+def _lazily(name: str) -> Analysis:
+    """The analysis of that name, imported when it is called."""
+
+    def analysis(studies: Sequence[Study], options: Options) -> Block:
+        module = importlib.import_module(f"zcbench.analysis.{_HOME[name]}")
+        found: Analysis = getattr(module, name)
+        return found(studies, options)
+
+    return analysis
+
+
+SECTIONS: Mapping[str, Analysis] = {name: _lazily(name) for name in NAMES}
+
+__all__ = ["NAMES", "SECTIONS", "Analysis", "Block", "Column", "Options", "Study"]

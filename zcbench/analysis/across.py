@@ -1,0 +1,286 @@
+"""Over all datasets: mean ranks, wins and losses, and tests that count spaces."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zcbench.analysis.block import Block, Column, Options
+from zcbench.analysis.comparisons import by_space
+from zcbench.analysis.study import Study, mixture, tables
+from zcbench.analysis.words import interval, number, p_value, percent
+from zcbench.stats import holm, linear_bootstrap
+from zcbench.stats.ranks import Floats
+from zcbench.stats.tasks import (
+    Unit,
+    critical_difference,
+    fewest_units,
+    friedman,
+    hierarchical_bootstrap,
+    leads,
+    ranks,
+    signed_rank,
+)
+
+SCORED = 0.9
+"""Scores for fewer of the architectures than this are no order of a dataset."""
+TABLE = (
+    "proxy",
+    "baseline",
+    "datasets",
+    "spaces",
+    "n",
+    "mean_rank",
+    "mean_rank_low",
+    "mean_rank_high",
+    "wins",
+    "losses",
+    "silent",
+    "lead",
+    "lead_low",
+    "lead_high",
+    "p",
+    "p_holm",
+    "critical_difference",
+    "note",
+)
+"""Columns of the table; ``lead`` is the mean Δρ to the best baseline."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Field:
+    """The proxies that can be ranked against each other.
+
+    Attributes:
+        names: of them. [k]
+        baselines: which of them are baselines.
+        points: for each dataset, the architectures that all score who can score there.
+        silent: for each dataset, those who cannot order its architectures.
+        left_out: proxy → why it is not ranked.
+    """
+
+    names: tuple[str, ...]
+    baselines: tuple[int, ...]
+    points: tuple[NDArray[np.bool_], ...]
+    silent: tuple[frozenset[str], ...]
+    left_out: Mapping[str, str]
+
+
+def tasks(studies: Sequence[Study], options: Options) -> Block:
+    """Mean ranks over datasets, with tests whose unit is the space.
+
+    Args:
+        studies: the datasets of the report.
+        options: confidence and bootstrap.
+    """
+    import pandas as pd
+
+    field = _field(studies)
+    rows, conclusion = [], "No two proxies can be ranked here."
+    if len(field.names) > 1:
+        units = _units(studies, field, options)
+        rows = _rows(studies, field, units, options)
+        conclusion = _conclusion(studies, rows, units, options)
+    for name, note in field.left_out.items():
+        empty = dict.fromkeys(TABLE, math.nan)
+        rows.append(empty | {"proxy": name, "baseline": False, "note": note})
+    few = fewest_units(options.confidence)
+    return Block(
+        name="tasks",
+        title="Tasks: mean rank over the datasets",
+        about=(
+            "Ranks of ρ among all proxies, 1 the best, over the architectures that all "
+            "of them score. A proxy without an order of a dataset, constant there or "
+            f"with scores for fewer than {percent(SCORED)} of it, counts as ρ 0, which "
+            "is chance. Wins and losses: datasets on which ρ is above or below the "
+            "best baseline's; Δρ: mean distance to it. Datasets of one space share "
+            "their architectures and count as one unit, also in the "
+            f"{percent(options.confidence)} intervals (spaces, then architectures are "
+            f"resampled); Wilcoxon's p, corrected by Holm, needs {few} units."
+            f"{mixture(studies)}"
+        ),
+        table=pd.DataFrame(rows, columns=list(TABLE)),
+        columns=(
+            Column("proxy", "proxy", "text"),
+            Column("n", "n", "count"),
+            Column("mean_rank", "mean rank ↓", "interval"),
+            Column("wins", "wins", "count"),
+            Column("losses", "losses", "count"),
+            Column("silent", "no order", "count"),
+            Column("lead", "mean Δρ ↑", "difference"),
+            Column("p_holm", "p (Wilcoxon)", "p"),
+        ),
+        conclusion=conclusion,
+    )
+
+
+def _field(studies: Sequence[Study]) -> Field:
+    """Who can be ranked: those who were run on every dataset and order one of them."""
+    every = dict.fromkeys(name for study in studies for name in study.scores)
+    left_out = {
+        name: "not on every dataset"
+        for name in every
+        if any(name not in study.scores for study in studies)
+    }
+    run = [name for name in every if name not in left_out]
+    silent = tuple(_silent(study, run) for study in studies)
+    left_out |= {
+        name: "orders no dataset"
+        for name in run
+        if all(name in silent_there for silent_there in silent)
+    }
+    names = tuple(name for name in run if name not in left_out)
+    known_baselines = {name for study in studies for name in study.baselines}
+    return Field(
+        names=names,
+        baselines=tuple(i for i, name in enumerate(names) if name in known_baselines),
+        points=tuple(
+            _shared(study, [name for name in names if name not in silent_there])
+            for study, silent_there in zip(studies, silent, strict=True)
+        ),
+        silent=silent,
+        left_out=left_out,
+    )
+
+
+def _silent(study: Study, names: Sequence[str]) -> frozenset[str]:
+    """Those without an order of a dataset: scores on too few, or all scores equal."""
+    known = np.isfinite(study.accuracy)
+    scored = {name: known & np.isfinite(study.scores[name]) for name in names}
+    few = {n for n in names if scored[n].sum() < max(1, SCORED * known.sum())}
+    spoken = [name for name in names if name not in few]
+    points = _shared(study, spoken)
+    mute = {
+        name
+        for name in spoken
+        if math.isnan(study.association(name, "spearman", points).value)
+    }
+    return frozenset(few | mute)
+
+
+def _shared(study: Study, names: Sequence[str]) -> NDArray[np.bool_]:
+    """Architectures of a dataset that have an accuracy and all these scores."""
+    shared = np.isfinite(study.accuracy)
+    for name in names:
+        shared = shared & np.isfinite(study.scores[name])
+    return shared
+
+
+def _units(studies: Sequence[Study], field: Field, options: Options) -> list[Unit]:
+    """The correlations of each space, and how they move with its architectures."""
+    units = []
+    for order, rows in enumerate(by_space(studies).values()):
+        values, columns = [], []
+        for position in rows.places:
+            points = field.points[position]
+            for name in field.names:
+                if name in field.silent[position]:  # no order: as good as chance
+                    values.append(0.0)
+                    columns.append(np.zeros(rows.size, np.float32))
+                    continue
+                found = studies[position].association(name, "spearman", points)
+                values.append(found.value)
+                moved = rows.scattered(position, points, found.influence / found.n)
+                columns.append(moved.astype(np.float32))
+        rng = np.random.default_rng([options.seed, order])
+        deviations = linear_bootstrap(np.stack(columns, 1), options.resamples, rng)
+        shape = len(rows.places), len(field.names)
+        units.append(
+            Unit(np.reshape(values, shape), deviations.reshape(len(deviations), *shape))
+        )
+    return units
+
+
+def _rows(
+    studies: Sequence[Study], field: Field, units: Sequence[Unit], options: Options
+) -> list[dict[str, Any]]:
+    """A row for each ranked proxy, best mean rank first."""
+    names, many = field.names, len(units)
+    numbers = _mean_ranks(units, options) | _leads(field, units, options)
+    about = {
+        "datasets": len(studies),
+        "spaces": many,
+        "n": min(int(points.sum()) for points in field.points),
+        "critical_difference": critical_difference(
+            len(names), many, options.confidence
+        ),
+    }
+    note = (
+        f"{many} space{'s' if many > 1 else ''}" if field.baselines else "no baseline"
+    )
+    rows = []
+    for i in np.lexsort((np.array(names), numbers["mean_rank"])).tolist():
+        baseline = i in field.baselines
+        row = {"proxy": names[i], "baseline": baseline, **about}
+        row |= {"note": "baseline" if baseline else note}
+        row["silent"] = sum(names[i] in silent for silent in field.silent)
+        rows.append(row | {key: float(values[i]) for key, values in numbers.items()})
+    return rows
+
+
+def _mean_ranks(units: Sequence[Unit], options: Options) -> dict[str, Floats]:
+    by_unit = np.stack([ranks(unit.values).mean(axis=0) for unit in units])
+    ends = _ends([ranks(u.resampled).mean(axis=1) for u in units], options)
+    return {
+        "mean_rank": by_unit.mean(axis=0),
+        "mean_rank_low": ends[0],
+        "mean_rank_high": ends[1],
+    }
+
+
+def _leads(field: Field, units: Sequence[Unit], options: Options) -> dict[str, Floats]:
+    """Wins, losses and mean Δρ against the best baseline; NaN without one."""
+    keys = ("wins", "losses", "lead", "lead_low", "lead_high", "p", "p_holm")
+    if not field.baselines:
+        return {key: np.full(len(field.names), np.nan) for key in keys}
+    found = [leads(unit.values, field.baselines) for unit in units]
+    whole = np.concatenate(found)
+    by_unit = np.stack([part.mean(axis=0) for part in found])
+    moved = [leads(u.resampled, field.baselines).mean(axis=1) for u in units]
+    low, high = _ends(moved, options)
+    p = np.array([signed_rank(d, options.confidence) for d in by_unit.T])
+    p[list(field.baselines)] = np.nan
+    wins, losses = (whole > 0).sum(axis=0), (whole < 0).sum(axis=0)
+    values = (wins, losses, by_unit.mean(axis=0), low, high, p, holm(p))
+    return dict(zip(keys, values, strict=True))
+
+
+def _ends(resampled: list[Floats], options: Options) -> Floats:
+    """Percentile interval of the mean over units, [2, k]."""
+    rng = np.random.default_rng([options.seed, len(resampled), 1])
+    means = hierarchical_bootstrap(resampled, rng)
+    tail = (1 - options.confidence) / 2
+    return np.asarray(np.quantile(means, [tail, 1 - tail], axis=0))
+
+
+def _conclusion(
+    studies: Sequence[Study],
+    rows: Sequence[dict[str, Any]],
+    units: Sequence[Unit],
+    options: Options,
+) -> str:
+    first, many, k = rows[0], len(units), len(rows)
+    ends = interval(first["mean_rank_low"], first["mean_rank_high"])
+    text = (
+        f"Best mean rank of {k} over {tables(studies)}: {first['proxy']} "
+        f"{number(first['mean_rank'])} {ends}."
+    )
+    if many == 1:
+        return (
+            f"{text} One space counts as one unit: Friedman's and Nemenyi's tests need "
+            "several spaces and are not given, and the intervals speak of other "
+            "architectures of this space, not of other spaces."
+        )
+    by_unit = np.stack([ranks(ranks(unit.values).mean(axis=0) * -1) for unit in units])
+    rng = np.random.default_rng([options.seed, many, 2])
+    test = friedman(by_unit, options.resamples, rng)
+    return (
+        f"{text} Friedman over {many} spaces: χ² {test.statistic:.1f}, p "
+        f"{p_value(test.p)} by permutation. Nemenyi: mean ranks further apart than "
+        f"{first['critical_difference']:.1f} differ at {percent(options.confidence)}."
+    )

@@ -1,0 +1,112 @@
+"""Which proxies say the same."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from zcbench.analysis.block import Block, Column, Options
+from zcbench.analysis.place import PLACE, place
+from zcbench.analysis.study import Study
+from zcbench.analysis.words import number
+from zcbench.stats.agreement import ALIKE, Agreement
+from zcbench.stats.agreement import agreement as agreement_of
+
+WITH = "rho_"
+"""What the columns of the matrix begin with: ``rho_snip`` is ρ with snip."""
+TABLE = (*PLACE, "group", "alike", "proxy", "closest", "rho", "n", "note")
+"""Columns of the table, before those of the matrix."""
+
+
+def agreement(studies: Sequence[Study], options: Options) -> Block:  # noqa: ARG001
+    """Rank correlations between proxies, those alike together.
+
+    Args:
+        studies: the datasets of the report.
+        options: not used; every analysis takes them.
+    """
+    import pandas as pd
+
+    rows: list[dict[str, Any]] = []
+    names = dict.fromkeys(p for study in studies for p in study.scores)
+    for study in studies:
+        about = place(study, studies)
+        rows += [about | row for row in _rows(study)]
+    return Block(
+        name="agreement",
+        title="Agreement: which proxies rank the architectures alike",
+        about=(
+            "ρ between the scores of two proxies, over the architectures that have "
+            f"both. Groups: joined while their mean |ρ| is at least {number(ALIKE)} "
+            "(average linkage); those that are alike stand together. CSV and JSON hold "
+            "the whole matrix, in columns that begin with rho_."
+        ),
+        table=pd.DataFrame(rows, columns=[*TABLE, *(WITH + name for name in names)]),
+        columns=(
+            Column("where", "dataset", "text"),
+            Column("group", "group", "count"),
+            Column("proxy", "proxy", "text"),
+            Column("closest", "closest to", "text"),
+            Column("rho", "ρ with it", "correlation"),
+            Column("n", "n", "count"),
+            Column("alike", "in its group", "text"),
+        ),
+        conclusion=_conclusion(rows, studies),
+    )
+
+
+def _rows(study: Study) -> list[dict[str, Any]]:
+    names = list(study.scores)
+    if not names:
+        return []
+    found = agreement_of([study.scores[name] for name in names])
+    return [_row(names, found, int(i)) for i in found.order]
+
+
+def _row(names: list[str], found: Agreement, i: int) -> dict[str, Any]:
+    """One proxy, its closest one and its row of the matrix."""
+    others = np.abs(found.rho[i])
+    others[i] = np.nan
+    row: dict[str, Any] = {
+        "proxy": names[i],
+        "group": int(found.group[i]) + 1,
+        "alike": ", ".join(
+            name
+            for j, name in enumerate(names)
+            if j != i and found.group[j] == found.group[i]
+        ),
+        "closest": "",
+        "rho": math.nan,
+        "n": math.nan,
+        "note": "no other score" if len(names) < 2 else "undefined",
+    }
+    if np.isfinite(others).any():
+        j = int(np.nanargmax(others))
+        row |= {"closest": names[j], "rho": float(found.rho[i, j])}
+        row |= {"n": int(found.n[i, j]), "note": ""}
+    matrix = zip(names, found.rho[i].tolist(), strict=True)
+    return row | {WITH + name: value for name, value in matrix}
+
+
+def _conclusion(rows: Sequence[dict[str, Any]], studies: Sequence[Study]) -> str:
+    """The groups that hold on every dataset, and those alone on every one."""
+    shared: list[set[frozenset[str]]] = []
+    for study in studies:
+        about = place(study, studies)
+        groups: dict[int, set[str]] = {}
+        for row in rows:
+            if (row["run"], row["dataset"]) == (about["run"], about["dataset"]):
+                groups.setdefault(row["group"], set()).add(row["proxy"])
+        shared.append({frozenset(group) for group in groups.values()})
+    if not any(row["closest"] for row in rows):
+        return ""
+    common = set.intersection(*shared)
+    several = sorted(sorted(group) for group in common if len(group) > 1)
+    alone = sorted(next(iter(group)) for group in common if len(group) == 1)
+    place_ = f"on all {len(studies)} datasets" if len(studies) > 1 else "here"
+    told = "; ".join(" and ".join(group) for group in several) or "none"
+    lone = ", ".join(alone) or "none"
+    return f"One group {place_}: {told}. Alone {place_}: {lone}."

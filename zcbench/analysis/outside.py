@@ -1,0 +1,243 @@
+"""Networks outside the benchmarks with accuracies of the user's own."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zcbench.analysis.join import Joined
+from zcbench.analysis.scores import gather
+from zcbench.analysis.study import study_of
+from zcbench.errors import DataError
+from zcbench.report.report import Report, report_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from zcbench.types import Score
+
+FEWEST = 5
+"""Networks below which a correlation has no interval, and a proxy no verdict."""
+_NAMES = ("network", "model", "name", "arch", "architecture")
+_ACCURACIES = (
+    *("accuracy", "acc", "top1", "top-1", "top_1", "acc1", "acc@1", "test", "val"),
+    *("test_accuracy", "val_accuracy", "test_acc", "val_acc", "accuracy_top1"),
+)
+_COLUMNS = "Give a CSV with the columns network and accuracy."
+
+
+@dataclass(frozen=True, slots=True)
+class Accuracies:
+    """A file of accuracies.
+
+    Attributes:
+        path: the file.
+        column: which of its columns they are.
+        values: network as the file writes it → accuracy in percent.
+        digest: sha256 of the file.
+        fractions: whether the file has fractions of 1, not percent.
+    """
+
+    path: Path
+    column: str
+    values: Mapping[str, float]
+    digest: str
+    fractions: bool
+
+    def of(self, target: str) -> float:
+        """Accuracy of a target, by its whole or by its bare name; NaN if not there."""
+        bare = target.rpartition(":")[2]
+        for name in (target, bare, bare.partition(".")[0]):
+            if name in self.values:
+                return self.values[name]
+        return math.nan
+
+
+def read_accuracies(path: Path) -> Accuracies:
+    """Read a CSV of names and accuracies, with commas or semicolons.
+
+    Raises:
+        DataError: it cannot be read, or a name or an accuracy in it cannot be used.
+    """
+    import pandas as pd
+
+    try:
+        content = path.read_bytes()
+        text = content.decode("utf-8-sig")
+        head = text.partition("\n")[0]
+        semicolons = head.count(";") > head.count(",")
+        table = pd.read_csv(
+            io.StringIO(text), sep=";" if semicolons else ",", dtype=str
+        )
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise DataError(f"{path} cannot be read: {reason}.", _COLUMNS) from None
+    except ValueError as error:  # no UTF-8, no table
+        reason = " ".join(str(error).split()).rstrip(".")[:200]
+        raise DataError(f"{path} cannot be read as CSV: {reason}.", _COLUMNS) from None
+    key, column = _column(path, table, _NAMES), _column(path, table, _ACCURACIES)
+    values: dict[str, float] = {}
+    for name, written in zip(table[key], table[column], strict=True):
+        if not isinstance(name, str) or not isinstance(written, str):
+            continue
+        name = name.strip()
+        if name in values:
+            raise DataError(f"{path} has two rows for {name}.", "Keep one.")
+        values[name] = _accuracy(path, name, written)
+    fractions = bool(values) and max(values.values()) <= 1
+    if fractions:
+        values = {name: 100 * value for name, value in values.items()}
+    digest = hashlib.sha256(content).hexdigest()
+    return Accuracies(path, column.strip().lower(), values, digest, fractions)
+
+
+def _column(path: Path, table: pd.DataFrame, names: Sequence[str]) -> str:
+    by_fold = {str(name).strip().lower(): str(name) for name in table.columns}
+    for name in names:
+        if name in by_fold:
+            return by_fold[name]
+    raise DataError(f"{path} has no column {names[0]}.", _COLUMNS)
+
+
+def _accuracy(path: Path, name: str, written: str) -> float:
+    try:
+        value = float(written.strip().removesuffix("%").replace(",", "."))
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 100:
+        raise DataError(
+            f"{path} has the accuracy {written.strip()[:40]!r} of {name}.",
+            "Give percent, or fractions of 1.",
+        )
+    return value
+
+
+def report_networks(
+    found: Mapping[str, Mapping[str, Score]],
+    accuracies: Accuracies,
+    setting: Mapping[str, Any],
+    sections: Sequence[str],
+) -> Report:
+    """How well each proxy ranks networks, as `make_report` tells it of a run.
+
+    A correlation over fewer than `FEWEST` networks has no interval and no verdict, and
+    one over less than half of those of another proxy stands below the others.
+
+    Args:
+        found: target → proxy → score.
+        accuracies: of those networks; those without one are left out.
+        setting: batch_size, seed, precision, and minibatch (its name and digest).
+        sections: of the report.
+    """
+    run = _run(found, accuracies, setting)
+    study = study_of(run, accuracies.path.stem, _join(run, accuracies))
+    counts = {name: study.association(name, "spearman").n for name in study.scores}
+    few = [name for name, n in counts.items() if _is_few(n, counts)]
+    judged = replace(
+        study, scores={n: v for n, v in study.scores.items() if n not in few}
+    )
+    whole = report_of([study], [run], sections=("correlations",))
+    report = report_of([judged], [run], sections=sections)
+    table = _cautious(whole.table)
+    return replace(report, studies=[study], table=table)
+
+
+def _is_few(n: int, counts: Mapping[str, int]) -> bool:
+    return n < FEWEST or 2 * n < max(counts.values())
+
+
+def _cautious(table: pd.DataFrame) -> pd.DataFrame:
+    """Few networks: no interval, and no place above what stands on many."""
+    attributes = table.attrs
+    few = (table["n"] < FEWEST) & table["spearman"].notna()
+    for kind in ("spearman", "kendall"):
+        table.loc[few, [f"{kind}_low", f"{kind}_high"]] = np.nan
+    table.loc[few, "note"] = "too few for an interval"
+    behind = (2 * table["n"] < table["n"].max()) | table["spearman"].isna()
+    table = table.loc[behind.sort_values(kind="stable").index].reset_index(drop=True)
+    table.attrs = attributes
+    return table
+
+
+def _run(
+    found: Mapping[str, Mapping[str, Score]],
+    accuracies: Accuracies,
+    setting: Mapping[str, Any],
+) -> pd.DataFrame:
+    """Scores as `load_run` gives those of a run."""
+    import pandas as pd
+
+    names = [name for name in found if math.isfinite(accuracies.of(name))]
+    proxies = list(next(iter(found.values())))
+    dataset = accuracies.path.stem
+    columns: dict[str, Any] = {
+        "space": "networks",
+        "dataset": dataset,
+        "arch": names,
+        "index": range(len(names)),
+        "repeat": 0,
+    }
+    for proxy in proxies:
+        values = [found[name][proxy].value for name in names]
+        columns[proxy] = [math.nan if value is None else value for value in values]
+    columns["status"] = [
+        {p: s.status for p, s in found[name].items() if s.status != "ok"}
+        for name in names
+    ]
+    columns["seconds"] = [
+        {"proxies": {p: s.seconds for p, s in found[name].items() if s.value}}
+        for name in names
+    ]
+    table = pd.DataFrame(columns)
+    table.attrs = {
+        "manifest": _manifest(dataset, proxies, setting),
+        "proxies": proxies,
+        "path": "zcbench score",
+    }
+    return table
+
+
+def _manifest(
+    dataset: str, proxies: Sequence[str], setting: Mapping[str, Any]
+) -> dict[str, Any]:
+    from zcbench.proxies import PROXIES
+
+    given = {key: value for key, value in setting.items() if key != "minibatch"}
+    return {
+        "schema": 1,
+        "config": {
+            "space": "networks",
+            "datasets": [dataset],
+            "proxies": list(proxies),
+            "n": None,
+            "archs": "networks",
+            "population": "all",
+            "repeats": 1,
+            **given,
+        },
+        "proxies": {name: PROXIES.get(name).version for name in proxies},
+        "minibatch": {dataset: setting["minibatch"]},
+    }
+
+
+def _join(run: pd.DataFrame, accuracies: Accuracies) -> Joined:
+    scores = gather(run, run.attrs["proxies"])
+    return Joined(
+        scores=scores,
+        rows=run,
+        accuracy=np.array([accuracies.of(name) for name in scores.archs]),
+        seeds=np.empty((len(scores.archs), 0)),
+        train_seconds=None,
+        early={},
+        target=accuracies.column,
+        population="all",
+        truth={"truth": str(accuracies.path), "digest": accuracies.digest},
+        note="",
+    )

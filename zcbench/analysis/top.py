@@ -1,0 +1,213 @@
+"""What a search by a proxy feels: the best architectures, and what is found."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from zcbench.analysis.block import Block, Column, Options
+from zcbench.analysis.place import PLACE, place
+from zcbench.analysis.study import Study
+from zcbench.analysis.words import percent
+from zcbench.stats import Kind
+from zcbench.stats.ceilings import top
+from zcbench.stats.ranks import Floats
+from zcbench.stats.search_metrics import best_of, ndcg, precision_at, weighted_tau
+
+SETS: Mapping[str, float] = {"top10": 0.1, "top1": 0.01}
+CANDIDATES = (10, 100, 1000)
+"""Architectures drawn at random, of which the best by proxy is taken."""
+RANDOM, TRAINED = "(at random)", "(all trained)"
+"""Stand for the proxy where nothing and everything is known."""
+_FOUND: Mapping[str, tuple[str, ...]] = {
+    "found": ("",),
+    "regret": ("", "_note"),
+    "seconds": ("", "_note"),
+}
+TABLE = (
+    *PLACE,
+    "proxy",
+    "n",
+    *(
+        f"{kind}_{name}{end}"
+        for name in SETS
+        for kind in ("rho", "tau")
+        for end in ("", "_low", "_high", "_note")
+    ),
+    *(f"precision_{name}" for name in SETS),
+    "weighted_tau",
+    "ndcg",
+    "ndcg_note",
+    *(
+        f"{key}_{k}{end}"
+        for key, ends in _FOUND.items()
+        for k in CANDIDATES
+        for end in ends
+    ),
+    "note",
+)
+"""Columns of the table."""
+
+
+def search(studies: Sequence[Study], options: Options) -> Block:
+    """How well proxies serve to find good architectures, and at what cost.
+
+    Args:
+        studies: the datasets of the report.
+        options: the confidence.
+    """
+    import pandas as pd
+
+    rows: list[dict[str, Any]] = []
+    for study in studies:
+        about = place(study, studies)
+        here = [about | _row(study, proxy, options) for proxy in study.scores]
+        rows += sorted(here, key=_merit)
+        rows += [about | _bound(study, name) for name in (RANDOM, TRAINED)]
+    return Block(
+        name="search",
+        title="What a search feels: the best architectures, and what is found",
+        about=_about(options),
+        table=pd.DataFrame(rows, columns=list(TABLE)),
+        columns=(
+            Column("where", "dataset", "text"),
+            Column("proxy", "proxy", "text"),
+            Column("rho_top10", "ρ, top 10%", "interval"),
+            Column("tau_top10", "τ-b", "correlation"),
+            Column("rho_top1", "ρ, top 1%", "interval"),
+            Column("tau_top1", "τ-b", "correlation"),
+            Column("precision_top10", "hits 10%", "share"),
+            Column("precision_top1", "hits 1%", "share"),
+            Column("weighted_tau", "weighted τ", "correlation"),
+            Column("ndcg", "nDCG", "correlation"),
+            Column("regret_10", "regret of 10 ↓", "number"),
+            Column("regret_100", "of 100 ↓", "number"),
+            Column("seconds_100", "s for 100", "number"),
+        ),
+        conclusion=_conclusion(rows, studies),
+    )
+
+
+def _row(study: Study, proxy: str, options: Options) -> dict[str, Any]:
+    plain = study.association(proxy, "spearman", confidence=options.confidence)
+    row: dict[str, Any] = dict.fromkeys(TABLE[len(PLACE) :], math.nan)
+    row |= {"proxy": proxy, "n": plain.n}
+    row["note"] = row["ndcg_note"] = plain.note if math.isnan(plain.value) else ""
+    row |= _inside(study, proxy, options)
+    if row["note"]:
+        keys = (f"{key}_{k}_note" for key in ("regret", "seconds") for k in CANDIDATES)
+        return row | dict.fromkeys(keys, row["note"])
+    known = np.isfinite(study.accuracy)
+    score, accuracy = study.scores[proxy][known], study.accuracy[known]
+    for name, fraction in SETS.items():
+        k = math.ceil(round(fraction * len(accuracy), 9))
+        row[f"precision_{name}"] = precision_at(score, accuracy, k)
+    row["weighted_tau"] = weighted_tau(score, accuracy)
+    row["ndcg"] = ndcg(score, accuracy)
+    row["ndcg_note"] = "not in percent" if math.isnan(row["ndcg"]) else ""
+    return row | _found(score, accuracy, study.seconds[proxy])
+
+
+def _inside(study: Study, proxy: str, options: Options) -> dict[str, Any]:
+    """Correlations among the best by accuracy."""
+    kinds: tuple[tuple[str, Kind], ...] = (("rho", "spearman"), ("tau", "kendall"))
+    row: dict[str, Any] = {}
+    for name, fraction in SETS.items():
+        points = top(study.accuracy, fraction)
+        for of, kind in kinds:
+            found = study.association(
+                proxy, kind, points, confidence=options.confidence
+            )
+            key = f"{of}_{name}"
+            row |= {key: found.value, f"{key}_note": found.note}
+            row |= {f"{key}_low": found.low, f"{key}_high": found.high}
+    return row
+
+
+def _found(score: Floats, accuracy: Floats, seconds: float) -> dict[str, Any]:
+    """Expected accuracy, regret and cost of the best by score of k candidates."""
+    ks = [k for k in CANDIDATES if k <= len(accuracy)]
+    reached, best = best_of(score, accuracy, ks), best_of(accuracy, accuracy, ks)
+    row: dict[str, Any] = {f"regret_{k}_note": "too few" for k in CANDIDATES}
+    unknown = "unknown" if math.isnan(seconds) else ""
+    row |= {f"seconds_{k}_note": unknown for k in CANDIDATES}
+    row |= {f"seconds_{k}": k * seconds for k in CANDIDATES}
+    for k, value, most in zip(ks, reached.tolist(), best.tolist(), strict=True):
+        row |= {f"found_{k}": value, f"regret_{k}": max(0.0, most - value)}
+    return row
+
+
+def _bound(study: Study, name: str) -> dict[str, Any]:
+    """The rows of a search that knows nothing, and of one that trains everything."""
+    row: dict[str, Any] = dict.fromkeys(TABLE[len(PLACE) :], math.nan)
+    row |= {"proxy": name, "note": ""}
+    row |= {f"{kind}_{of}_note": "" for kind in ("rho", "tau") for of in SETS}
+    accuracy = study.accuracy[np.isfinite(study.accuracy)]
+    if not len(accuracy):
+        keys = (f"{key}_{k}_note" for key in ("regret", "seconds") for k in CANDIDATES)
+        return row | dict.fromkeys(keys, "no accuracy") | {"ndcg_note": "no accuracy"}
+    if name == RANDOM:
+        blind = np.zeros(len(accuracy))
+        row |= {"weighted_tau": 0.0, "ndcg": ndcg(blind, accuracy)}
+        row |= {f"precision_{of}": share for of, share in SETS.items()}
+        return row | _found(blind, accuracy, 0.0)
+    exact = dict.fromkeys(["weighted_tau", "ndcg"], 1.0)
+    exact |= {f"precision_{of}": 1.0 for of in SETS}
+    return row | exact | _found(accuracy, accuracy, study.mean_train_seconds)
+
+
+def _merit(row: dict[str, Any]) -> tuple[bool, float, str]:
+    value = row[f"regret_{CANDIDATES[0]}"]
+    return math.isnan(value), value, row["proxy"]
+
+
+def _about(options: Options) -> str:
+    return (
+        "ρ and τ-b among the top 10% and 1% by accuracy. Hits: share of the best 10% "
+        "(1%) by proxy that are among the best 10% (1%) by accuracy. Weighted τ: upper "
+        "ranks count more (Vigna 2015). nDCG: gain 2^accuracy, as by VKDNW: only the "
+        "very best count. Regret of k: draw k architectures at random, take the best "
+        "by proxy; how many percent of accuracy it lacks on the best of the k, on "
+        "average. Architectures without a score are never taken. s for 100: seconds to "
+        f"score, or train, 100 of them. {percent(options.confidence)} intervals."
+    )
+
+
+def _conclusion(rows: Sequence[Mapping[str, Any]], studies: Sequence[Study]) -> str:
+    """Who finds most with 100 candidates, against chance and the best baseline."""
+    parts = []
+    for study in studies:
+        about = place(study, studies)
+        here = {
+            row["proxy"]: row
+            for row in rows
+            if (row["run"], row["dataset"]) == (about["run"], about["dataset"])
+        }
+        text = _best(here, study)
+        parts += [f"{about['where']}: {text}."] if text else []
+    return " ".join(parts)
+
+
+def _best(rows: Mapping[str, Mapping[str, Any]], study: Study) -> str:
+    key = "found_100"
+    known = {name: row[key] for name, row in rows.items() if not math.isnan(row[key])}
+    proxies = [name for name in study.proxies if name in known]
+    if not proxies:
+        return ""
+    best = max(proxies, key=known.__getitem__)
+    text = f"of 100 at random, {best} finds {known[best]:.2f}%"
+    seconds = rows[best]["seconds_100"]
+    text += f" in {seconds:,.3g} s" if seconds < 1000 else ""
+    baselines = [name for name in study.baselines if name in known]
+    others = [
+        f"{known[name]:.2f}% by {name}"
+        for name in sorted(baselines, key=known.__getitem__)[-1:]
+    ]
+    others.append(f"{known[RANDOM]:.2f}% without looking")
+    training = rows[TRAINED]["seconds_100"]
+    cost = "" if math.isnan(training) else f" in {training:,.0f} s"
+    others.append(f"{known[TRAINED]:.2f}% by training them all{cost}")
+    return f"{text}, against {', '.join(others)}"

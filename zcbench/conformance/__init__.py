@@ -1,0 +1,1 @@
+"""What `zcbench check` runs: does a plug-in keep its promises?"""

@@ -1,0 +1,277 @@
+"""One forward over the minibatch for a whole stack, and the backwards from it.
+
+As `zcbench.evidence.minibatch_pass` for one network. The loss is the sum of every
+network's mean cross-entropy, so that one backward gives each its own gradients. Weights
+take no part in autograd: a layer's gradients come from its input and the gradient of
+its output, when the loss backward passes it.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from zcbench.evidence.clock import Clock
+from zcbench.evidence.records import (
+    ActivationKernel,
+    ChannelSaliency,
+    Gradients,
+    HessianGradient,
+    InputCorrelation,
+)
+from zcbench.evidence.stacked.network import (
+    Rules,
+    StackedBatchNorm,
+    StackedLayer,
+    StackedNetwork,
+    StackedReLU,
+)
+from zcbench.evidence.stacked.second_derivative import Trace, second_derivative
+from zcbench.evidence.stacked.split import layers_of, split
+from zcbench.types import Batch
+
+LOSS = frozenset({Gradients, ChannelSaliency, HessianGradient})
+"""Records of the loss backward."""
+
+
+class StackedMinibatchPass:
+    """Holds the graph of one forward while backwards are taken from it.
+
+    Args:
+        network: the stack.
+        batch: the minibatch, which every network sees.
+        needs: record types that will be asked for.
+        clock: gets the seconds of forward, relu_codes, channel_saliency,
+            loss_backward, hessian_product and input_backward.
+    """
+
+    def __init__(
+        self,
+        network: StackedNetwork,
+        batch: Batch,
+        needs: frozenset[type],
+        clock: Clock,
+    ) -> None:
+        self.network, self.batch, self.clock = network, batch, clock
+        self._notes = _Notes(network, len(batch.x), needs, clock)
+        self._rules = _Forward(self._notes)
+        self._graph_readers = len(needs & {Gradients, InputCorrelation})
+        with clock.time("forward"):
+            self.images = network.images(batch.x)
+            self.images.requires_grad_(InputCorrelation in needs)
+            self.logits: Tensor = network(self.images, self._rules)
+
+    def activation_kernel(self) -> list[ActivationKernel]:
+        """What the forward's ReLU codes add up to."""
+        with self.clock.time("relu_codes"):
+            kernels = self._notes.codes.kernels().cpu()
+        return [ActivationKernel(kernel) for kernel in kernels]
+
+    def gradients(self) -> list[Gradients]:
+        """Loss backward; fills saliency and traces on its way."""
+        n, n_networks, n_classes = self.logits.shape
+        labels = self.batch.y.repeat_interleave(n_networks)
+        logits = self.logits.reshape(n * n_networks, n_classes)
+        loss = F.cross_entropy(logits, labels, reduction="sum") / n
+        with self.clock.time("loss_backward"):
+            self._notes.listening = True
+            self._backward(loss)
+            self._notes.listening = False
+            self.grads = {layer: self._grads(layer) for layer in self.network.layers}
+            held = {
+                layer: grads.reshape(-1, *layer.shape).cpu()
+                for layer, grads in self.grads.items()
+            }
+        grads = split(n_networks, held)
+        return [
+            Gradients(weights, tuple(found))
+            for weights, found in zip(layers_of(self.network), grads, strict=True)
+        ]
+
+    def _grads(self, layer: StackedLayer) -> Tensor:
+        found = self._notes.grads.pop(layer, None)
+        if found is None:  # a dead one
+            return layer.weight.new_zeros(len(layer.members), *layer.weight.shape)
+        return found
+
+    def channel_saliency(self) -> list[ChannelSaliency]:
+        """What the loss backward left."""
+        layers, p = self.network.layers, self.network.n_networks
+        with self.clock.time("channel_saliency"):
+            found = split(p, {layer: self._saliency(layer).cpu() for layer in layers})
+        fan_in = split(p, {n: [n.fan_in] * len(n.members) for n in layers})
+        return [
+            ChannelSaliency(tuple(saliency), tuple(weights))
+            for saliency, weights in zip(found, fan_in, strict=True)
+        ]
+
+    def _saliency(self, layer: StackedLayer) -> Tensor:
+        found = self._notes.saliency.pop(layer, None)
+        if found is None:
+            shape = len(layer.members), layer.shape[0]
+            return layer.weight.new_zeros(shape, dtype=torch.float64)
+        return found
+
+    def hessian_gradient(self) -> list[HessianGradient]:
+        """Second derivative along the weights and along the gradient."""
+        traces, self._notes.traces = self._notes.traces, {}
+        with self.clock.time("hessian_product"):
+            products = second_derivative(
+                self.network, self.images, self.grads, traces, self.logits.detach()
+            ).tolist()
+        return [HessianGradient(product) for product in products]
+
+    def input_correlation(self) -> list[InputCorrelation]:
+        """Input backward, reduced to the correlation between images."""
+        n, p, n_classes = self.logits.shape
+        with self.clock.time("input_backward"):
+            jacobian = self._backward(self.logits.sum())
+            rows = jacobian.reshape(n, p, -1).transpose(0, 1).double()
+            correlations = _row_correlation(rows).cpu()
+        labels = tuple(self.batch.y.tolist())
+        return [InputCorrelation(found, labels, n_classes) for found in correlations]
+
+    def _backward(self, output: Tensor) -> Tensor:
+        """Backward through all of the graph; gradient with respect to the images."""
+        self._graph_readers -= 1
+        ends = list(self._rules.roots)
+        if self.images.requires_grad:
+            ends.append(self.images)
+        *_, grad = torch.autograd.grad(
+            output,
+            ends,
+            retain_graph=self._graph_readers > 0,
+            allow_unused=True,
+        )
+        return torch.zeros_like(self.images) if grad is None else grad
+
+
+class _Forward(Rules):
+    """Runs the networks in train mode and shows every layer to the notes."""
+
+    def __init__(self, notes: _Notes) -> None:
+        self.notes = notes
+        self.dead = notes.reads_codes
+        self.roots: list[Tensor] = []
+        """Outputs of layers where the graph begins."""
+
+    def layer(self, layer: StackedLayer, x: Tensor) -> Tensor:
+        out: Tensor = layer(x)
+        if self.notes.backwards and torch.is_grad_enabled():
+            if not out.requires_grad:
+                self.roots.append(out.requires_grad_(True))
+            self.notes.watch_layer(layer, x, out)
+        return out
+
+    def batchnorm(self, norm: StackedBatchNorm, x: Tensor) -> Tensor:
+        out: Tensor = norm(x)
+        self.notes.watch_batchnorm(norm, x, out)
+        return out
+
+    def relu(self, relu: StackedReLU, x: Tensor) -> Tensor:
+        out: Tensor = relu(x)
+        self.notes.watch_relu(relu, out)
+        return out
+
+
+class _Notes:
+    """What forward and loss backward leave behind. Holds no graph: see `_Saliency`."""
+
+    def __init__(
+        self,
+        network: StackedNetwork,
+        n_images: int,
+        needs: frozenset[type],
+        clock: Clock,
+    ) -> None:
+        self.backwards = bool(needs - {ActivationKernel})
+        self.reads_codes = ActivationKernel in needs
+        self.codes = _CodeAgreement(network, n_images)
+        self.grads: dict[StackedLayer, Tensor] = {}
+        self.saliency: dict[StackedLayer, Tensor] = {}
+        self.traces: dict[nn.Module, Trace] = {}
+        self.listening = False
+        self._needs = needs
+        self._clock = clock
+
+    def watch_layer(self, layer: StackedLayer, x: Tensor, out: Tensor) -> None:
+        if not self._needs & LOSS:
+            return
+        trace = Trace(x.detach(), out.detach())
+        if HessianGradient in self._needs:
+            self.traces[layer] = trace
+        out.register_hook(partial(self._at_layer, layer, trace))  # type: ignore[no-untyped-call]
+
+    def watch_batchnorm(self, norm: StackedBatchNorm, x: Tensor, out: Tensor) -> None:
+        if HessianGradient in self._needs and torch.is_grad_enabled():
+            trace = self.traces[norm] = Trace(x.detach(), None)
+            if out.requires_grad:
+                out.register_hook(partial(self._at_batchnorm, trace))  # type: ignore[no-untyped-call]
+
+    def watch_relu(self, relu: StackedReLU, out: Tensor) -> None:
+        if self.reads_codes:
+            with self._clock.time("relu_codes"):
+                self.codes.add(relu, out.detach())
+        if HessianGradient in self._needs and torch.is_grad_enabled():
+            self.traces[relu] = Trace(None, out.detach())
+
+    @torch.no_grad()
+    def _at_layer(self, layer: StackedLayer, trace: Trace, delta: Tensor) -> None:
+        if not self.listening:
+            return
+        assert trace.input is not None and trace.output is not None  # noqa: S101, PT018
+        delta = delta.detach().contiguous()
+        self.grads[layer] = layer.weight_gradient(delta, trace.input)
+        if HessianGradient in self._needs:
+            trace.delta = delta
+        if ChannelSaliency in self._needs:
+            with self._clock.time("channel_saliency"):
+                n, members = len(delta), len(layer.members)
+                product = (trace.output * delta).reshape(
+                    n, members, *layer.shape[:1], -1
+                )
+                self.saliency[layer] = product.sum(3).double().square().mean(0) / 2
+
+    def _at_batchnorm(self, trace: Trace, delta: Tensor) -> None:
+        if self.listening:
+            trace.delta = delta.detach().contiguous()
+
+
+class _CodeAgreement:
+    """Sums b bᵀ over the ReLUs of each network, b [N, units] its codes."""
+
+    def __init__(self, network: StackedNetwork, n_images: int) -> None:
+        device = network.layers[0].weight.device
+        dtype = torch.float32 if device.type == "mps" else torch.float64
+        shape = (network.n_networks, n_images, n_images)
+        self.both_on = torch.zeros(shape, dtype=dtype, device=device)
+        self.units = [0] * network.n_networks
+
+    def add(self, relu: StackedReLU, out: Tensor) -> None:
+        """Count the codes of a ReLU, from its output [N, G·C, H, W]."""
+        rows = out.reshape(len(out), len(relu.members), -1)
+        codes = (rows > 0).transpose(0, 1).to(torch.float32)
+        # Sums of zeros and ones: exact in float32 below 2²⁴ units a layer.
+        both = codes @ codes.transpose(1, 2)
+        self.both_on.index_add_(0, relu.index, both.to(self.both_on.dtype))
+        for p in relu.members:
+            self.units[p] += rows.shape[2]
+
+    def kernels(self) -> Tensor:
+        """Give 2 b bᵀ + units − (1 b) − (1 b)ᵀ of each network, [P, N, N]."""
+        units = torch.tensor(self.units).to(self.both_on)
+        on = self.both_on.diagonal(dim1=1, dim2=2)
+        kernels = 2 * self.both_on + units[:, None, None]
+        return kernels - on[:, :, None] - on[:, None, :]
+
+
+def _row_correlation(rows: Tensor) -> Tensor:
+    """Pearson correlation between rows [P, N, D] → [P, N, N]; NaN for constant rows."""
+    centred = rows - rows.mean(2, keepdim=True)
+    norm = centred.norm(dim=2, keepdim=True)
+    constant = (rows == rows[..., :1]).all(2, keepdim=True)
+    unit = torch.where(constant, torch.nan, centred / norm)
+    return (unit @ unit.transpose(1, 2)).clamp(-1, 1)

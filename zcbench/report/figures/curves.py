@@ -1,0 +1,127 @@
+"""Curves that are named where they end."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from zcbench.report.figures.axes import draw_axes
+from zcbench.report.figures.drawing import (
+    Drawing,
+    Line,
+    Mark,
+    Role,
+    short,
+    widest,
+)
+from zcbench.report.figures.scale import Scale, decades, spread
+
+_LEFT, _TOP, _WIDTH, _HEIGHT = 52.0, 30.0, 380.0, 250.0
+_APART = 13.0
+_RATIO = 1000.0  # of the largest to the smallest number on a logarithmic axis
+_POINTS = 8  # up to as many are marked, each with its interval
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """One curve.
+
+    Attributes:
+        label: stands at its end.
+        points: (x, y, low, high), x ascending and above 0; NaN ends are not drawn.
+        role: its colour.
+        dashed: whether it is.
+    """
+
+    label: str
+    points: Sequence[tuple[float, float, float, float]]
+    role: Role = "accent"
+    dashed: bool = False
+
+
+def draw_curves(
+    title: str,
+    curves: Sequence[Curve],
+    across: str,
+    upwards: str,
+    tick: Callable[[float], str],
+    *,
+    ratios: bool = False,
+) -> Drawing:
+    """Curves over a logarithmic axis.
+
+    Args:
+        title: stands above.
+        curves: at least one, each with a point.
+        across: what the axis from left to right counts.
+        upwards: what the other one shows.
+        tick: a number on that one, in words.
+        ratios: whether that one is logarithmic, too; what is 0 stands at its end.
+    """
+    names = [short(curve.label, 40) for curve in curves]
+    width = _LEFT + _WIDTH + 12 + widest(names, 11) + 4
+    drawing = Drawing(title, width, _TOP + _HEIGHT + 44)
+    drawing.text(4, 16, short(title, 80), bold=True)
+    xs = [x for curve in curves for x, *_ in curve.points]
+    ends = [v for c in curves for _, *p in c.points for v in p if not math.isnan(v)]
+    right, bottom = _LEFT + _WIDTH, _TOP + _HEIGHT
+    horizontal = decades(min(xs), max(xs), _LEFT, right)
+    vertical = spread(min(ends), max(ends), bottom, _TOP)
+    if ratios:
+        most = max(ends)
+        least = min(v for v in (*ends, most) if v >= most / _RATIO)
+        vertical = decades(least, most, bottom, _TOP)
+    draw_axes(drawing, horizontal, vertical, tick, (across, upwards))
+    lasts = []
+    for curve in curves:
+        _draw(drawing, curve, horizontal, vertical)
+        x, y, *_ = curve.points[-1]
+        lasts.append((horizontal(x), vertical(y)))
+    places = apart([y + 4 for _, y in lasts], _APART, _TOP + 8, bottom + 8)
+    for curve, name, (x, y), place in zip(curves, names, lasts, places, strict=True):
+        drawing.add(Line(x, y, right + 8, place - 4, "faint"))
+        drawing.text(right + 10, place, name, curve.role, 11)
+    return drawing
+
+
+def apart(
+    places: Sequence[float], least: float, low: float, high: float
+) -> list[float]:
+    """Places moved so that neighbours are some way apart, their order kept.
+
+    >>> apart([50.0, 50.0, 90.0], 10, 0, 100)
+    [50.0, 60.0, 90.0]
+
+    Args:
+        places: where things would like to be.
+        least: how far apart they must be.
+        low: where they may begin.
+        high: where they should end; too many go beyond `low`.
+    """
+    order = sorted(range(len(places)), key=lambda i: places[i])
+    found = [0.0] * len(places)
+    at = low - least
+    for i in order:
+        at = max(places[i], at + least)
+        found[i] = at
+    at = high + least
+    for i in reversed(order):
+        at = min(found[i], at - least)
+        found[i] = at
+    return found
+
+
+def _draw(drawing: Drawing, curve: Curve, across: Scale, up: Scale) -> None:
+    places = [(across(x), up(y)) for x, y, *_ in curve.points]
+    for start, end in pairwise(places):
+        drawing.add(Line(*start, *end, curve.role, 1.8, curve.dashed))
+    step = -(-len(curve.points) // _POINTS)
+    marked = list(zip(curve.points, places, strict=True))[:: max(1, step)]
+    for (value, mean, low, high), (x, y) in marked:
+        if not math.isnan(low):
+            drawing.add(Line(x, up(low), x, up(high), curve.role))
+        if step == 1 and curve.role in ("accent", "baseline"):
+            tip = f"{curve.label}, {value:,.4g}: {mean:.3g}"
+            drawing.add(Mark(x, y, curve.role == "baseline", tip))

@@ -1,0 +1,113 @@
+"""What the kinds of figures have in common."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from zcbench.analysis.block import Block
+from zcbench.analysis.place import place
+from zcbench.analysis.study import Study
+from zcbench.analysis.verdict import AHEAD, CLEARLY
+from zcbench.analysis.words import interval, number
+from zcbench.report.figures.drawing import Drawing
+from zcbench.report.report import Report
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Figure:
+    """One drawing, or several of one size that belong together.
+
+    Attributes:
+        where: the dataset that it is about, as the tables name it; empty for all.
+        panels: what is drawn; at least one.
+        columns: how many panels stand beside each other in a file.
+    """
+
+    where: str
+    panels: Sequence[Drawing]
+    columns: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One proxy on one dataset, higher scores being better.
+
+    Attributes:
+        proxy: its name.
+        baseline: whether it is a baseline.
+        ahead: whether the verdict says that it is ahead of the best baseline.
+        value: its ρ with the accuracy; NaN if there is none.
+        low: lower end of the interval of that; NaN if there is none.
+        high: upper end.
+        n: architectures that ρ is of.
+        note: why something is missing.
+        seconds: cost of scoring one network; NaN if unknown.
+    """
+
+    proxy: str
+    baseline: bool
+    ahead: bool
+    value: float
+    low: float
+    high: float
+    n: int
+    note: str
+    seconds: float
+
+    @property
+    def label(self) -> str:
+        """Its name, marked as in the tables."""
+        return f"{self.proxy} *" if self.baseline else self.proxy
+
+    @property
+    def words(self) -> str:
+        """.71 [.67, .74], or why there is none."""
+        if math.isnan(self.value):
+            return self.note
+        ends = interval(self.low, self.high) or f"({self.note})"
+        return f"{number(self.value)} {ends}"
+
+
+def by_study(report: Report) -> Iterator[tuple[str, Study, list[Entry]]]:
+    """Each dataset, as the tables name it, with its proxies, best first."""
+    for study in report.studies:
+        where = place(study, report.studies)["where"]
+        yield where, study, sorted(_entries(report, study), key=_merit)
+
+
+def _entries(report: Report, study: Study) -> list[Entry]:
+    section = study.section
+    table, verdicts = (
+        rows[(rows["run"] == section.run) & (rows["dataset"] == section.dataset)]
+        for rows in (report.table, report.verdict.table)
+    )
+    notes = dict(zip(table["proxy"], table["note"], strict=True))
+    ahead = set(verdicts.loc[verdicts["word"].isin([CLEARLY, AHEAD]), "proxy"])
+    found = []
+    for proxy in study.scores:
+        confidence = report.options.confidence
+        rho = study.association(proxy, "spearman", confidence=confidence)
+        entry = Entry(
+            proxy=proxy,
+            baseline=proxy in study.baselines,
+            ahead=proxy in ahead,
+            value=rho.value,
+            low=rho.low,
+            high=rho.high,
+            n=rho.n,
+            note=str(notes[proxy]),
+            seconds=study.seconds[proxy],
+        )
+        found.append(entry)
+    return found
+
+
+def _merit(entry: Entry) -> tuple[bool, float, str]:
+    return math.isnan(entry.value), -entry.value, entry.proxy
+
+
+def block_of(report: Report, name: str) -> Block | None:
+    """A section of a report, if it was asked for."""
+    return next((block for block in report.blocks if block.name == name), None)

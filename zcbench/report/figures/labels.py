@@ -1,0 +1,145 @@
+"""Places for names beside points, so that none covers another."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from zcbench.report.figures.drawing import Anchor, Drawing, Line, text_width
+
+Box = tuple[float, float, float, float]
+"""Left, top, right, bottom."""
+_DISTANCES = (7.0, 14.0, 24.0, 36.0, 50.0, 66.0, 84.0)
+_LEVEL = ((1.0, 0.0), (-1.0, 0.0))
+_SLANTING = ((0.7, -0.7), (0.7, 0.7), (-0.7, -0.7), (-0.7, 0.7))
+_SIDES = (*_LEVEL, *_SLANTING, (0.0, -1.0), (0.0, 1.0))
+_NEAR = 14.0  # a name farther than that has a line to its point
+_SIZE = 11.0
+_SAME, _MOST = 4.0, 3
+_THIN, _THICK = 0.3, 4.0  # what covering a square pixel costs, in pixels of distance
+
+
+def label_points(
+    drawing: Drawing,
+    points: Sequence[tuple[float, float]],
+    names: Sequence[str],
+    inside: Box,
+    lines: Sequence[Box] = (),
+) -> list[Box]:
+    """Write a name beside each point, where least is covered, and near to it.
+
+    Those with most neighbours come first.
+
+    Args:
+        drawing: where to write.
+        points: places of the marks.
+        names: as many.
+        inside: where names have to stay.
+        lines: thin boxes that a name may cover if it must.
+
+    Returns:
+        Where each name stands.
+    """
+    taken = [(box, _THIN) for box in lines]
+    taken += [((x - 5, y - 5, x + 5, y + 5), _THICK) for x, y in points]
+    crowded = [sum(math.dist(p, q) < 60 for q in points) for p in points]
+    order = sorted(range(len(points)), key=lambda i: (-crowded[i], points[i], names[i]))
+    boxes: dict[int, Box] = {}
+    for i in order:
+        boxes[i] = _place(points[i], names[i], inside, taken)
+        taken.append((boxes[i], _THICK))
+        taken += [(box, _THIN) for box in _leader(points[i], boxes[i])]
+    for i, point in enumerate(points):
+        _write(drawing, point, names[i], boxes[i])
+    return [boxes[i] for i in range(len(points))]
+
+
+def _write(drawing: Drawing, point: tuple[float, float], name: str, box: Box) -> None:
+    """A name in its place, with a line to its point if that is far."""
+    near = _nearest(point, box)
+    if math.dist(point, near) > _NEAR:
+        drawing.add(Line(*point, *near, "muted", 0.7))
+    left, _, right, bottom = box
+    before = right < point[0]  # text may be narrower than its box
+    side: Anchor = "end" if before else "start"
+    drawing.text(right if before else left, bottom - 3, name, "ink", _SIZE, side)
+
+
+def together(
+    points: Sequence[tuple[float, float]], names: Sequence[str]
+) -> tuple[list[tuple[float, float]], list[str]]:
+    """One name for points that cover each other, such as "params, flops".
+
+    >>> together([(0, 0), (90, 9), (1, 0)], ["params", "nwot", "flops"])
+    ([(0, 0), (90, 9)], ['params, flops', 'nwot'])
+    """
+    places: list[tuple[float, float]] = []
+    shared: list[list[str]] = []
+    for (x, y), name in zip(points, names, strict=True):
+        for place, those in zip(places, shared, strict=True):
+            near = abs(place[0] - x) + abs(place[1] - y) < _SAME
+            if near and len(those) < _MOST:
+                those.append(name)
+                break
+        else:
+            places.append((x, y))
+            shared.append([name])
+    return places, [", ".join(those) for those in shared]
+
+
+def _place(
+    point: tuple[float, float],
+    name: str,
+    inside: Box,
+    taken: Sequence[tuple[Box, float]],
+) -> Box:
+    """The place that costs least: by what it covers, and by its distance."""
+    width, height = text_width(name, _SIZE), _SIZE + 2
+    found = []
+    for distance in _DISTANCES:
+        for side, (across, down) in enumerate(_SIDES):
+            x = point[0] + across * distance + (across - 1) / 2 * width
+            y = point[1] + down * distance + (down - 1) / 2 * height
+            x = min(max(x, inside[0]), inside[2] - width)
+            y = min(max(y, inside[1]), inside[3] - height)
+            box = (x, y, x + width, y + height)
+            parts = [box, *_leader(point, box)]
+            cost = sum(w * covered(part, b) for part in parts for b, w in taken)
+            away = math.dist(point, _nearest(point, box)) + side / 4
+            found.append((cost + away, box))
+    return min(found)[1]
+
+
+def _nearest(point: tuple[float, float], box: Box) -> tuple[float, float]:
+    """Where a line from a point to a name ends."""
+    x, y = point
+    return min(max(x, box[0]), box[2]), min(max(y, box[1]), box[3])
+
+
+def _leader(point: tuple[float, float], box: Box) -> list[Box]:
+    """Small boxes along the line from a point to its name, if it has one."""
+    (x, y), (a, b) = point, _nearest(point, box)
+    length = math.dist((x, y), (a, b))
+    if length <= _NEAR:
+        return []
+    steps = [k / length for k in range(6, int(length), 2)]
+    return [
+        (
+            x + t * (a - x) - 1,
+            y + t * (b - y) - 1,
+            x + t * (a - x) + 1,
+            y + t * (b - y) + 1,
+        )
+        for t in steps
+    ]
+
+
+def covered(one: Box, other: Box) -> float:
+    """The area that two boxes share.
+
+    >>> covered((0, 0, 4, 4), (2, 3, 9, 9))
+    2
+    """
+    wide = min(one[2], other[2]) - max(one[0], other[0])
+    high = min(one[3], other[3]) - max(one[1], other[1])
+    return max(0, wide) * max(0, high)
