@@ -6,7 +6,7 @@
 Speed: all built-in proxies on random architectures, `--stack` 1 (the one-network
 engine) and more, one thread, the fastest of some rounds; on a CPU by the time of the
 process, so that others on the machine do not count. A stack is left out that by the
-count of `zcbench.evidence.stacked.memory` does not fit.
+count of `zcbench.engine.memory` does not fit.
 
 Memory: peak resident memory of whole runs of few and of many architectures, cheap
 proxies and a small minibatch, each run a process of its own.
@@ -29,13 +29,13 @@ from benchmark_proxies import machine
 
 import zcbench
 from zcbench.engine.allocator import keep_freed_memory
-from zcbench.engine.sample import sample
-from zcbench.evidence.stacked.evaluator import PopulationEvaluator
-from zcbench.evidence.stacked.memory import (
+from zcbench.engine.evaluator import PopulationEvaluator
+from zcbench.engine.memory import (
     bytes_of_networks,
     largest_population,
     memory_for_populations,
 )
+from zcbench.engine.sample import sample
 from zcbench.minibatch import open_source
 from zcbench.plan import make_plan
 from zcbench.proxies import PROXIES

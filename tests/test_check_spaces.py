@@ -13,9 +13,9 @@ from torch import nn
 from zcbench.cli import main
 from zcbench.conformance.spaces import check_space
 from zcbench.errors import DataError
+from zcbench.networks.initialise import initialised
 from zcbench.spaces import SPACES, load_space
 from zcbench.spaces.base import check_index, check_name
-from zcbench.spaces.initialise import initialised
 from zcbench.types import Architecture, Task
 
 

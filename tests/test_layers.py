@@ -11,19 +11,37 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "zcbench"
 
-# Folder or file → parts of zcbench that it must not import, at any depth of the file.
-FORBIDDEN = {
-    "proxies": {"engine", "evaluate", "spaces", "minibatch", "truth", "store", "stats"},
-    "evidence": {"proxies", "plan", "evaluate", "spaces", "engine", "store", "truth"},
-    "spaces": {"proxies", "evidence", "evaluate", "engine", "truth", "minibatch"},
-    "tasks": {"proxies", "evidence", "evaluate", "engine", "truth", "store", "report"},
-    "truth": {"proxies", "evidence", "evaluate", "engine", "store", "stats", "report"},
-    "minibatch": {"proxies", "evidence", "evaluate", "engine", "spaces", "truth"},
-    "stats": {"proxies", "evidence", "evaluate", "engine", "store", "truth", "report"},
-    "store": {"proxies", "evidence", "evaluate", "engine", "truth", "report"},
-    "report": {"engine", "evaluate", "evidence"},
-    "analysis": {"engine", "evaluate", "evidence"},
+# Part of zcbench → the parts that it may import, at any depth of its files.
+ALLOWED = {
+    "errors": "",
+    "types": "",
+    "seeding": "",
+    "cache": "",
+    "stats": "",
+    "registry": "errors",
+    "aggregates": "errors",
+    "config": "errors types",
+    "networks": "errors seeding types",
+    "spaces": "errors networks registry seeding types",
+    "tasks": "errors spaces types",
+    "flat_file": "errors spaces",
+    "minibatch": "cache errors seeding types",
+    "evidence": "errors networks seeding types",
+    "proxies": "aggregates errors evidence registry seeding types",
+    "plan": "errors evidence types",
+    "evaluate": "errors evidence plan proxies types",
+    "truth": "cache errors flat_file networks registry seeding spaces tasks",
+    "plugins": "errors proxies registry spaces truth",
+    "store": "errors types",
+    "engine": "config errors evaluate evidence minibatch networks plan plugins proxies "
+    "seeding spaces store tasks truth types",
+    "analysis": "aggregates errors flat_file networks proxies seeding spaces stats "
+    "store tasks truth",
+    "report": "aggregates analysis config errors stats",
+    "conformance": "errors evaluate minibatch plan proxies spaces truth types",
 }
+TOP = {"cli", "__main__", "__init__"}
+"""What may import everything."""
 
 
 def imports(file: Path) -> set[str]:
@@ -45,24 +63,47 @@ def imports(file: Path) -> set[str]:
     return found
 
 
-def files(part: str) -> list[Path]:
-    place = PACKAGE / part
-    return [place] if place.suffix == ".py" else sorted(place.rglob("*.py"))
+def parts() -> dict[str, list[Path]]:
+    """Part → its files."""
+    found: dict[str, list[Path]] = {}
+    for file in sorted(PACKAGE.rglob("*.py")):
+        top = file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        found.setdefault(top, []).append(file)
+    return found
 
 
-@pytest.mark.parametrize("part", FORBIDDEN)
-def test_a_layer_imports_nothing_above_it(part: str) -> None:
-    assert files(part)
-    for file in files(part):
-        for module in imports(file):
-            top = module.removeprefix("zcbench.").partition(".")[0]
-            above = module.startswith("zcbench.") and top in FORBIDDEN[part]
-            assert not above, f"{file} imports {module}"
+def imported(files: list[Path]) -> dict[str, str]:
+    """Part that these files import → one of the imports."""
+    modules = {(m, file) for file in files for m in imports(file)}
+    named = {
+        m.split(".")[1]: f"{file} imports {m}"
+        for m, file in sorted(modules)
+        if m.startswith("zcbench.") and m.split(".")[1] in parts()
+    }
+    return named
+
+
+def test_every_part_has_a_place() -> None:
+    assert set(parts()) - TOP == set(ALLOWED)
+
+
+@pytest.mark.parametrize("part", ALLOWED)
+def test_a_part_imports_nothing_but_what_it_may(part: str) -> None:
+    for other, where in imported(parts()[part]).items():
+        assert other in {part, *ALLOWED[part].split()}, where
+
+
+def test_no_part_imports_itself_through_others() -> None:
+    below = {part: set(allowed.split()) for part, allowed in ALLOWED.items()}
+    while below:
+        ground = {part for part, needs in below.items() if not needs & set(below)}
+        assert ground, f"a cycle among {sorted(below)}"
+        below = {p: needs for p, needs in below.items() if p not in ground}
 
 
 @pytest.mark.parametrize("part", ["stats", "report", "analysis", "store"])
 def test_statistics_never_import_torch(part: str) -> None:
-    for file in files(part):
+    for file in parts()[part]:
         assert not {m for m in imports(file) if m.partition(".")[0] == "torch"}, file
 
 

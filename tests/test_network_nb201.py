@@ -12,9 +12,9 @@ from torch import nn
 
 from zcbench import Batch, load_space
 from zcbench.evaluate import evaluate
+from zcbench.networks.cell_graph import edges_of, reachable
 from zcbench.plan import make_plan
 from zcbench.proxies import PROXIES
-from zcbench.spaces.cell import edges_of, reachable
 
 NONE, SKIP, CONV1, CONV3, POOL = OPERATIONS
 SPACE = load_space("nb201")

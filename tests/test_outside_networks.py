@@ -20,9 +20,9 @@ from reference import REFERENCES, reference
 import zcbench
 from zcbench.cli import main
 from zcbench.errors import UsageError
-from zcbench.networks import build_network
+from zcbench.networks.loading import build_network
+from zcbench.networks.zoos import build, expand, own_shape, split
 from zcbench.proxies import PROXIES
-from zcbench.zoos import build, expand, own_shape, split
 
 RELU = {"nwot", "lin_regions", "swap", "reg_swap"}
 BLOCKS = {"az_expressivity", "az_progressivity", "az_trainability"}
@@ -290,7 +290,7 @@ def test_a_torchvision_that_does_not_load(monkeypatch):
     def refuse(name: str):
         raise RuntimeError("operator torchvision::nms does not exist")
 
-    monkeypatch.setattr("zcbench.zoos.importlib.import_module", refuse)
+    monkeypatch.setattr("zcbench.networks.zoos.importlib.import_module", refuse)
     with pytest.raises(UsageError, match="Install a torchvision that matches torch"):
         build("torchvision", "resnet18", 10)
 

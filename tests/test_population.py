@@ -21,6 +21,13 @@ from scipy.stats import spearmanr
 from torch import Tensor
 
 import zcbench
+from zcbench.engine.evaluator import PopulationEvaluator, evaluate_population
+from zcbench.engine.memory import (
+    MOST,
+    bytes_of_networks,
+    largest_population,
+    populations,
+)
 from zcbench.evaluate import evaluate
 from zcbench.evidence.clock import Clock
 from zcbench.evidence.collect import collect as collect_one
@@ -28,21 +35,14 @@ from zcbench.evidence.minibatch_pass import MinibatchPass
 from zcbench.evidence.prepare import prepare
 from zcbench.evidence.stacked import collect as stacked_passes
 from zcbench.evidence.stacked.collect import OFFERED, collect
-from zcbench.evidence.stacked.evaluator import PopulationEvaluator, evaluate_population
-from zcbench.evidence.stacked.memory import (
-    MOST,
-    bytes_of_networks,
-    largest_population,
-    populations,
-)
-from zcbench.evidence.stacked.network import (
+from zcbench.networks.routing import add_up, take
+from zcbench.networks.stacked import (
     Rules,
     StackedBatchNorm,
     StackedLayer,
     StackedNetwork,
     StackedReLU,
 )
-from zcbench.evidence.stacked.routing import add_up, take
 from zcbench.plan import make_plan
 from zcbench.proxies import PROXIES, proxy
 from zcbench.seeding import repeat_seed

@@ -33,8 +33,8 @@ from zcbench.analysis.predict.models import make_model
 from zcbench.analysis.predict.section import interval_of
 from zcbench.analysis.predict.trials import draw
 from zcbench.errors import DataError, UsageError
+from zcbench.networks.cell_graph import edges_of
 from zcbench.spaces import load_space
-from zcbench.spaces.cell import edges_of
 
 NB201 = load_space("nb201")
 N = 160

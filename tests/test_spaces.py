@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import zcbench
 from zcbench.errors import DataError, UsageError
-from zcbench.spaces.cell import edges_of, live_edges, reachable
+from zcbench.networks.cell_graph import edges_of, live_edges, reachable
 
 NB201 = zcbench.load_space("nb201")
 TOY = zcbench.load_space("toy")
@@ -117,7 +117,7 @@ def test_params_equal_the_closed_form_for_all_architectures() -> None:
 
 
 def _skeleton(index: int, task: str) -> torch.nn.Module:
-    from zcbench.spaces.cell_network import CellNetwork
+    from zcbench.networks.cell import CellNetwork
 
     cell = NB201.cell(NB201.architecture(index).spec)
     return CellNetwork(cell, 4, NB201.tasks[task], NB201.stages, NB201.depth)

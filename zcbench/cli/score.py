@@ -181,7 +181,7 @@ class _Session:
 
     def expand(self, targets: Iterable[str]) -> Iterator[str]:
         """Every network once; wildcards that find none stay, and will say so."""
-        from zcbench.zoos import expand
+        from zcbench.networks.zoos import expand
 
         seen = set()
         for target in targets:
@@ -195,7 +195,7 @@ class _Session:
 
     def scores(self, target: str) -> Scores:
         """Of one network; whatever it does ends nothing else."""
-        from zcbench.networks import failed, out_of_memory
+        from zcbench.networks.loading import failed, out_of_memory
         from zcbench.types import Score
 
         error: ZcbenchError
@@ -215,8 +215,8 @@ class _Session:
 
     def _scores(self, target: str) -> Scores:
         from zcbench.evaluate import score as score_network
-        from zcbench.networks import build_network, check_network
-        from zcbench.zoos import own_shape
+        from zcbench.networks.loading import build_network, check_network
+        from zcbench.networks.zoos import own_shape
 
         network = build_network(target, self.classes, self.seed)
         batch = self._batch(self.shape or own_shape(network, target) or _SHAPE)

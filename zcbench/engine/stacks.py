@@ -34,7 +34,7 @@ def stacks_of(
         items: the work.
         workers: processes that share the device.
     """
-    from zcbench.evidence.stacked.evaluator import can_stack
+    from zcbench.engine.evaluator import can_stack
 
     size = resolve(setup.stack, setup.device, setup.precision)
     if size == 1 or not can_stack(load_space(setup.space), setup.precision):
@@ -44,7 +44,7 @@ def stacks_of(
         key = (item.dataset, item.repeat, item.proxies)
         groups.setdefault(key, []).append(item)
     if size == "auto":
-        from zcbench.evidence.stacked.memory import memory_for_populations
+        from zcbench.engine.memory import memory_for_populations
 
         free = memory_for_populations(setup.device) // workers
         cuts = [_by_memory(setup, group, free) for group in groups.values()]
@@ -59,7 +59,7 @@ def _by_number(items: Sequence[WorkItem], size: int) -> Iterator[Stack]:
 
 
 def _by_memory(setup: Setup, items: Sequence[WorkItem], free: int) -> Iterator[Stack]:
-    from zcbench.evidence.stacked.memory import bytes_of_networks, populations
+    from zcbench.engine.memory import bytes_of_networks, populations
     from zcbench.plan import make_plan
     from zcbench.proxies import PROXIES
 

@@ -21,7 +21,7 @@ from zcbench.tasks import GivenTask, add_task
 from zcbench.types import Precision
 
 if TYPE_CHECKING:
-    from zcbench.evidence.stacked.evaluator import PopulationEvaluator
+    from zcbench.engine.evaluator import PopulationEvaluator
     from zcbench.plan import Plan
     from zcbench.types import Batch, Evaluation, Status
 
@@ -161,7 +161,7 @@ class Evaluator:
         )
 
     def _evaluate_all(self, items: Sequence[WorkItem]) -> list[Evaluation]:
-        from zcbench.evidence.stacked.evaluator import PopulationEvaluator
+        from zcbench.engine.evaluator import PopulationEvaluator
 
         setup, first = self.setup, items[0]
         key = (first.dataset, first.repeat, first.proxies)

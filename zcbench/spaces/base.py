@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import nn
 
-    from zcbench.evidence.stacked.network import StackedNetwork
+    from zcbench.networks.stacked import StackedNetwork
 
 
 class Space(Protocol):

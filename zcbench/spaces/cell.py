@@ -12,6 +12,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
 from zcbench.errors import DataError
+from zcbench.networks.cell_graph import (
+    Cell,
+    edges_of,
+    function_of,
+    live_edges,
+)
 from zcbench.spaces.base import check_index, check_name
 from zcbench.types import Architecture, Task
 
@@ -20,84 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import nn
 
-    from zcbench.evidence.stacked.network import StackedNetwork
-
-Edge = tuple[int, int]
-Cell = tuple[str, ...]
-"""The operations of a cell in string order."""
-
-
-def edges_of(n_nodes: int) -> tuple[Edge, ...]:
-    """(source, target) of each edge in string order: by target, then by source."""
-    return tuple((s, t) for t in range(1, n_nodes) for s in range(t))
-
-
-def reachable(cell: Cell, n_nodes: int) -> tuple[frozenset[int], frozenset[int]]:
-    """Nodes that the input reaches, and nodes that reach the output.
-
-    Args:
-        cell: the operations in string order; ``none`` cuts an edge.
-        n_nodes: number of nodes; node 0 is the input, the last one the output.
-
-    Returns:
-        Two sets of nodes, the first with node 0, the second with the last node.
-    """
-    edges = zip(edges_of(n_nodes), cell, strict=True)
-    present = [edge for edge, operation in edges if operation != "none"]
-    forward = {0}
-    for source, target in present:  # string order visits targets in order
-        if source in forward:
-            forward.add(target)
-    backward = {n_nodes - 1}
-    for source, target in reversed(present):
-        if target in backward:
-            backward.add(source)
-    return frozenset(forward), frozenset(backward)
-
-
-def live_edges(cell: Cell, n_nodes: int) -> tuple[bool, ...]:
-    """For each edge, whether it carries something from the input to the output."""
-    forward, backward = reachable(cell, n_nodes)
-    return tuple(
-        operation != "none" and source in forward and target in backward
-        for (source, target), operation in zip(edges_of(n_nodes), cell, strict=True)
-    )
-
-
-def function_of(cell: Cell, n_nodes: int) -> str:
-    """What the last node computes, the same words for cells that compute the same.
-
-    A node is the sum of its inputs, whatever their order; ``skip_connect`` passes its
-    input on, a sum of sums is one sum, and zeros (``none``, and any operation on a
-    zero) are left out. With that rule the 15,625 cells of NAS-Bench-201 are 4,930
-    functions. The benchmark's own count, 6,466, keeps zeros in its sums and the order
-    of sums within sums: it tells some cells apart that compute the same.
-
-    Args:
-        cell: the operations in string order.
-        n_nodes: number of nodes.
-
-    >>> function_of(("nor_conv_1x1", "none", "skip_connect"), 3)
-    'nor_conv_1x1(0)'
-    """
-    nodes = [["0"]]
-    operations = iter(cell)
-    for target in range(1, n_nodes):
-        terms = [
-            term
-            for source, operation in zip(nodes[:target], operations, strict=False)
-            for term in _terms(source, operation)
-        ]
-        nodes.append(sorted(terms))
-    return "+".join(nodes[-1])
-
-
-def _terms(source: list[str], operation: str) -> list[str]:
-    if operation == "none" or not source:
-        return []
-    return (
-        source if operation == "skip_connect" else [f"{operation}({'+'.join(source)})"]
-    )
+    from zcbench.networks.stacked import StackedNetwork
 
 
 class CellSpace:
@@ -201,8 +130,8 @@ class CellSpace:
         Raises:
             UsageError: there is no such task.
         """
-        from zcbench.spaces.cell_network import CellNetwork
-        from zcbench.spaces.initialise import initialised
+        from zcbench.networks.cell import CellNetwork
+        from zcbench.networks.initialise import initialised
 
         check_name(self, "dataset", task)
         cell = self.cell(arch.spec)
@@ -227,7 +156,7 @@ class CellSpace:
         Raises:
             UsageError: there is no such task.
         """
-        from zcbench.spaces.cell_stack import StackedCellNetwork
+        from zcbench.networks.cell_stack import StackedCellNetwork
 
         check_name(self, "dataset", task)
         return StackedCellNetwork(

@@ -106,7 +106,7 @@ class FCNet:
         """
         from torch import nn
 
-        from zcbench.spaces.initialise import Linear, initialised
+        from zcbench.networks.initialise import Linear, initialised
 
         check_name(self, "dataset", task)
         first, activation_1, second, activation_2 = arch.spec.split("-")

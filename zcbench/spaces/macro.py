@@ -99,8 +99,8 @@ class NASBenchMacro:
         Raises:
             UsageError: there is no such task.
         """
-        from zcbench.spaces.initialise import initialised
-        from zcbench.spaces.macro_network import MacroNetwork
+        from zcbench.networks.initialise import initialised
+        from zcbench.networks.macro import MacroNetwork
 
         check_name(self, "dataset", task)
         return initialised(

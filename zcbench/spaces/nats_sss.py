@@ -97,8 +97,8 @@ class NATSBenchSize:
         Raises:
             UsageError: there is no such task.
         """
-        from zcbench.spaces.initialise import initialised
-        from zcbench.spaces.nats_sss_network import SizeNetwork
+        from zcbench.networks.initialise import initialised
+        from zcbench.networks.nats_sss import SizeNetwork
 
         check_name(self, "dataset", task)
         channels = [int(number) for number in arch.spec.split(":")]

@@ -25,8 +25,8 @@ def load(dataset: str) -> pd.DataFrame:
     import numpy as np
     import pandas as pd
 
+    from zcbench.networks.cell_graph import live_edges
     from zcbench.seeding import derive
-    from zcbench.spaces.cell import live_edges
     from zcbench.spaces.toy import Toy
 
     space = Toy()

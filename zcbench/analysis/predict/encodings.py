@@ -13,8 +13,9 @@ from itertools import combinations, pairwise
 import numpy as np
 
 from zcbench.errors import UsageError
+from zcbench.networks.cell_graph import Cell, edges_of
 from zcbench.spaces import Space
-from zcbench.spaces.cell import Cell, CellSpace, edges_of
+from zcbench.spaces.cell import CellSpace
 from zcbench.stats.ranks import Floats
 
 

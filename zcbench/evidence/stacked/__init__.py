@@ -15,5 +15,5 @@ channels, [N, P·C, H, W], and each kernel serves all that have its operation. S
 - split.py: from what layers hold to what each network has
 
 A space takes part by its method `stack` (zcbench/spaces/base.py); that of the cell
-spaces is in zcbench/spaces/cell_stack.py.
+spaces is in zcbench/networks/cell_stack.py.
 """

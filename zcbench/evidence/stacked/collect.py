@@ -23,9 +23,9 @@ from zcbench.evidence.records import (
 )
 from zcbench.evidence.stacked.gaussian_response import measure_gaussian_response
 from zcbench.evidence.stacked.minibatch import StackedMinibatchPass
-from zcbench.evidence.stacked.network import StackedNetwork
 from zcbench.evidence.stacked.structure import measure_parameters, measure_structure
 from zcbench.evidence.stacked.synaptic_flow import measure_synaptic_flow
+from zcbench.networks.stacked import StackedNetwork
 from zcbench.types import Batch, Precision
 
 _FROM_MINIBATCH: Mapping[type, Callable[[StackedMinibatchPass], Any]] = {

@@ -11,13 +11,13 @@ from torch import Tensor
 
 from zcbench.evidence.gaussian_response import STEP, gaussian
 from zcbench.evidence.records import GaussianResponse
-from zcbench.evidence.stacked.network import (
+from zcbench.evidence.stacked.split import split
+from zcbench.networks.stacked import (
     Rules,
     StackedBatchNorm,
     StackedLayer,
     StackedNetwork,
 )
-from zcbench.evidence.stacked.split import split
 
 
 @torch.no_grad()

@@ -22,15 +22,15 @@ from zcbench.evidence.records import (
     HessianGradient,
     InputCorrelation,
 )
-from zcbench.evidence.stacked.network import (
+from zcbench.evidence.stacked.second_derivative import Trace, second_derivative
+from zcbench.evidence.stacked.split import layers_of, split
+from zcbench.networks.stacked import (
     Rules,
     StackedBatchNorm,
     StackedLayer,
     StackedNetwork,
     StackedReLU,
 )
-from zcbench.evidence.stacked.second_derivative import Trace, second_derivative
-from zcbench.evidence.stacked.split import layers_of, split
 from zcbench.types import Batch
 
 LOSS = frozenset({Gradients, ChannelSaliency, HessianGradient})

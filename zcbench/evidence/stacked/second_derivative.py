@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from zcbench.evidence.hessian_product import BatchNormTangent
-from zcbench.evidence.stacked.network import (
+from zcbench.networks.stacked import (
     Rules,
     StackedBatchNorm,
     StackedLayer,

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from zcbench.evidence.stacked.network import (
+from zcbench.networks.stacked import (
     StackedBatchNorm,
     StackedLayer,
     StackedNetwork,

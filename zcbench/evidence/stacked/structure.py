@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from zcbench.evidence.records import Parameters, Structure
-from zcbench.evidence.stacked.network import (
+from zcbench.evidence.stacked.split import layers_of, split
+from zcbench.networks.stacked import (
     Rules,
     StackedBatchNorm,
     StackedLayer,
     StackedNetwork,
 )
-from zcbench.evidence.stacked.split import layers_of, split
 from zcbench.seeding import generator
 
 

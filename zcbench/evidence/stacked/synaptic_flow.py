@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from zcbench.evidence.records import SynapticFlow
-from zcbench.evidence.stacked.network import (
+from zcbench.evidence.stacked.split import split
+from zcbench.networks.stacked import (
     Rules,
     StackedBatchNorm,
     StackedLayer,
     StackedNetwork,
 )
-from zcbench.evidence.stacked.split import split
 
 
 def measure_synaptic_flow(

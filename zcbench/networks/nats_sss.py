@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from zcbench.spaces.cell_network import ConvBN, ResidualBlock, SharedReLU
-from zcbench.spaces.initialise import Conv2d, Linear
+from zcbench.networks.cell import ConvBN, ResidualBlock, SharedReLU
+from zcbench.networks.initialise import Conv2d, Linear
 from zcbench.types import Task
 
 

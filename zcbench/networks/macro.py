@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from zcbench.spaces.initialise import Conv2d, Linear
+from zcbench.networks.initialise import Conv2d, Linear
 from zcbench.types import Task
 
 _STEM, _HEAD = 32, 1280

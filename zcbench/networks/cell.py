@@ -15,8 +15,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from zcbench.spaces.cell import Cell, edges_of, reachable
-from zcbench.spaces.initialise import Conv2d, Linear
+from zcbench.networks.cell_graph import Cell, edges_of, reachable
+from zcbench.networks.initialise import Conv2d, Linear
 from zcbench.types import Task
 
 _KERNELS = {"nor_conv_1x1": 1, "nor_conv_3x3": 3}

@@ -9,15 +9,15 @@ from typing import Any
 
 import torch
 
-from zcbench.evaluate import apply_proxies, check_batch, evaluate
-from zcbench.evidence.clock import Clock
-from zcbench.evidence.collect import Missing, attempt
-from zcbench.evidence.stacked.collect import OFFERED, collect
-from zcbench.evidence.stacked.memory import (
+from zcbench.engine.memory import (
     bytes_of_networks,
     memory_for_populations,
     populations,
 )
+from zcbench.evaluate import apply_proxies, check_batch, evaluate
+from zcbench.evidence.clock import Clock
+from zcbench.evidence.collect import Missing, attempt
+from zcbench.evidence.stacked.collect import OFFERED, collect
 from zcbench.plan import Plan, make_plan
 from zcbench.seeding import repeat_seed
 from zcbench.spaces.base import Space, Stackable, build_network

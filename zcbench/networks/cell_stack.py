@@ -11,16 +11,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from zcbench.evidence.stacked.network import (
+from zcbench.networks.cell_graph import Cell, edges_of, live_edges
+from zcbench.networks.initialise import drawn
+from zcbench.networks.routing import add_up, take
+from zcbench.networks.stacked import (
     Rules,
     StackedBatchNorm,
     StackedLayer,
     StackedNetwork,
     StackedReLU,
 )
-from zcbench.evidence.stacked.routing import add_up, take
-from zcbench.spaces.cell import Cell, edges_of, live_edges
-from zcbench.spaces.initialise import drawn
 from zcbench.types import Task
 
 _KERNELS = {"nor_conv_1x1": 1, "nor_conv_3x3": 3}

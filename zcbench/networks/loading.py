@@ -12,8 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zcbench import zoos
 from zcbench.errors import UsageError
+from zcbench.networks import zoos
 from zcbench.seeding import random_state
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from zcbench.evidence.records import HessianGradient
-from zcbench.evidence.stacked.network import Rules, StackedBatchNorm, StackedLayer
 from zcbench.evidence.stacked.split import split
+from zcbench.networks.stacked import Rules, StackedBatchNorm, StackedLayer
 from zcbench.spaces.base import Space, Stackable
 from zcbench.types import Architecture
 

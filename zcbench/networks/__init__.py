@@ -1,0 +1,1 @@
+"""Networks: those of the spaces, one or many at once, and those that users bring."""
