@@ -75,12 +75,11 @@ def parts() -> dict[str, list[Path]]:
 def imported(files: list[Path]) -> dict[str, str]:
     """Part that these files import → one of the imports."""
     modules = {(m, file) for file in files for m in imports(file)}
-    named = {
+    return {
         m.split(".")[1]: f"{file} imports {m}"
         for m, file in sorted(modules)
         if m.startswith("zcbench.") and m.split(".")[1] in parts()
     }
-    return named
 
 
 def test_every_part_has_a_place() -> None:
