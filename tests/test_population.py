@@ -30,11 +30,11 @@ from zcbench.engine.memory import (
 )
 from zcbench.evaluate import evaluate
 from zcbench.evidence.clock import Clock
-from zcbench.evidence.collect import collect as collect_one
 from zcbench.evidence.minibatch_pass import MinibatchPass
-from zcbench.evidence.prepare import prepare
-from zcbench.evidence.stacked import collect as stacked_passes
-from zcbench.evidence.stacked.collect import OFFERED, collect
+from zcbench.evidence.passes import make_records
+from zcbench.evidence.stacked import minibatch as stacked_minibatch
+from zcbench.evidence.subject import StackedSubject, make_subject
+from zcbench.evidence.table import RECORDS
 from zcbench.networks.routing import add_up, take
 from zcbench.networks.stacked import (
     Rules,
@@ -186,11 +186,13 @@ def test_records_are_those_of_the_one_network_engine() -> None:
     batch = replace(make_batch(6, (3, 8, 8)), x=make_batch(6, (3, 8, 8)).x.double())
     clock = Clock(torch.device("cpu"))
     stack = TOY.stack(archs, "toy").double()
-    found = collect(stack, batch, OFFERED, clock, seed=0, precision="float32")
-    for arch, records in zip(archs, found, strict=True):
-        subject = prepare(TOY.build(arch, "toy").double(), batch, 0)
-        expected = collect_one(subject, OFFERED, clock)
-        assert set(records) == set(expected) == OFFERED
+    offered = frozenset(record for record in RECORDS if RECORDS[record].stacked)
+    stacked = make_records(StackedSubject(stack, batch, 0), offered, clock)
+    for p, arch in enumerate(archs):
+        records = {record: each[p] for record, each in stacked.items()}
+        subject = make_subject(TOY.build(arch, "toy").double(), batch, 0)
+        expected = make_records(subject, offered, clock)
+        assert set(records) == set(expected) == offered
         for kind, record in expected.items():
             assert type(records[kind]) is type(record)
             for field in record.__dataclass_fields__:
@@ -326,16 +328,16 @@ def test_what_cannot_be_stacked_is_scored_one_by_one(space, precision) -> None:
 
 def refuse(monkeypatch: pytest.MonkeyPatch, above: int, error: Exception) -> list[int]:
     """Let the minibatch pass fail for more than so many networks; sizes tried."""
-    real, tried = stacked_passes.StackedMinibatchPass, []
+    real, tried = stacked_minibatch.StackedMinibatchPass, []
 
     class Short(real):
-        def __init__(self, network, *rest) -> None:
-            tried.append(network.n_networks)
-            if network.n_networks > above:
+        def __init__(self, subject, *rest) -> None:
+            tried.append(subject.network.n_networks)
+            if subject.network.n_networks > above:
                 raise error
-            super().__init__(network, *rest)
+            super().__init__(subject, *rest)
 
-    monkeypatch.setattr(stacked_passes, "StackedMinibatchPass", Short)
+    monkeypatch.setattr(stacked_minibatch, "StackedMinibatchPass", Short)
     return tried
 
 

@@ -20,8 +20,8 @@ import zcbench
 from zcbench.cli import main
 from zcbench.conformance.spaces import check_space
 from zcbench.errors import DataError
-from zcbench.evidence.prepare import prepare
 from zcbench.evidence.structure import measure_structure
+from zcbench.evidence.subject import make_subject
 from zcbench.spaces.nats_sss import NATSBenchSize
 from zcbench.truth.nats_sss import import_archive, read_record, table_path
 
@@ -89,7 +89,7 @@ def test_sizes_by_hand(spec: str, task: str, classes: int, side: int) -> None:
     batch = zcbench.Batch(
         torch.zeros(2, 3, side, side), torch.zeros(2, dtype=torch.int64)
     )
-    found = measure_structure(prepare(network, batch, 0))
+    found = measure_structure(make_subject(network, batch, 0))
     assert (found.n_params, found.macs) == literal_sizes(spec, classes, side)
 
 

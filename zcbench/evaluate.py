@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from zcbench.errors import UsageError
 from zcbench.evidence.clock import Clock
-from zcbench.evidence.collect import Missing, attempt, collect, first_missing
-from zcbench.evidence.prepare import prepare
+from zcbench.evidence.passes import Missing, attempt, first_missing, make_records
 from zcbench.evidence.records import FreshNetwork
+from zcbench.evidence.subject import make_subject
 from zcbench.plan import Plan, make_plan
 from zcbench.proxies import PROXIES
 from zcbench.types import Batch, Evaluation, Precision, Proxy, Score
@@ -100,12 +100,12 @@ def evaluate(
     torch.manual_seed(seed % 2**63)  # dropout, if the network has any
     batch = replace(batch, x=batch.x.to(device), y=batch.y.to(device))
     clock = Clock(device)
-    subject = attempt(lambda: prepare(network, batch, seed))
+    subject = attempt(lambda: make_subject(network, batch, seed))
     if isinstance(subject, Missing):
         evidence: Mapping[type, Any] = dict.fromkeys(plan.records, subject)
     else:
         with torch.enable_grad():
-            evidence = collect(subject, plan.records, clock, precision)
+            evidence = make_records(subject, plan.records, clock, precision)
     remarks = {} if isinstance(subject, Missing) else subject.remarks
     scores = apply_proxies(plan, evidence, clock.seconds, remarks)
     seconds = dict(clock.seconds) | {"total": time.perf_counter() - start}

@@ -16,8 +16,9 @@ from zcbench.engine.memory import (
 )
 from zcbench.evaluate import apply_proxies, check_batch, evaluate
 from zcbench.evidence.clock import Clock
-from zcbench.evidence.collect import Missing, attempt
-from zcbench.evidence.stacked.collect import OFFERED, collect
+from zcbench.evidence.passes import Missing, attempt, make_records
+from zcbench.evidence.subject import StackedSubject
+from zcbench.evidence.table import RECORDS
 from zcbench.plan import Plan, make_plan
 from zcbench.seeding import repeat_seed
 from zcbench.spaces.base import Space, Stackable, build_network
@@ -121,7 +122,7 @@ class PopulationEvaluator:
         able = [
             proxy
             for proxy in plan.proxies
-            if stackable and set(plan.needs[proxy.name]) <= OFFERED
+            if stackable and all(RECORDS[r].stacked for r in plan.needs[proxy.name])
         ]
         self._together = make_plan(able)
         self._alone = make_plan([p for p in plan.proxies if p not in able])
@@ -188,22 +189,22 @@ class PopulationEvaluator:
         )
         needs = self._together.records
         if isinstance(network, Missing):
-            evidence: list[Mapping[type, Any]] = [
-                dict.fromkeys(needs, network) for _ in architectures
-            ]
+            records: dict[type, Any] = dict.fromkeys(needs, network)
         else:
+            seed = repeat_seed(self._seed, self._repeat)
+            subject = StackedSubject(network, self._batch, seed)
             with torch.enable_grad():
-                evidence = collect(
-                    network,
-                    self._batch,
-                    needs,
-                    clock,
-                    seed=repeat_seed(self._seed, self._repeat),
-                    precision=self._precision,
-                )
-        if not _out_of_memory(evidence[0]):
-            return evidence
-        del network, evidence
+                records = make_records(subject, needs, clock, self._precision)
+            del subject
+        if not _out_of_memory(records):
+            return [
+                {
+                    kind: r if isinstance(r, Missing) else r[p]
+                    for kind, r in records.items()
+                }
+                for p in range(len(architectures))
+            ]
+        del network, records
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         return None

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from zcbench.errors import Undefined
 from zcbench.evidence.gaussian_response import gaussian
-from zcbench.evidence.prepare import Subject
 from zcbench.evidence.records import BlockFeatures
+from zcbench.evidence.subject import Subject
 from zcbench.evidence.watch import Watch, channel_axis
 from zcbench.seeding import generator
 

@@ -12,8 +12,8 @@ from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from zcbench.errors import Undefined
-from zcbench.evidence.prepare import Subject, memory_format
 from zcbench.evidence.records import GaussianResponse
+from zcbench.evidence.subject import Subject, memory_format
 from zcbench.evidence.watched_features import watched_features
 from zcbench.seeding import generator
 

@@ -35,7 +35,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn.modules.conv import _ConvNd
 from torch.utils.hooks import RemovableHandle
 
-from zcbench.evidence.prepare import Subject
+from zcbench.evidence.subject import Subject
 
 
 def carries_derivatives(subject: Subject) -> bool:

@@ -74,7 +74,7 @@ class Probe:
     def __init__(
         self, network: nn.Module, image_shape: tuple[int, ...], device: torch.device
     ) -> None:
-        from zcbench.evidence.prepare import layers_of
+        from zcbench.evidence.subject import layers_of
 
         network = copy.deepcopy(network).to(device).double().eval()
         _draw(network)

@@ -23,7 +23,6 @@ from zcbench.evidence.hessian_product import (
     carries_derivatives,
 )
 from zcbench.evidence.loss import LOSSES, check_labels
-from zcbench.evidence.prepare import Subject
 from zcbench.evidence.records import (
     ActivationKernel,
     ActivationPatterns,
@@ -32,6 +31,7 @@ from zcbench.evidence.records import (
     HessianGradient,
     InputCorrelation,
 )
+from zcbench.evidence.subject import Subject
 from zcbench.evidence.watched_forward import WatchedForward, remark_dead
 
 

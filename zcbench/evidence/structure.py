@@ -10,12 +10,18 @@ from torch.func import functional_call
 
 from zcbench.errors import Undefined
 from zcbench.evidence.layout import Probe
-from zcbench.evidence.prepare import Subject
-from zcbench.evidence.records import Structure
+from zcbench.evidence.records import Parameters, Structure
+from zcbench.evidence.subject import Subject
 from zcbench.seeding import generator
 
 _Calls = list[tuple[int, Tensor]]
 """(number of the layer, its output) for every call of a layer."""
+
+
+def measure_parameters(subject: Subject) -> Parameters:
+    """What the network consists of."""
+    weights = (layer.weight.detach() for layer in subject.layers)  # type: ignore[operator]
+    return Parameters(subject.n_params, tuple(weights))
 
 
 def measure_structure(subject: Subject) -> Structure:

@@ -13,8 +13,8 @@ from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from zcbench.errors import Undefined
-from zcbench.evidence.prepare import Subject, layers_of
 from zcbench.evidence.records import SynapticFlow
+from zcbench.evidence.subject import Subject, layers_of
 from zcbench.evidence.watch import NORMALISATIONS, Doubled, Watch
 
 

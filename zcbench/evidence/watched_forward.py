@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from zcbench.errors import Undefined
-from zcbench.evidence.prepare import Subject
 from zcbench.evidence.records import (
     ActivationKernel,
     ActivationPatterns,
@@ -20,6 +19,7 @@ from zcbench.evidence.records import (
     HessianGradient,
     PartGradients,
 )
+from zcbench.evidence.subject import Subject
 from zcbench.evidence.watch import LayerCall, Watch
 
 if TYPE_CHECKING:

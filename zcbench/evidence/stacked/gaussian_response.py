@@ -12,25 +12,18 @@ from torch import Tensor
 from zcbench.evidence.gaussian_response import STEP, gaussian
 from zcbench.evidence.records import GaussianResponse
 from zcbench.evidence.stacked.split import split
+from zcbench.evidence.subject import StackedSubject
 from zcbench.networks.stacked import (
     Rules,
     StackedBatchNorm,
     StackedLayer,
-    StackedNetwork,
 )
 
 
 @torch.no_grad()
-def measure_gaussian_response(
-    network: StackedNetwork, x: Tensor, seed: int
-) -> list[GaussianResponse]:
-    """Two forwards with standard Gaussian weights, BatchNorm in train mode.
-
-    Args:
-        network: the stack.
-        x: images, whose shape, type and device count. [N, C, H, W]
-        seed: of the Gaussian numbers.
-    """
+def measure_gaussian_response(subject: StackedSubject) -> list[GaussianResponse]:
+    """Two forwards with standard Gaussian weights, BatchNorm in train mode."""
+    network, x, seed = subject.network, subject.batch.x, subject.seed
     base = gaussian("input", tuple(x.shape), seed)
     change = gaussian("change", tuple(x.shape), seed)
     rules = _Gaussian(seed)
@@ -47,8 +40,8 @@ def measure_gaussian_response(
     }
     variances = split(network.n_networks, means)
     return [
-        GaussianResponse(difference, tuple(found))
-        for difference, found in zip(differences, variances, strict=True)
+        GaussianResponse(difference, tuple(variance))
+        for difference, variance in zip(differences, variances, strict=True)
     ]
 
 

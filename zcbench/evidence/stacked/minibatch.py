@@ -24,6 +24,7 @@ from zcbench.evidence.records import (
 )
 from zcbench.evidence.stacked.second_derivative import Trace, second_derivative
 from zcbench.evidence.stacked.split import layers_of, split
+from zcbench.evidence.subject import StackedSubject
 from zcbench.networks.stacked import (
     Rules,
     StackedBatchNorm,
@@ -31,7 +32,6 @@ from zcbench.networks.stacked import (
     StackedNetwork,
     StackedReLU,
 )
-from zcbench.types import Batch
 
 LOSS = frozenset({Gradients, ChannelSaliency, HessianGradient})
 """Records of the loss backward."""
@@ -41,20 +41,16 @@ class StackedMinibatchPass:
     """Holds the graph of one forward while backwards are taken from it.
 
     Args:
-        network: the stack.
-        batch: the minibatch, which every network sees.
+        subject: the stack and its minibatch.
         needs: record types that will be asked for.
         clock: gets the seconds of forward, relu_codes, channel_saliency,
             loss_backward, hessian_product and input_backward.
     """
 
     def __init__(
-        self,
-        network: StackedNetwork,
-        batch: Batch,
-        needs: frozenset[type],
-        clock: Clock,
+        self, subject: StackedSubject, needs: frozenset[type], clock: Clock
     ) -> None:
+        network, batch = subject.network, subject.batch
         self.network, self.batch, self.clock = network, batch, clock
         self._notes = _Notes(network, len(batch.x), needs, clock)
         self._rules = _Forward(self._notes)

@@ -12,34 +12,34 @@ from torch import Tensor
 
 from zcbench.evidence.records import Parameters, Structure
 from zcbench.evidence.stacked.split import layers_of, split
+from zcbench.evidence.subject import StackedSubject
 from zcbench.networks.stacked import (
     Rules,
     StackedBatchNorm,
     StackedLayer,
-    StackedNetwork,
 )
 from zcbench.seeding import generator
 
 
-def measure_structure(
-    network: StackedNetwork, image_shape: tuple[int, ...], device: torch.device
-) -> list[Structure]:
+def measure_structure(subject: StackedSubject) -> list[Structure]:
     """Forward and backward of two random images in float64, for every network."""
-    shape = (2, *image_shape)
+    network, x = subject.network, subject.batch.x
+    shape = (2, *x.shape[1:])
     images = torch.randn(shape, generator=generator("structure", shape))
     rules = _TwoImages()
-    logits = network(network.images(images.to(device, torch.float64)), rules)
+    logits = network(network.images(images.to(x.device, torch.float64)), rules)
     on_path = _on_path(logits, rules.outputs)
     counts = split(network.n_networks, on_path)
     macs = split(network.n_networks, rules.macs)
     return [
         Structure(every.n_params, sum(macs[p]), sum(counts[p]), every.weights)
-        for p, every in enumerate(measure_parameters(network))
+        for p, every in enumerate(measure_parameters(subject))
     ]
 
 
-def measure_parameters(network: StackedNetwork) -> list[Parameters]:
+def measure_parameters(subject: StackedSubject) -> list[Parameters]:
     """What every network consists of."""
+    network = subject.network
     totals = [0] * network.n_networks
     for members, n_parameters in (
         *((layer.members, layer.n_parameters) for layer in network.layers),

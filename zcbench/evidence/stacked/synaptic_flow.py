@@ -11,19 +11,18 @@ from torch import Tensor
 
 from zcbench.evidence.records import SynapticFlow
 from zcbench.evidence.stacked.split import split
+from zcbench.evidence.subject import StackedSubject
 from zcbench.networks.stacked import (
     Rules,
     StackedBatchNorm,
     StackedLayer,
-    StackedNetwork,
 )
 
 
-def measure_synaptic_flow(
-    network: StackedNetwork, image_shape: tuple[int, ...], device: torch.device
-) -> list[SynapticFlow]:
+def measure_synaptic_flow(subject: StackedSubject) -> list[SynapticFlow]:
     """Forward and backward of one all-ones image in float64, for every network."""
-    ones = torch.ones((1, *image_shape), dtype=torch.float64, device=device)
+    network = subject.network
+    ones = torch.ones_like(subject.batch.x[:1], dtype=torch.float64)
     rules = _Absolute()
     logits = network(network.images(ones), rules)
     through = rules.through

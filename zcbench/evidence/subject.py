@@ -1,11 +1,13 @@
-"""A network made ready for the passes, and the layers that proxies speak of."""
+"""A network or a stack made ready for the passes, and the layers that proxies see."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +19,12 @@ from torch.nn.utils.weight_norm import WeightNorm, remove_weight_norm
 
 from zcbench.errors import Undefined
 from zcbench.evidence.layout import Layout, Probe
+from zcbench.evidence.loss import LOSSES
+from zcbench.evidence.records import FreshNetwork
 from zcbench.types import Batch
+
+if TYPE_CHECKING:
+    from zcbench.networks.stacked import StackedNetwork
 
 
 @dataclass(frozen=True)
@@ -109,7 +116,23 @@ class Subject:
                 weight.requires_grad_(True)
 
 
-def prepare(network: nn.Module, batch: Batch, seed: int) -> Subject:
+@dataclass(frozen=True)
+class StackedSubject:
+    """Many networks at once, with the minibatch that all of them see.
+
+    Attributes:
+        network: the stack.
+        batch: of the stack's type and on its device.
+        seed: for passes that draw random numbers.
+    """
+
+    network: StackedNetwork
+    batch: Batch
+    seed: int
+    plain: ClassVar[bool] = True
+
+
+def make_subject(network: nn.Module, batch: Batch, seed: int) -> Subject:
     """Make a network ready. The network is the caller's to give away: it is changed.
 
     Images and weights take the memory format of their device (`memory_format`).
@@ -135,6 +158,13 @@ def prepare(network: nn.Module, batch: Batch, seed: int) -> Subject:
         network.to(memory_format=form)  # type: ignore[call-overload]
         batch = replace(batch, x=batch.x.contiguous(memory_format=form))
     return Subject(network, batch, layers, n_params, seed, plain)
+
+
+def fresh_network(subject: Subject) -> FreshNetwork:
+    """A copy of the network for proxies that want it whole."""
+    network = copy.deepcopy(subject.network).requires_grad_(True)
+    batch = subject.batch
+    return FreshNetwork(network, batch, LOSSES[batch.loss], subject.seed)
 
 
 def memory_format(tensor: Tensor) -> torch.memory_format:

@@ -1,0 +1,160 @@
+"""Runs the passes that some records need, each once for a network or a stack."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
+from itertools import groupby
+from operator import methodcaller
+from typing import Any
+
+import torch
+
+from zcbench.errors import Undefined
+from zcbench.evidence.clock import Clock
+from zcbench.evidence.precision import arithmetic
+from zcbench.evidence.subject import StackedSubject, Subject
+from zcbench.evidence.table import RECORDS
+from zcbench.evidence.watch import Doubled, differentiable
+from zcbench.types import Precision, Status
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """Why a record could not be made."""
+
+    status: Status
+    message: str
+
+
+def make_records(
+    subject: Subject | StackedSubject,
+    needs: frozenset[type],
+    clock: Clock,
+    precision: Precision = "float32",
+) -> dict[type, Any]:
+    """Make every record of the given types, or a `Missing` in its place.
+
+    Args:
+        subject: network or stack with its minibatch, owned by the passes.
+        needs: record types, with all that they require (`zcbench.plan.Plan.records`).
+        clock: gets the seconds of every pass.
+        precision: of the passes over many images; the others stay exact.
+
+    Returns:
+        Record type → record; of a stack, a list with the record of each network.
+
+    Raises:
+        UsageError: the device has no such arithmetic.
+    """
+    stacked = isinstance(subject, StackedSubject)
+    makers = {
+        record: str(making.stacked if stacked else making.maker).split(":")
+        for record, making in RECORDS.items()
+        if record in needs
+    }
+    records: dict[type, Any] = {}
+    with _manners(subject):
+        for source, sharing in groupby(makers, key=lambda record: makers[record][:2]):
+            steps = {record: makers[record][2:] for record in sharing}
+            exact = all(RECORDS[record].exact for record in steps)
+            rounding = "float32" if exact else precision
+            make = _make_held if any(steps.values()) else _make_one
+            with arithmetic(rounding, subject.batch.x.device):
+                make(records, source, steps, subject, clock)
+    return records
+
+
+_Steps = Mapping[type, Sequence[str]]
+"""Record type → method of the held pass, if it has one."""
+
+
+def _make_one(
+    records: dict[type, Any],
+    source: list[str],
+    steps: _Steps,
+    subject: Any,
+    clock: Clock,
+) -> None:
+    """Add the record of one call."""
+    (record,) = steps
+
+    def make() -> object:
+        function = _imported(*source)  # not on the clock
+        passes = RECORDS[record].passes
+        with clock.time(passes[-1]) if passes else nullcontext():
+            return function(subject)
+
+    records[record] = attempt(make)
+
+
+def _make_held(
+    records: dict[type, Any],
+    source: list[str],
+    steps: _Steps,
+    subject: Any,
+    clock: Clock,
+) -> None:
+    """Add the records of one forward, whose graph is held for all of them."""
+    held = attempt(lambda: _imported(*source)(subject, frozenset(steps), clock))
+    for record, (step,) in steps.items():
+        before = records.get(RECORDS[record].requires or record)
+        missing = first_missing([held, before])
+        records[record] = missing or attempt(partial(methodcaller(step), held))
+
+
+def _imported(module: str, name: str) -> Callable[..., Any]:
+    function: Callable[..., Any] = getattr(
+        import_module(module, "zcbench.evidence"), name
+    )
+    return function
+
+
+@contextmanager
+def _manners(subject: Subject | StackedSubject) -> Iterator[None]:
+    """What derivatives of other people's networks need."""
+    if subject.plain:
+        yield
+        return
+    doubled = any(p.dtype == torch.float64 for p in subject.network.parameters())
+    with differentiable(), Doubled() if doubled else nullcontext():
+        yield
+
+
+_NOT_MADE_FOR = {
+    "Expected more than 1 value per channel": "BatchNorm has one value per channel "
+    "in an image, and cannot normalise it",
+    "derivative for aten::": "the network has a function without second derivative",
+    "not implemented the double backward": "the network has a function without second "
+    "derivative",
+}
+"""What torch says of networks that a pass cannot be made for → why."""
+
+
+def attempt(make: Callable[[], Any]) -> Any:
+    """Result of the call, or why there is none; one failure ends nothing else."""
+    try:
+        return make()
+    except Undefined as error:
+        return Missing("undefined", str(error))
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        return Missing("oom", _first_line(error))
+    except Exception as error:  # whatever a network raises
+        for sign, reason in _NOT_MADE_FOR.items():
+            if sign in str(error):
+                return Missing("undefined", reason)
+        if "not enough memory" in str(error):  # what the CPU allocator says
+            return Missing("oom", _first_line(error))
+        return Missing("error", f"{type(error).__name__}: {_first_line(error)}")
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [""])[0][:300]
+
+
+def first_missing(records: Iterable[Any]) -> Missing | None:
+    """The first record that could not be made, if any."""
+    return next((r for r in records if isinstance(r, Missing)), None)
