@@ -15,7 +15,7 @@ import pytest
 from zcbench.config import RunConfig
 from zcbench.engine import executors, run
 from zcbench.engine.executors import executor, in_processes
-from zcbench.engine.job import prepare
+from zcbench.engine.job import make_job
 from zcbench.errors import ZcbenchError
 from zcbench.store import load_run, read_records
 
@@ -126,7 +126,7 @@ def test_a_network_that_kills_its_worker_twice_is_a_status(
 
 
 def test_a_worker_that_crashes_twice_is_an_error() -> None:
-    job = prepare(TOY)
+    job = make_job(TOY)
     item = job.items(lambda key: frozenset())[0]
     record = executors._epitaph(job.setup, item, executors._Death(7))
     assert record["scores"] == dict.fromkeys(PROXIES)
@@ -137,7 +137,7 @@ def test_a_worker_that_crashes_twice_is_an_error() -> None:
 def test_workers_that_cannot_start_are_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = prepare(TOY)
+    job = make_job(TOY)
     items = job.items(lambda key: frozenset())
     monkeypatch.setattr(executors, "_serve", os._exit)
     monkeypatch.setattr(executors._Worker, "__init__", _stillborn)
@@ -162,8 +162,8 @@ def _stillborn(worker: executors._Worker, setup: object) -> None:
 
 
 def test_an_error_of_the_run_itself_reaches_the_caller(tmp_path: Path) -> None:
-    setup = replace(prepare(TOY).setup, minibatch=str(tmp_path / "absent"))
-    items = prepare(TOY).items(lambda key: frozenset())
+    setup = replace(make_job(TOY).setup, minibatch=str(tmp_path / "absent"))
+    items = make_job(TOY).items(lambda key: frozenset())
     with pytest.raises(ZcbenchError, match="absent"):
         list(executor(TOY, 2, "cpu", tmp_path)(setup, items[:1]))
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import zcbench
-from zcbench.engine.evaluator import evaluate_population
+from zcbench.engine.evaluator import evaluate_stack
 from zcbench.errors import UsageError
 from zcbench.evaluate import evaluate
 from zcbench.evidence.table import RECORDS, Making
@@ -27,6 +27,8 @@ BATCH = Batch(
 FILE = """
 from dataclasses import dataclass
 
+from zcbench.networks.stacked import Rules
+
 
 @dataclass(frozen=True, slots=True)
 class Spread:
@@ -38,7 +40,7 @@ def measure_spread(subject):
 
 
 def measure_spreads(subject):
-    logits = subject.network(subject.network.images(subject.batch.x))
+    logits = subject.network(subject.network.images(subject.batch.x), Rules())
     return [Spread(float(each.var())) for each in logits.detach().unbind(1)]
 """
 
@@ -89,7 +91,7 @@ def test_one_line_adds_a_record(spread: Proxy) -> None:
     assert alone.scores["my_spread"].value == pytest.approx(expected, rel=1e-6)
     assert set(alone.seconds) == {"spread", "total"}
     archs = [arch, TOY.architecture(13)]
-    stacked = evaluate_population(TOY, archs, "toy", BATCH, plan)
+    stacked = evaluate_stack(TOY, archs, "toy", BATCH, plan)
     assert stacked[0].scores["my_spread"].value == pytest.approx(expected, rel=1e-5)
 
 

@@ -14,7 +14,7 @@ from types import FrameType
 
 from zcbench.config import RunConfig
 from zcbench.engine.executors import executor
-from zcbench.engine.job import Job, prepare
+from zcbench.engine.job import Job, make_job
 from zcbench.engine.manifest import changed_proxies, check_same, describe, merged
 from zcbench.engine.observer import Observer, Outcome
 from zcbench.engine.work import WorkItem
@@ -62,7 +62,7 @@ def run(config: RunConfig, observer: Observer | None = None) -> Path:
 def execute(config: RunConfig, observer: Observer | None = None) -> Outcome:
     """As `run`, with more to say about it."""
     observer = observer or Observer()
-    job = prepare(config)
+    job = make_job(config)
     for note in job.notes:
         observer.message(note)
     path = config.out or new_directory(job.space.name)

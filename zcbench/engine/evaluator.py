@@ -1,4 +1,4 @@
-"""Scores of a population: the stack's passes once, the rest one network at a time."""
+"""Scores of a stack: the stack's passes once, the rest one network at a time."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import torch
 
 from zcbench.engine.memory import (
     bytes_of_networks,
-    memory_for_populations,
-    populations,
+    memory_for_stacks,
+    stacks_that_fit,
 )
 from zcbench.evaluate import apply_proxies, check_batch, evaluate
 from zcbench.evidence.clock import Clock
@@ -25,7 +25,7 @@ from zcbench.spaces.base import Space, Stackable, build_network
 from zcbench.types import Architecture, Batch, Evaluation, Precision, Score
 
 
-def evaluate_population(
+def evaluate_stack(
     space: Space,
     architectures: Sequence[Architecture],
     task: str,
@@ -41,7 +41,7 @@ def evaluate_population(
     """Score networks of a space, as many at once as memory holds.
 
     The scores are those of `zcbench.evaluate.evaluate`, to rounding (docs/precision.md
-    says what that means for each proxy), whoever else is in the population.
+    says what that means for each proxy), whoever else is in the stack.
 
     Args:
         space: the space; one that is not `Stackable` is scored network by network.
@@ -56,12 +56,12 @@ def evaluate_population(
         precision: what float32 passes may round to.
 
     Returns:
-        For each network its scores; seconds are its share of the population's passes.
+        For each network its scores; seconds are its share of the stack's passes.
 
     Raises:
         UsageError: the batch is not one of images and labels, or there is no such task.
     """
-    evaluator = PopulationEvaluator(
+    evaluator = StackEvaluator(
         space,
         task,
         batch,
@@ -78,7 +78,7 @@ def evaluate_population(
         space, architectures, task, len(batch.x), plan.records, dtype
     )
     found: list[Evaluation] = []
-    for part in populations(sizes, memory_for_populations(device)):
+    for part in stacks_that_fit(sizes, memory_for_stacks(device)):
         found += evaluator(architectures[part])
     return found
 
@@ -88,10 +88,10 @@ def can_stack(space: Space, precision: Precision) -> bool:
     return isinstance(space, Stackable) and precision != "bf16"
 
 
-class PopulationEvaluator:
-    """`evaluate_population` that remembers how many networks memory holds.
+class StackEvaluator:
+    """`evaluate_stack` that remembers how many networks memory holds.
 
-    Args: see `evaluate_population`.
+    Args: see `evaluate_stack`.
 
     Attributes:
         device: where it calculates.

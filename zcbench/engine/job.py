@@ -107,7 +107,7 @@ def typed_in(proxies: Iterable[Proxy]) -> list[str]:
     ]
 
 
-def prepare(config: RunConfig) -> Job:
+def make_job(config: RunConfig) -> Job:
     """Check a configuration against what is there.
 
     Raises:

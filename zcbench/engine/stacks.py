@@ -44,9 +44,9 @@ def stacks_of(
         key = (item.dataset, item.repeat, item.proxies)
         groups.setdefault(key, []).append(item)
     if size == "auto":
-        from zcbench.engine.memory import memory_for_populations
+        from zcbench.engine.memory import memory_for_stacks
 
-        free = memory_for_populations(setup.device) // workers
+        free = memory_for_stacks(setup.device) // workers
         cuts = [_by_memory(setup, group, free) for group in groups.values()]
     else:
         cuts = [_by_number(group, size) for group in groups.values()]
@@ -59,7 +59,7 @@ def _by_number(items: Sequence[WorkItem], size: int) -> Iterator[Stack]:
 
 
 def _by_memory(setup: Setup, items: Sequence[WorkItem], free: int) -> Iterator[Stack]:
-    from zcbench.engine.memory import bytes_of_networks, populations
+    from zcbench.engine.memory import bytes_of_networks, stacks_that_fit
     from zcbench.plan import make_plan
     from zcbench.proxies import PROXIES
 
@@ -71,7 +71,7 @@ def _by_memory(setup: Setup, items: Sequence[WorkItem], free: int) -> Iterator[S
         setup.batch_size,
         make_plan(PROXIES.select(items[0].proxies)).records,
     )
-    for part in populations(sizes, free):
+    for part in stacks_that_fit(sizes, free):
         yield tuple(items[part])
 
 

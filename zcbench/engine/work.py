@@ -21,7 +21,7 @@ from zcbench.tasks import GivenTask, add_task
 from zcbench.types import Precision
 
 if TYPE_CHECKING:
-    from zcbench.engine.evaluator import PopulationEvaluator
+    from zcbench.engine.evaluator import StackEvaluator
     from zcbench.plan import Plan
     from zcbench.types import Batch, Evaluation, Status
 
@@ -90,7 +90,7 @@ class Evaluator:
         self._warm = False
         self._plans: dict[tuple[str, ...], Plan] = {}
         self._batches: dict[tuple[str, int], Batch] = {}
-        self._populations: dict[tuple[object, ...], PopulationEvaluator] = {}
+        self._stack_evaluators: dict[tuple[object, ...], StackEvaluator] = {}
 
     def __call__(self, item: WorkItem) -> Record:
         """Score one network.
@@ -161,12 +161,12 @@ class Evaluator:
         )
 
     def _evaluate_all(self, items: Sequence[WorkItem]) -> list[Evaluation]:
-        from zcbench.engine.evaluator import PopulationEvaluator
+        from zcbench.engine.evaluator import StackEvaluator
 
         setup, first = self.setup, items[0]
         key = (first.dataset, first.repeat, first.proxies)
-        if key not in self._populations:
-            self._populations[key] = PopulationEvaluator(
+        if key not in self._stack_evaluators:
+            self._stack_evaluators[key] = StackEvaluator(
                 self.space,
                 first.dataset,
                 self._batch(first.dataset, first.repeat),
@@ -177,7 +177,7 @@ class Evaluator:
                 precision=setup.precision,
             )
         archs = [self.space.architecture(item.index) for item in items]
-        return self._populations[key](archs)
+        return self._stack_evaluators[key](archs)
 
     def _record(self, item: WorkItem, evaluation: Evaluation, total: float) -> Record:
         scores = evaluation.scores

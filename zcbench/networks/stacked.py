@@ -10,9 +10,10 @@ grouped convolutions. BatchNorm, ReLU and pooling see every channel alone in any
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from math import prod
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -277,3 +278,23 @@ class StackedNetwork(nn.Module):
     def images(self, x: Tensor) -> Tensor:
         """The same images for each network: [N, C, H, W] → [N, P·C, H, W]."""
         return x.repeat(1, self.n_networks, 1, 1)
+
+    def split(self, values: Mapping[Any, Iterable[Any]]) -> list[list[Any]]:
+        """For each network, the values of its modules in the order of the mapping.
+
+        Args:
+            values: layer or BatchNorm → a value for each of its members.
+        """
+        networks: list[list[Any]] = [[] for _ in range(self.n_networks)]
+        for module, each in values.items():
+            for p, value in zip(module.members, each, strict=True):
+                networks[p].append(value)
+        return networks
+
+    def weights(self) -> list[tuple[Tensor, ...]]:
+        """For each network, its layers' weights on the CPU, as the one has them."""
+        shared = {
+            layer: [layer.weight.reshape(layer.shape).cpu()] * len(layer.members)
+            for layer in self.layers
+        }
+        return [tuple(weights) for weights in self.split(shared)]

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from zcbench.evidence.gaussian_response import STEP, gaussian
 from zcbench.evidence.records import GaussianResponse
-from zcbench.evidence.stacked.split import split
 from zcbench.evidence.subject import StackedSubject
 from zcbench.networks.stacked import (
     Rules,
@@ -38,7 +37,7 @@ def measure_gaussian_response(subject: StackedSubject) -> list[GaussianResponse]
         norm: rules.variances[norm].reshape(-1, norm.channels).mean(1).tolist()
         for norm in network.batchnorms
     }
-    variances = split(network.n_networks, means)
+    variances = network.split(means)
     return [
         GaussianResponse(difference, tuple(variance))
         for difference, variance in zip(differences, variances, strict=True)

@@ -22,8 +22,10 @@ from zcbench.evidence.records import (
     HessianGradient,
     InputCorrelation,
 )
-from zcbench.evidence.stacked.second_derivative import Trace, second_derivative
-from zcbench.evidence.stacked.split import layers_of, split
+from zcbench.evidence.stacked.second_derivative import (
+    StackedCrossing,
+    second_derivative,
+)
 from zcbench.evidence.subject import StackedSubject
 from zcbench.networks.stacked import (
     Rules,
@@ -67,7 +69,7 @@ class StackedMinibatchPass:
         return [ActivationKernel(kernel) for kernel in kernels]
 
     def gradients(self) -> list[Gradients]:
-        """Loss backward; fills saliency and traces on its way."""
+        """Loss backward; fills saliency and crossings on its way."""
         n, n_networks, n_classes = self.logits.shape
         labels = self.batch.y.repeat_interleave(n_networks)
         logits = self.logits.reshape(n * n_networks, n_classes)
@@ -81,10 +83,10 @@ class StackedMinibatchPass:
                 layer: grads.reshape(-1, *layer.shape).cpu()
                 for layer, grads in self.grads.items()
             }
-        grads = split(n_networks, held)
+        grads = self.network.split(held)
         return [
             Gradients(weights, tuple(found))
-            for weights, found in zip(layers_of(self.network), grads, strict=True)
+            for weights, found in zip(self.network.weights(), grads, strict=True)
         ]
 
     def _grads(self, layer: StackedLayer) -> Tensor:
@@ -95,10 +97,12 @@ class StackedMinibatchPass:
 
     def channel_saliency(self) -> list[ChannelSaliency]:
         """What the loss backward left."""
-        layers, p = self.network.layers, self.network.n_networks
+        layers = self.network.layers
         with self.clock.time("channel_saliency"):
-            found = split(p, {layer: self._saliency(layer).cpu() for layer in layers})
-        fan_in = split(p, {n: [n.fan_in] * len(n.members) for n in layers})
+            found = self.network.split(
+                {layer: self._saliency(layer).cpu() for layer in layers}
+            )
+        fan_in = self.network.split({n: [n.fan_in] * len(n.members) for n in layers})
         return [
             ChannelSaliency(tuple(saliency), tuple(weights))
             for saliency, weights in zip(found, fan_in, strict=True)
@@ -113,10 +117,10 @@ class StackedMinibatchPass:
 
     def hessian_gradient(self) -> list[HessianGradient]:
         """Second derivative along the weights and along the gradient."""
-        traces, self._notes.traces = self._notes.traces, {}
+        crossings, self._notes.crossings = self._notes.crossings, {}
         with self.clock.time("hessian_product"):
             products = second_derivative(
-                self.network, self.images, self.grads, traces, self.logits.detach()
+                self.network, self.images, self.grads, crossings, self.logits.detach()
             ).tolist()
         return [HessianGradient(product) for product in products]
 
@@ -188,7 +192,7 @@ class _Notes:
         self.codes = _CodeAgreement(network, n_images)
         self.grads: dict[StackedLayer, Tensor] = {}
         self.saliency: dict[StackedLayer, Tensor] = {}
-        self.traces: dict[nn.Module, Trace] = {}
+        self.crossings: dict[nn.Module, StackedCrossing] = {}
         self.listening = False
         self._needs = needs
         self._clock = clock
@@ -196,44 +200,46 @@ class _Notes:
     def watch_layer(self, layer: StackedLayer, x: Tensor, out: Tensor) -> None:
         if not self._needs & LOSS:
             return
-        trace = Trace(x.detach(), out.detach())
+        crossing = StackedCrossing(x.detach(), out.detach())
         if HessianGradient in self._needs:
-            self.traces[layer] = trace
-        out.register_hook(partial(self._at_layer, layer, trace))  # type: ignore[no-untyped-call]
+            self.crossings[layer] = crossing
+        out.register_hook(partial(self._at_layer, layer, crossing))  # type: ignore[no-untyped-call]
 
     def watch_batchnorm(self, norm: StackedBatchNorm, x: Tensor, out: Tensor) -> None:
         if HessianGradient in self._needs and torch.is_grad_enabled():
-            trace = self.traces[norm] = Trace(x.detach(), None)
+            crossing = self.crossings[norm] = StackedCrossing(x.detach(), None)
             if out.requires_grad:
-                out.register_hook(partial(self._at_batchnorm, trace))  # type: ignore[no-untyped-call]
+                out.register_hook(partial(self._at_batchnorm, crossing))  # type: ignore[no-untyped-call]
 
     def watch_relu(self, relu: StackedReLU, out: Tensor) -> None:
         if self.reads_codes:
             with self._clock.time("relu_codes"):
                 self.codes.add(relu, out.detach())
         if HessianGradient in self._needs and torch.is_grad_enabled():
-            self.traces[relu] = Trace(None, out.detach())
+            self.crossings[relu] = StackedCrossing(None, out.detach())
 
     @torch.no_grad()
-    def _at_layer(self, layer: StackedLayer, trace: Trace, delta: Tensor) -> None:
+    def _at_layer(
+        self, layer: StackedLayer, crossing: StackedCrossing, delta: Tensor
+    ) -> None:
         if not self.listening:
             return
-        assert trace.input is not None and trace.output is not None  # noqa: S101, PT018
+        assert crossing.input is not None and crossing.output is not None  # noqa: S101, PT018
         delta = delta.detach().contiguous()
-        self.grads[layer] = layer.weight_gradient(delta, trace.input)
+        self.grads[layer] = layer.weight_gradient(delta, crossing.input)
         if HessianGradient in self._needs:
-            trace.delta = delta
+            crossing.delta = delta
         if ChannelSaliency in self._needs:
             with self._clock.time("channel_saliency"):
                 n, members = len(delta), len(layer.members)
-                product = (trace.output * delta).reshape(
+                product = (crossing.output * delta).reshape(
                     n, members, *layer.shape[:1], -1
                 )
                 self.saliency[layer] = product.sum(3).double().square().mean(0) / 2
 
-    def _at_batchnorm(self, trace: Trace, delta: Tensor) -> None:
+    def _at_batchnorm(self, crossing: StackedCrossing, delta: Tensor) -> None:
         if self.listening:
-            trace.delta = delta.detach().contiguous()
+            crossing.delta = delta.detach().contiguous()
 
 
 class _CodeAgreement:

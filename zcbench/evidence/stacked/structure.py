@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from zcbench.evidence.records import Parameters, Structure
-from zcbench.evidence.stacked.split import layers_of, split
 from zcbench.evidence.subject import StackedSubject
 from zcbench.networks.stacked import (
     Rules,
@@ -29,8 +28,8 @@ def measure_structure(subject: StackedSubject) -> list[Structure]:
     rules = _TwoImages()
     logits = network(network.images(images.to(x.device, torch.float64)), rules)
     on_path = _on_path(logits, rules.outputs)
-    counts = split(network.n_networks, on_path)
-    macs = split(network.n_networks, rules.macs)
+    counts = network.split(on_path)
+    macs = network.split(rules.macs)
     return [
         Structure(every.n_params, sum(macs[p]), sum(counts[p]), every.weights)
         for p, every in enumerate(measure_parameters(subject))
@@ -47,7 +46,7 @@ def measure_parameters(subject: StackedSubject) -> list[Parameters]:
     ):
         for p in members:
             totals[p] += n_parameters
-    return list(map(Parameters, totals, layers_of(network)))
+    return list(map(Parameters, totals, network.weights()))
 
 
 class _TwoImages(Rules):

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from zcbench.evidence.records import SynapticFlow
-from zcbench.evidence.stacked.split import split
 from zcbench.evidence.subject import StackedSubject
 from zcbench.networks.stacked import (
     Rules,
@@ -31,7 +30,7 @@ def measure_synaptic_flow(subject: StackedSubject) -> list[SynapticFlow]:
     for (layer, out), grad in zip(through.items(), grads, strict=True):
         if grad is not None:
             flows[layer] = _sums(out.detach() * grad, layer).tolist()
-    return [SynapticFlow(tuple(flow)) for flow in split(network.n_networks, flows)]
+    return [SynapticFlow(tuple(flow)) for flow in network.split(flows)]
 
 
 class _Absolute(Rules):

@@ -182,7 +182,7 @@ def test_one_at_a_time_keeps_the_order(changes: dict) -> None:
 
 
 def test_on_cuda_auto_takes_what_memory_holds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "memory_for_populations", lambda device: 120 * 2**20)
+    monkeypatch.setattr(memory, "memory_for_stacks", lambda device: 120 * 2**20)
     setup = replace(NB201, stack="auto", device="cuda", batch_size=64)
     items = [WorkItem(9_000, "ImageNet16-120", 0, ("snip",)) for _ in range(10)]
     sizes = [len(stack) for stack in stacks_of(setup, items)]
