@@ -77,10 +77,10 @@ def evaluate_stack(
     sizes = bytes_of_networks(
         space, architectures, task, len(batch.x), plan.records, dtype
     )
-    found: list[Evaluation] = []
+    evaluations: list[Evaluation] = []
     for part in stacks_that_fit(sizes, memory_for_stacks(device)):
-        found += evaluator(architectures[part])
-    return found
+        evaluations += evaluator(architectures[part])
+    return evaluations
 
 
 def can_stack(space: Space, precision: Precision) -> bool:
@@ -129,18 +129,18 @@ class StackEvaluator:
 
     def __call__(self, architectures: Sequence[Architecture]) -> list[Evaluation]:
         """Scores of each network, in the order given."""
-        found: list[Evaluation] = []
-        while left := architectures[len(found) :]:
+        evaluations: list[Evaluation] = []
+        while left := architectures[len(evaluations) :]:
             some = left[: self.most]
             if len(some) == 1 or not self._together.proxies:
-                found += [self._one(arch, self._plan) for arch in some]
+                evaluations += [self._one(arch, self._plan) for arch in some]
                 continue
             scored = self._stacked(some)
             if scored is None:
                 self.most = len(some) // 2
             else:
-                found += scored
-        return found
+                evaluations += scored
+        return evaluations
 
     def _one(self, arch: Architecture, plan: Plan) -> Evaluation:
         """The one-network engine."""
@@ -168,12 +168,12 @@ class StackEvaluator:
         scores = [apply_proxies(self._together, records, share) for records in evidence]
         del evidence
         share["total"] = (time.perf_counter() - start) / len(architectures)
-        found = [Evaluation(each, share) for each in scores]
+        evaluations = [Evaluation(each, share) for each in scores]
         if not self._alone.proxies:
-            return found
+            return evaluations
         return [
             self._merged(one, self._one(arch, self._alone))
-            for arch, one in zip(architectures, found, strict=True)
+            for arch, one in zip(architectures, evaluations, strict=True)
         ]
 
     def _evidence(

@@ -65,10 +65,10 @@ def _watched(
         tensors = (*copied.named_parameters(), *copied.named_buffers())
         for name, tensor in tensors:
             tensor.copy_(values[name])
-        found = watched_features(copied, image)
+        response = watched_features(copied, image)
         for name, buffer in copied.named_buffers():
             values[name].copy_(buffer)
-        return found
+        return response
 
     return features
 

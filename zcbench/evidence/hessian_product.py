@@ -300,10 +300,10 @@ def _jacobian(
     module: nn.BatchNorm2d, z: Tensor, mean: Tensor, r: Tensor, change: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """(J ż, Σ ż ŷ, Σ ż) of a BatchNorm at z; the sums are per channel."""
-    found: tuple[Tensor, Tensor, Tensor] = torch.ops.aten.native_batch_norm_backward(
+    terms: tuple[Tensor, Tensor, Tensor] = torch.ops.aten.native_batch_norm_backward(
         change, z, module.weight, None, None, mean, r, True, module.eps, [True] * 3
     )
-    return found
+    return terms
 
 
 def _channel_mean(a: Tensor, b: Tensor) -> Tensor:

@@ -159,14 +159,14 @@ class MinibatchPass:
         weights = self.subject.weights
         if not self.subject.plain:
             self._watched_forward.check(weights, self._grads_seen)
-        found = self._saliency.channels
+        channels_of = self._saliency.channels
         saliency = []
         for number, (layer, w) in enumerate(
             zip(self.subject.layers, weights, strict=True)
         ):
             channels = getattr(layer, "out_channels", w.shape[0])
             none = w.new_zeros(channels, dtype=torch.float64)
-            saliency.append(found.get(number, none))
+            saliency.append(channels_of.get(number, none))
         fan_in = (
             w.numel() // len(channels)
             for w, channels in zip(weights, saliency, strict=True)
@@ -179,8 +179,8 @@ class MinibatchPass:
         tape, self._tape = self._tape, None
         with self.clock.time("hessian_product"):
             if tape is not None:
-                found = by_tangents(self.subject, grads, tape, self.logits.detach())
-                return HessianGradient(found)
+                product = by_tangents(self.subject, grads, tape, self.logits.detach())
+                return HessianGradient(product)
             self._graph_readers -= 1
             keep = self._graph_readers > 0
             weights = self.subject.weights
@@ -339,8 +339,8 @@ class _Patterns:
     def _different(self, words: Tensor) -> Tensor:
         """The different columns; single numbers are sorted much faster."""
         if self._short:
-            found: Tensor = torch.unique(words)
-            return found[None]
+            numbers: Tensor = torch.unique(words)
+            return numbers[None]
         columns: Tensor = torch.unique(words, dim=1)
         return columns
 

@@ -25,20 +25,20 @@ def measure_part_gradients(subject: Subject) -> PartGradients:
     batch, weights = subject.batch, subject.weights
     if len(batch.x) < 2 * PARTS:
         raise Undefined(f"{len(batch.x)} images do not make {PARTS} minibatches")
-    found = []
+    parts = []
     for x, y in zip(batch.x.chunk(PARTS), batch.y.chunk(PARTS), strict=True):
         outputs = subject.network(x)
         if not subject.plain:
             _check(outputs, replace(batch, x=x, y=y))
         loss = LOSSES[batch.loss](outputs, y)
         if loss.requires_grad or not subject.plain:
-            found.append(torch.autograd.grad(loss, weights, allow_unused=True))
+            parts.append(torch.autograd.grad(loss, weights, allow_unused=True))
     return PartGradients(
         tuple(
             torch.stack([torch.zeros_like(w) if g is None else g for g in grads])
-            for w, grads in zip(weights, zip(*found, strict=True), strict=True)
+            for w, grads in zip(weights, zip(*parts, strict=True), strict=True)
         )
-        if found
+        if parts
         else ()
     )
 

@@ -74,8 +74,8 @@ class WatchedForward:
             self._subject.locate_images()  # a watch sees nothing inside another
         watch = Watch(self._subject.layers, self._on_layer, self._on_activation)
         with watch.seeing(self._subject.network) as network:
-            found: object = network(x)
-        return found
+            outputs: object = network(x)
+        return outputs
 
     def _on_activation(self, kind: str, value: Tensor) -> None:
         self._events += 1
@@ -170,9 +170,9 @@ def _add(
         spread = [1] * activation.dim()
         spread[channel_axis] = -1
         part = product if bias is None else product - bias.view(spread) * grad
-        found = sums.setdefault(number, [0.0, 0.0])
-        found[0] += float(part.double().sum())
-        found[1] += float(part.double().abs().sum())
+        sums_of_layer = sums.setdefault(number, [0.0, 0.0])
+        sums_of_layer[0] += float(part.double().sum())
+        sums_of_layer[1] += float(part.double().abs().sum())
         if layout.axis == channel_axis:
             return
         last = product.movedim(channel_axis, -1)

@@ -149,7 +149,7 @@ class _Cell(nn.Module):
                     weights,
                     f"{name}.layers.{edge}",
                     operation,
-                    [p for p, found in enumerate(there) if found == (operation, live)],
+                    [p for p, kind in enumerate(there) if kind == (operation, live)],
                     channels,
                     live=live,
                 )

@@ -42,15 +42,15 @@ def find_builder(target: str) -> Callable[..., Any]:
     where, colon, name = target.rpartition(":")
     if not (where and colon and name):
         raise UsageError(f"{target!r} names no network.", _EXAMPLE)
-    found: Any = _module(where)
+    named: Any = _module(where)
     for part in name.split("."):
-        if not hasattr(found, part):
+        if not hasattr(named, part):
             raise UsageError(f"{where} has no {name!r}.", _EXAMPLE)
-        found = getattr(found, part)
-    if not callable(found):
-        kind = type(found).__name__
+        named = getattr(named, part)
+    if not callable(named):
+        kind = type(named).__name__
         raise UsageError(f"{target} is {kind}, not a callable.", _EXAMPLE)
-    builder: Callable[..., Any] = found
+    builder: Callable[..., Any] = named
     return builder
 
 

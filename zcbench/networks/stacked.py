@@ -97,8 +97,8 @@ class StackedLayer(nn.Module):
             delta: with respect to its output. [N, G·C_out, H', W']
             x: its input; only the shape matters. [N, G·C_in, H, W]
         """
-        found = self._backward(self._apart(delta), self._apart(x), self.weight, 1, 0)
-        return self._together(found, len(x))
+        grad = self._backward(self._apart(delta), self._apart(x), self.weight, 1, 0)
+        return self._together(grad, len(x))
 
     def input_gradient_each(self, delta: Tensor, x: Tensor, weights: Tensor) -> Tensor:
         """The same for `forward_each`."""
@@ -123,14 +123,14 @@ class StackedLayer(nn.Module):
             products = self._rows(delta) @ self._rows(x).transpose(2, 3)
             return products.sum(0)[..., None, None]
         like = self.weight.expand(groups, *self.weight.shape).flatten(0, 1)
-        found = self._backward(delta, x, like, groups, 1)
-        return found.reshape(groups, *self.weight.shape)
+        grads = self._backward(delta, x, like, groups, 1)
+        return grads.reshape(groups, *self.weight.shape)
 
     def _backward(
         self, delta: Tensor, x: Tensor, weight: Tensor, groups: int, which: int
     ) -> Tensor:
         """Gradient with respect to input (0) or weight (1)."""
-        found: Tensor = torch.ops.aten.convolution_backward(
+        grad: Tensor = torch.ops.aten.convolution_backward(
             delta,
             x,
             weight,
@@ -143,7 +143,7 @@ class StackedLayer(nn.Module):
             groups,
             [which == 0, which == 1, False],
         )[which]
-        return found
+        return grad
 
     def _apart(self, maps: Tensor) -> Tensor:
         """[N, G·C, H, W] → [N·G, C, H, W]."""

@@ -35,10 +35,10 @@ def expand(target: str) -> list[str]:
     Raises:
         UsageError: none, or the zoo cannot be imported.
     """
-    found = split(target)
-    if found is None or not any(character in found[1] for character in "*?["):
+    parts = split(target)
+    if parts is None or not any(character in parts[1] for character in "*?["):
         return [target]
-    zoo, pattern = found
+    zoo, pattern = parts
     names = [name for name in _names(zoo) if fnmatch.fnmatchcase(name, pattern)]
     if not names:
         raise UsageError(f"{zoo} has no network {pattern}.", _listing(zoo))
@@ -81,10 +81,10 @@ def own_shape(network: nn.Module, target: str = "") -> tuple[int, ...] | None:
     side = getattr(network, "image_size", None)
     if isinstance(side, int):
         return 3, side, side
-    found = split(target)
-    if found is None or found[0] != "torchvision":
+    parts = split(target)
+    if parts is None or parts[0] != "torchvision":
         return None
-    side = _crop(found[1])
+    side = _crop(parts[1])
     return 3, side, side
 
 

@@ -155,8 +155,8 @@ def _given(entries: object, where: str) -> GivenTask:
     for key, (kind, fits) in _FIELDS.items():
         if not fits(values.get(key)):
             name = key.replace("_", "-")
-            found = f"not {values[key]!r}" if key in values else "and is missing"
-            raise DataError(f"{where}: {name} must be {kind}, {found}.", _EXAMPLE)
+            instead = f"not {values[key]!r}" if key in values else "and is missing"
+            raise DataError(f"{where}: {name} must be {kind}, {instead}.", _EXAMPLE)
     if (values["loss"] == "mse") != (values["n_classes"] == 1):
         raise DataError(
             f"{where} has {values['n_classes']} classes and the loss {values['loss']}.",

@@ -68,13 +68,13 @@ def on_ray(
         while flying:
             (done,), _ = ray.wait(list(flying), num_returns=1)
             chunk = flying.pop(done)
-            found = _result(ray, done)
-            if isinstance(found, list):
-                yield from found
+            result = _result(ray, done)
+            if isinstance(result, list):
+                yield from result
             elif sum(map(len, chunk)) > 1:  # one of them may kill its worker
                 alone += [(item,) for stack in chunk for item in stack]
             else:
-                yield Evaluator(setup).failed(chunk[0][0], *found)
+                yield Evaluator(setup).failed(chunk[0][0], *result)
             following = next(queue, None)
             if following is None and alone:
                 following = (alone.pop(),)
@@ -166,7 +166,7 @@ def _result(ray: Any, reference: Any) -> list[Record] | tuple[Any, str]:
     """
     lost = f"the worker died {RETRIES + 1} times on this network"
     try:
-        found: list[Record] = ray.get(reference)
+        records: list[Record] = ray.get(reference)
     except ray.exceptions.OutOfMemoryError:
         return "oom", f"{lost} (killed, as when memory runs out)"
     except (ray.exceptions.WorkerCrashedError, ray.exceptions.NodeDiedError):
@@ -176,4 +176,4 @@ def _result(ray: Any, reference: Any) -> list[Record] | tuple[Any, str]:
         if isinstance(cause, ZcbenchError):
             raise cause from None
         raise
-    return found
+    return records

@@ -85,35 +85,35 @@ class StackedMinibatchPass:
             }
         grads = self.network.split(held)
         return [
-            Gradients(weights, tuple(found))
-            for weights, found in zip(self.network.weights(), grads, strict=True)
+            Gradients(weights, tuple(each))
+            for weights, each in zip(self.network.weights(), grads, strict=True)
         ]
 
     def _grads(self, layer: StackedLayer) -> Tensor:
-        found = self._notes.grads.pop(layer, None)
-        if found is None:  # a dead one
+        grads = self._notes.grads.pop(layer, None)
+        if grads is None:  # a dead one
             return layer.weight.new_zeros(len(layer.members), *layer.weight.shape)
-        return found
+        return grads
 
     def channel_saliency(self) -> list[ChannelSaliency]:
         """What the loss backward left."""
         layers = self.network.layers
         with self.clock.time("channel_saliency"):
-            found = self.network.split(
+            channels = self.network.split(
                 {layer: self._saliency(layer).cpu() for layer in layers}
             )
         fan_in = self.network.split({n: [n.fan_in] * len(n.members) for n in layers})
         return [
             ChannelSaliency(tuple(saliency), tuple(weights))
-            for saliency, weights in zip(found, fan_in, strict=True)
+            for saliency, weights in zip(channels, fan_in, strict=True)
         ]
 
     def _saliency(self, layer: StackedLayer) -> Tensor:
-        found = self._notes.saliency.pop(layer, None)
-        if found is None:
+        saliency = self._notes.saliency.pop(layer, None)
+        if saliency is None:
             shape = len(layer.members), layer.shape[0]
             return layer.weight.new_zeros(shape, dtype=torch.float64)
-        return found
+        return saliency
 
     def hessian_gradient(self) -> list[HessianGradient]:
         """Second derivative along the weights and along the gradient."""
@@ -132,7 +132,7 @@ class StackedMinibatchPass:
             rows = jacobian.reshape(n, p, -1).transpose(0, 1).double()
             correlations = _row_correlation(rows).cpu()
         labels = tuple(self.batch.y.tolist())
-        return [InputCorrelation(found, labels, n_classes) for found in correlations]
+        return [InputCorrelation(each, labels, n_classes) for each in correlations]
 
     def _backward(self, output: Tensor) -> Tensor:
         """Backward through all of the graph; gradient with respect to the images."""

@@ -81,11 +81,11 @@ def _on_path(
         list(outputs.values()),
         allow_unused=True,
     )
-    found = {}
+    on_path = {}
     for (layer, out), grad in zip(outputs.items(), grads, strict=True):
         members = len(layer.members)
         varies = (out[0] != out[1]).view(members, -1).any(1)
         if grad is not None:
             reaches = (grad != 0).view(2, members, -1).any(2).any(0)
-            found[layer] = (varies & reaches).long().tolist()
-    return found
+            on_path[layer] = (varies & reaches).long().tolist()
+    return on_path
