@@ -29,10 +29,10 @@ from zcbench.engine.memory import (
     stacks_that_fit,
 )
 from zcbench.evaluate import evaluate
+from zcbench.evidence import stacked_minibatch
 from zcbench.evidence.clock import Clock
 from zcbench.evidence.minibatch_pass import MinibatchPass
 from zcbench.evidence.passes import make_records
-from zcbench.evidence.stacked import minibatch as stacked_minibatch
 from zcbench.evidence.subject import StackedSubject, make_subject
 from zcbench.evidence.table import RECORDS
 from zcbench.networks.routing import add_up, take

@@ -13,13 +13,12 @@ from click.testing import CliRunner
 
 from zcbench.cli import main
 from zcbench.config import RunConfig
-from zcbench.engine import InterruptedRunError, run
+from zcbench.engine import InterruptedRunError, memory, run
 from zcbench.engine.dry_run import dry_run
 from zcbench.engine.observer import Observer
 from zcbench.engine.stacks import resolve, stacks_of
 from zcbench.engine.work import Evaluator, Setup, WorkItem
 from zcbench.errors import UsageError
-from zcbench.evidence.stacked import memory
 from zcbench.proxies import PROXIES as REGISTRY
 from zcbench.store import load_run, read_records
 

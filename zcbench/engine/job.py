@@ -116,7 +116,7 @@ def make_job(config: RunConfig) -> Job:
     """
     import torch
 
-    from zcbench.evidence.precision import check_arithmetic
+    from zcbench.evidence.passes import check_arithmetic
 
     load_plugins(config.plugin)
     space = load_space(config.space)

@@ -13,9 +13,8 @@ from typing import Any
 
 import torch
 
-from zcbench.errors import Undefined
+from zcbench.errors import Undefined, UsageError
 from zcbench.evidence.clock import Clock
-from zcbench.evidence.precision import arithmetic
 from zcbench.evidence.subject import StackedSubject, Subject
 from zcbench.evidence.table import RECORDS
 from zcbench.evidence.watch import Doubled, differentiable
@@ -158,3 +157,42 @@ def _first_line(error: BaseException) -> str:
 def first_missing(records: Iterable[Any]) -> Missing | None:
     """The first record that could not be made, if any."""
     return next((r for r in records if isinstance(r, Missing)), None)
+
+
+def check_arithmetic(precision: Precision, device: torch.device) -> None:
+    """Make sure that a device has an arithmetic.
+
+    Raises:
+        UsageError: it has not.
+    """
+    if precision == "tf32" and device.type != "cuda":
+        raise UsageError(
+            f"tf32 is arithmetic of CUDA devices, and this is {device.type}.",
+            "Leave --precision out, or give --precision bf16 or --device cuda.",
+        )
+
+
+@contextmanager
+def arithmetic(precision: Precision, device: torch.device) -> Iterator[None]:
+    """Let convolutions and linear layers calculate in a precision.
+
+    float32 means full float32: PyTorch's own default lets CUDA convolutions round to
+    TensorFloat-32. bf16 is autocast: weights and sums over a minibatch stay float32.
+
+    Args:
+        precision: ``"float32"``, ``"tf32"`` or ``"bf16"``.
+        device: where the network is.
+
+    Raises:
+        UsageError: the device has no such arithmetic.
+    """
+    check_arithmetic(precision, device)
+    rounding = precision == "tf32"
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32, cudnn.allow_tf32
+    matmul.allow_tf32, cudnn.allow_tf32 = rounding, rounding
+    try:
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+            yield
+    finally:
+        matmul.allow_tf32, cudnn.allow_tf32 = before

@@ -56,7 +56,7 @@ class Making:
 
 
 _ONE = ".minibatch_pass:MinibatchPass"
-_STACK = ".stacked.minibatch:StackedMinibatchPass"
+_STACK = ".stacked_minibatch:StackedMinibatchPass"
 _ALONE = ".one_by_one:each_image"
 
 RECORDS: dict[type, Making] = {
@@ -64,14 +64,14 @@ RECORDS: dict[type, Making] = {
     Parameters: Making(
         (),
         ".structure:measure_parameters",
-        stacked=".stacked.structure:measure_parameters",
+        stacked=".structure:stacked_parameters",
         forward_only=True,
         exact=True,
     ),
     Structure: Making(
         ("structure",),
         ".structure:measure_structure",
-        stacked=".stacked.structure:measure_structure",
+        stacked=".structure:stacked_structure",
         forward_only=True,
         exact=True,
     ),
@@ -121,13 +121,13 @@ RECORDS: dict[type, Making] = {
     GaussianResponse: Making(
         ("gaussian_response",),
         ".gaussian_response:measure_gaussian_response",
-        stacked=".stacked.gaussian_response:measure_gaussian_response",
+        stacked=".gaussian_response:stacked_gaussian_response",
         forward_only=True,
     ),
     SynapticFlow: Making(
         ("synaptic_flow",),
         ".synaptic_flow:measure_synaptic_flow",
-        stacked=".stacked.synaptic_flow:measure_synaptic_flow",
+        stacked=".synaptic_flow:stacked_synaptic_flow",
         exact=True,
     ),
     ChannelCorrelation: Making(

@@ -1,4 +1,4 @@
-"""The networks of `cell_network`, many at once: see `zcbench.evidence.stacked`."""
+"""The networks of `cell_network`, many at once: see `zcbench.networks.stacked`."""
 
 from __future__ import annotations
 

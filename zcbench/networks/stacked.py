@@ -6,6 +6,10 @@ parameter name) alone, so that all networks that have a layer have the same weig
 it: its forward is one ordinary convolution of N·G images, the same memory seen as
 [N·G, C, H, W]. What differs between networks, such as the gradients, goes through
 grouped convolutions. BatchNorm, ReLU and pooling see every channel alone in any case.
+
+For devices that one network leaves idle: zcbench/engine/evaluator.py scores a stack,
+zcbench/evidence/table.py says which records it gives. A space takes part by its method
+`stack` (zcbench/spaces/base.py); that of the cell spaces is in cell_stack.py.
 """
 
 from __future__ import annotations

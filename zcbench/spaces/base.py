@@ -75,7 +75,7 @@ class Space(Protocol):
 
 @runtime_checkable
 class Stackable(Protocol):
-    """A space of networks scored many at once: see `zcbench.evidence.stacked`."""
+    """A space of networks scored many at once: see `zcbench.networks.stacked`."""
 
     def stack(
         self,

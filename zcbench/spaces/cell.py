@@ -151,7 +151,7 @@ class CellSpace:
         seed: int = 0,
         repeat: int = 0,
     ) -> StackedNetwork:
-        """The networks that `build` gives, as one: see `zcbench.evidence.stacked`.
+        """The networks that `build` gives, as one: see `zcbench.networks.stacked`.
 
         Raises:
             UsageError: there is no such task.

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zcbench.evidence.clock import Clock
+from zcbench.evidence.minibatch_pass import row_correlation
 from zcbench.evidence.records import (
     ActivationKernel,
     ChannelSaliency,
@@ -22,7 +23,8 @@ from zcbench.evidence.records import (
     HessianGradient,
     InputCorrelation,
 )
-from zcbench.evidence.stacked.second_derivative import (
+from zcbench.evidence.relu_codes import agreement
+from zcbench.evidence.stacked_hessian import (
     StackedCrossing,
     second_derivative,
 )
@@ -130,7 +132,7 @@ class StackedMinibatchPass:
         with self.clock.time("input_backward"):
             jacobian = self._backward(self.logits.sum())
             rows = jacobian.reshape(n, p, -1).transpose(0, 1).double()
-            correlations = _row_correlation(rows).cpu()
+            correlations = row_correlation(rows).cpu()
         labels = tuple(self.batch.y.tolist())
         return [InputCorrelation(each, labels, n_classes) for each in correlations]
 
@@ -263,17 +265,6 @@ class _CodeAgreement:
             self.units[p] += rows.shape[2]
 
     def kernels(self) -> Tensor:
-        """Give 2 b bᵀ + units − (1 b) − (1 b)ᵀ of each network, [P, N, N]."""
+        """Units that are both on or both off in each network, [P, N, N]."""
         units = torch.tensor(self.units).to(self.both_on)
-        on = self.both_on.diagonal(dim1=1, dim2=2)
-        kernels = 2 * self.both_on + units[:, None, None]
-        return kernels - on[:, :, None] - on[:, None, :]
-
-
-def _row_correlation(rows: Tensor) -> Tensor:
-    """Pearson correlation between rows [P, N, D] → [P, N, N]; NaN for constant rows."""
-    centred = rows - rows.mean(2, keepdim=True)
-    norm = centred.norm(dim=2, keepdim=True)
-    constant = (rows == rows[..., :1]).all(2, keepdim=True)
-    unit = torch.where(constant, torch.nan, centred / norm)
-    return (unit @ unit.transpose(1, 2)).clamp(-1, 1)
+        return agreement(self.both_on, units[:, None, None])
