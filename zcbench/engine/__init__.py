@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 
 from zcbench.config import RunConfig
-from zcbench.engine.executors import executor
+from zcbench.engine.executors import Options, score
 from zcbench.engine.job import Job, make_job
 from zcbench.engine.manifest import changed_proxies, check_same, describe, merged
 from zcbench.engine.observer import Observer, Outcome
@@ -120,9 +120,16 @@ def _work(job: Job, store: RunStore, items: list[WorkItem], observer: Observer) 
     if not items:
         observer.finish()
         return 0
-    execution = executor(job.config, job.workers, job.device, store.path)
+    config = job.config
+    options = Options(
+        executor=config.executor,
+        workers=job.workers,
+        folder=store.path,
+        ray_address=config.ray_address,
+        slurm=dict(word.split("=", 1) for word in config.slurm),
+    )
     try:
-        with closing(execution(job.setup, items)) as records:
+        with closing(score(job.setup, items, options)) as records:
             for record in records:
                 store.append(record)
                 n_done += 1

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
-from zcbench.engine.executors import Records
+from zcbench.engine.executors import Options, Records, count_workers
 from zcbench.engine.stacks import Stack, stacks_of
 from zcbench.engine.work import Evaluator, Setup, WorkItem, start_worker
 from zcbench.errors import UsageError, ZcbenchError
@@ -29,23 +29,21 @@ _kept: list[Evaluator] = []
 """In a worker process: what it has scored with, warm for its next task."""
 
 
-def on_ray(
-    setup: Setup, items: Sequence[WorkItem], workers: int, address: str | None
-) -> Records:
+def score(setup: Setup, items: Sequence[WorkItem], options: Options) -> Records:
     """Score on a Ray cluster.
 
     Args:
         setup: what the run has in common.
         items: the work.
-        workers: of the cluster that is started here, if no address is given.
-        address: of the cluster, ``"auto"`` for one that runs on this machine; None
-            starts one for this run.
+        options: the address of the cluster, ``"auto"`` for one that runs on this
+            machine; None starts one of so many workers for this run.
 
     Raises:
         UsageError: Ray is not installed, or the cluster has nothing to score on.
     """
     ray = import_ray()
-    with _cluster(ray, address, workers * setup.threads):
+    cores = count_workers(options.workers, "cpu") * setup.threads
+    with _cluster(ray, options.ray_address, cores):
         slots = _slots(ray, setup)
         stacks = list(stacks_of(setup, items, slots))
         task = ray.remote(_score).options(
