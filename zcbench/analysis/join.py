@@ -97,13 +97,12 @@ def join(run: pd.DataFrame, dataset: str, question: Question) -> Joined:
         DataError: there is no such target or truth, or it knows no architecture.
         UsageError: the run says nothing about that population.
     """
-    from zcbench.tasks import adopt
+    from zcbench.tasks import space_of
     from zcbench.truth import choose_target, load_truth
 
     manifest = run.attrs["manifest"]
-    adopt(manifest)
     target, name, population = question.of(manifest["config"])
-    space = str(run["space"].iloc[0])
+    space = space_of(manifest)
     truth = load_truth(space, dataset, name, target)
     target = choose_target(truth, target)
     rows = run[(run["dataset"] == dataset) & members(run, population)]
@@ -114,7 +113,9 @@ def join(run: pd.DataFrame, dataset: str, question: Question) -> Joined:
             "Give another --population.",
         )
     there = rows["arch"].isin(truth["arch"])
-    source = f"the ground truth {truth.attrs.get('truth', name)} for {space} {dataset}"
+    source = (
+        f"the ground truth {truth.attrs.get('truth', name)} for {space.name} {dataset}"
+    )
     absent = rows.loc[~there, "arch"].unique()
     if not there.any():
         raise DataError(

@@ -50,10 +50,8 @@ def agree(run: Path, scores: Path, datasets: tuple[str, ...], format_name: str) 
     """  # noqa: D301 - click wants \b itself
     from zcbench.report.agree import agree as compare
     from zcbench.store import load_run
-    from zcbench.tasks import adopt
 
     ours = load_run(run)
-    adopt(ours.attrs["manifest"])
     theirs = load_run(scores) if scores.is_dir() else _published(ours, scores, datasets)
     for note in theirs.attrs.get("notes", ()):
         click.echo(note, err=True)
@@ -67,10 +65,11 @@ def _published(
     ours: pd.DataFrame, scores: Path, datasets: tuple[str, ...]
 ) -> pd.DataFrame:
     from zcbench.analysis.published import load_scores
+    from zcbench.tasks import space_of
 
     there = list(dict.fromkeys(ours["dataset"]))
     chosen = datasets or (there if len(there) == 1 else ())
-    return load_scores(scores, str(ours["space"].iloc[0]), chosen)
+    return load_scores(scores, space_of(ours.attrs["manifest"]), chosen)
 
 
 def _say_alone(one: pd.DataFrame, other: pd.DataFrame) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from zcbench.engine.work import Setup, WorkItem
-from zcbench.spaces import load_space
 
 if TYPE_CHECKING:
     from zcbench.types import Precision
@@ -37,7 +36,7 @@ def stacks_of(
     from zcbench.engine.evaluator import can_stack
 
     size = resolve(setup.stack, setup.device, setup.precision)
-    if size == 1 or not can_stack(load_space(setup.space), setup.precision):
+    if size == 1 or not can_stack(setup.load_space(), setup.precision):
         return ((item,) for item in items)
     groups: dict[tuple[object, ...], list[WorkItem]] = {}
     for item in items:
@@ -63,7 +62,7 @@ def _by_memory(setup: Setup, items: Sequence[WorkItem], free: int) -> Iterator[S
     from zcbench.plan import make_plan
     from zcbench.proxies import PROXIES
 
-    space = load_space(setup.space)
+    space = setup.load_space()
     sizes = bytes_of_networks(
         space,
         [space.architecture(item.index) for item in items],

@@ -17,12 +17,13 @@ from zcbench.proxies import PROXIES
 from zcbench.seeding import repeat_seed
 from zcbench.spaces import load_space
 from zcbench.store import Record
-from zcbench.tasks import GivenTask, add_task
+from zcbench.tasks import GivenTask, with_tasks
 from zcbench.types import Precision
 
 if TYPE_CHECKING:
     from zcbench.engine.evaluator import StackEvaluator
     from zcbench.plan import Plan
+    from zcbench.spaces import Space
     from zcbench.types import Batch, Evaluation, Status
 
 _LONGEST_MESSAGE = 500
@@ -73,6 +74,10 @@ class Setup:
     plugin: tuple[Path, ...] = ()
     tasks: tuple[GivenTask, ...] = ()
 
+    def load_space(self) -> Space:
+        """The space with these tasks; plug-ins have to be loaded."""
+        return with_tasks(load_space(self.space), self.tasks)
+
 
 class Evaluator:
     """Scores networks; keeps plans and minibatches between them.
@@ -83,10 +88,8 @@ class Evaluator:
 
     def __init__(self, setup: Setup) -> None:
         load_plugins(setup.plugin)
-        for given in setup.tasks:
-            add_task(given)
         self.setup = setup
-        self.space = load_space(setup.space)
+        self.space = setup.load_space()
         self._warm = False
         self._plans: dict[tuple[str, ...], Plan] = {}
         self._batches: dict[tuple[str, int], Batch] = {}
