@@ -28,7 +28,6 @@ import torch
 from benchmark_proxies import machine
 
 import zcbench
-from zcbench.engine.allocator import keep_freed_memory
 from zcbench.engine.evaluator import StackEvaluator
 from zcbench.engine.memory import (
     bytes_of_networks,
@@ -36,6 +35,7 @@ from zcbench.engine.memory import (
     memory_for_stacks,
 )
 from zcbench.engine.sample import sample
+from zcbench.engine.work import keep_freed_memory
 from zcbench.minibatch import open_source
 from zcbench.plan import make_plan
 from zcbench.proxies import PROXIES

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import platform
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -9,7 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from zcbench.engine.allocator import keep_freed_memory
 from zcbench.errors import ZcbenchError
 from zcbench.minibatch import open_source
 from zcbench.plugins import load_plugins
@@ -267,3 +268,27 @@ def _status(error: Exception) -> Status:
 
     memory = (MemoryError, torch.OutOfMemoryError)
     return "oom" if isinstance(error, memory) else "error"
+
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # mallopt(3)
+_NEVER = 2**31 - 1
+_LARGEST = 32 * 2**20  # of the blocks that glibc lets its heap serve
+
+
+def keep_freed_memory() -> bool:
+    """Tell glibc's allocator to keep freed memory for the next network.
+
+    A network's feature maps are a few megabytes each. By default glibc returns such
+    blocks to the operating system, and the next network pays for every page again
+    (docs/performance.md has what that costs). The process stays as large as its largest
+    network has made it.
+
+    Returns:
+        Whether that was done; False with another C library.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return False
+    mallopt = ctypes.CDLL(None).mallopt
+    return bool(mallopt(_MMAP_THRESHOLD, _LARGEST)) and bool(
+        mallopt(_TRIM_THRESHOLD, _NEVER)
+    )

@@ -21,7 +21,6 @@ from zcbench.evidence.hessian_product import (
     by_tangents,
     carries_derivatives,
 )
-from zcbench.evidence.loss import LOSSES, check_labels
 from zcbench.evidence.records import (
     ActivationKernel,
     ActivationPatterns,
@@ -31,7 +30,7 @@ from zcbench.evidence.records import (
     InputCorrelation,
 )
 from zcbench.evidence.relu_codes import CodeAgreement, Patterns, codes_of
-from zcbench.evidence.subject import Subject
+from zcbench.evidence.subject import LOSSES, Subject, check_labels
 from zcbench.evidence.watched_forward import WatchedForward, remark_dead
 
 

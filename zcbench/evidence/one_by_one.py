@@ -13,10 +13,9 @@ from torch import Tensor
 
 from zcbench.errors import Undefined
 from zcbench.evidence.clock import Clock
-from zcbench.evidence.loss import LOSSES, check_labels
 from zcbench.evidence.per_image_pass import MOST_NUMBERS, PerImagePass
 from zcbench.evidence.records import SignAgreement, TangentKernel
-from zcbench.evidence.subject import Subject
+from zcbench.evidence.subject import LOSSES, Subject, check_labels
 
 
 def each_image(

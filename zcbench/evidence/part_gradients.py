@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 
 from zcbench.errors import Undefined
-from zcbench.evidence.loss import LOSSES, check_labels
 from zcbench.evidence.records import PartGradients
-from zcbench.evidence.subject import Subject
+from zcbench.evidence.subject import LOSSES, Subject, check_labels
 from zcbench.types import Batch
 
 PARTS = 2

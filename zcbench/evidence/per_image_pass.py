@@ -26,9 +26,8 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from zcbench.errors import Undefined
 from zcbench.evidence.clock import Clock
-from zcbench.evidence.loss import LOSSES
 from zcbench.evidence.records import SignAgreement, TangentKernel
-from zcbench.evidence.subject import Subject
+from zcbench.evidence.subject import LOSSES, Subject
 
 MOST_NUMBERS = 2**26
 """Gradients that are held at once; a larger layer is taken in parts of its outputs."""
