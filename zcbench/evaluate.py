@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import numbers
 import time
@@ -17,10 +16,13 @@ from torch import Tensor, nn
 from zcbench.errors import UsageError
 from zcbench.evidence.clock import Clock
 from zcbench.evidence.collect import Missing, attempt, collect, first_missing
+from zcbench.evidence.copies import cast, copied_network
 from zcbench.evidence.prepare import prepare
 from zcbench.evidence.records import FreshNetwork
+from zcbench.evidence.watch import as_written, default_dtype
 from zcbench.plan import Plan, make_plan
 from zcbench.proxies import PROXIES
+from zcbench.seeding import random_state, reseed
 from zcbench.types import Batch, Evaluation, Precision, Proxy, Score
 
 
@@ -64,10 +66,14 @@ def _score(
 ) -> dict[str, Score]:
     dtype = {"float64": torch.float64, "float32": torch.float32}[precision]
     # Copies: tensors made in inference mode take part in no gradient.
-    batch = replace(batch, x=batch.x.to(dtype, copy=True), y=batch.y.clone())
-    with torch.random.fork_rng(devices=_cuda_devices(network)):
-        evaluation = evaluate(copy.deepcopy(network).to(dtype), batch, plan, seed=seed)
-    return dict(evaluation.scores)
+    images = batch.x.detach().to(dtype, copy=True)
+    batch = replace(batch, x=images, y=batch.y.detach().clone())
+    copied = attempt(lambda: cast(copied_network(network), dtype))
+    if isinstance(copied, Missing):
+        why = f"the network cannot be copied: {copied.message}"
+        evidence = dict.fromkeys(plan.records, replace(copied, message=why))
+        return apply_proxies(plan, evidence, {})
+    return dict(evaluate(copied, batch, plan, seed=seed).scores)
 
 
 def evaluate(
@@ -79,6 +85,8 @@ def evaluate(
     precision: Precision = "float32",
 ) -> Evaluation:
     """Score a network that the caller gives away; `score` is the polite form.
+
+    Generators of random numbers, torch's default dtype and modes are left alone.
 
     Args:
         network: maps images [N, C, H, W] to logits; it is changed.
@@ -96,8 +104,15 @@ def evaluate(
     """
     check_batch(batch)
     start = time.perf_counter()
+    with random_state(seed), default_dtype(torch.float32), as_written():
+        scores, seconds = _evaluate(network, batch, plan, seed, precision)
+    return Evaluation(scores, seconds | {"total": time.perf_counter() - start})
+
+
+def _evaluate(
+    network: nn.Module, batch: Batch, plan: Plan, seed: int, precision: Precision
+) -> tuple[dict[str, Score], dict[str, float]]:
     device = _device(network)
-    torch.manual_seed(seed % 2**63)  # dropout, if the network has any
     batch = replace(batch, x=batch.x.to(device), y=batch.y.to(device))
     clock = Clock(device)
     subject = attempt(lambda: prepare(network, batch, seed))
@@ -107,9 +122,9 @@ def evaluate(
         with torch.enable_grad():
             evidence = collect(subject, plan.records, clock, precision)
     remarks = {} if isinstance(subject, Missing) else subject.remarks
-    scores = apply_proxies(plan, evidence, clock.seconds, remarks)
-    seconds = dict(clock.seconds) | {"total": time.perf_counter() - start}
-    return Evaluation(scores, seconds)
+    with torch.enable_grad():
+        scores = apply_proxies(plan, evidence, clock.seconds, remarks)
+    return scores, dict(clock.seconds)
 
 
 def apply_proxies(
@@ -159,7 +174,10 @@ def _apply(
 
 def _private(record: Any) -> Any:
     """A copy of its own for each proxy that gets the raw network."""
-    return copy.deepcopy(record) if isinstance(record, FreshNetwork) else record
+    if not isinstance(record, FreshNetwork):
+        return record
+    reseed(record.seed)
+    return replace(record, network=copied_network(record.network))
 
 
 def _number(value: object) -> float:
@@ -202,8 +220,3 @@ def check_batch(batch: Batch) -> None:
 def _device(network: nn.Module) -> torch.device:
     parameter = next(network.parameters(), None)
     return torch.device("cpu") if parameter is None else parameter.device
-
-
-def _cuda_devices(network: nn.Module) -> list[torch.device]:
-    device = _device(network)
-    return [device] if device.type == "cuda" else []

@@ -122,6 +122,7 @@ def prepare(network: nn.Module, batch: Batch, seed: int) -> Subject:
     if not plain:
         _settle_weights(network)
         _settle_batchnorms(network)
+        network.register_forward_pre_hook(_own_images, prepend=True)
     layers = layers_of(network)
     network.requires_grad_(False)
     for layer in layers:
@@ -135,6 +136,11 @@ def prepare(network: nn.Module, batch: Batch, seed: int) -> Subject:
         network.to(memory_format=form)  # type: ignore[call-overload]
         batch = replace(batch, x=batch.x.contiguous(memory_format=form))
     return Subject(network, batch, layers, n_params, seed, plain)
+
+
+def _own_images(_: nn.Module, inputs: tuple[object, ...]) -> tuple[object, ...]:
+    """Images that a forward may write into: others are to see them as they were."""
+    return tuple(x.clone() if isinstance(x, Tensor) else x for x in inputs)
 
 
 def memory_format(tensor: Tensor) -> torch.memory_format:
@@ -159,7 +165,10 @@ def promises_plain(network: nn.Module) -> bool:
     return any(
         getattr(network, promise, False)
         for promise in ("linear_outside_layers", "plain_layers")
-    ) or any(hasattr(module, "multiplicity") for module in network.modules())
+    ) or any(
+        isinstance(module, nn.ReLU) and hasattr(module, "multiplicity")
+        for module in network.modules()
+    )
 
 
 def layers_of(network: nn.Module) -> tuple[nn.Module, ...]:
@@ -210,6 +219,7 @@ def _settle_weights(network: nn.Module) -> None:
             if isinstance(hook, WeightNorm):
                 remove_weight_norm(module, hook.name)
             elif isinstance(hook, SpectralNorm):
+                hook(module, None)  # the power iteration of a forward in train mode
                 remove_spectral_norm(module, hook.name)
             elif isinstance(hook, prune.BasePruningMethod):
                 prune.remove(module, hook._tensor_name)  # type: ignore[no-untyped-call]

@@ -21,10 +21,12 @@ from zcbench.evidence.records import (
     PartGradients,
 )
 from zcbench.evidence.watch import LayerCall, Watch
+from zcbench.seeding import reseed
 
 if TYPE_CHECKING:
     from torch import nn
 
+NO_NUMBER = "an activation is not a number"
 _SMALL = 1e-3
 """Share of the terms that may be missing from a sum before it is called incomplete."""
 
@@ -73,6 +75,7 @@ class WatchedForward:
         if self._needs & located:
             self._subject.locate_images()  # a watch sees nothing inside another
         watch = Watch(self._subject.layers, self._on_layer, self._on_activation)
+        reseed(self._subject.seed)
         with watch.seeing(self._subject.network) as network:
             found: object = network(x)
         return found
@@ -86,6 +89,8 @@ class WatchedForward:
         try:
             layout = self._subject.layout(self._events - 1, kind)
             apart = layout.apart(value.detach(), len(self._subject.batch.x))
+            if bool(apart.isnan().any()):
+                raise Undefined(NO_NUMBER)
         except Undefined as error:
             self._fault = error
             return
