@@ -14,7 +14,6 @@ import random
 import threading
 import warnings
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 
@@ -91,24 +90,29 @@ def _ready(net: nn.Module) -> tuple[nn.Module, list[Tensor]]:
 
 
 def _flat(grads, weights) -> Tensor:
-    zeros = [torch.zeros_like(w) if g is None else g for g, w in zip(grads, weights)]
+    zeros = [
+        torch.zeros_like(w) if g is None else g
+        for g, w in zip(grads, weights, strict=True)
+    ]
     return torch.cat([g.flatten() for g in zeros])
 
 
 def _of_loss(net, images) -> dict[str, float]:
     net, w = _ready(net)
     seen: dict[nn.Module, list[Tensor]] = collections.defaultdict(list)
-    for layer in layers(net):
+    for layer in {m for m in net.modules() if isinstance(m, _ConvNd | nn.Linear)}:
         layer.register_forward_hook(lambda m, _, out: seen[m].append(out))
     loss = F.cross_entropy(net(images.x.double()), images.y)
     found = torch.autograd.grad(loss, w, create_graph=True, allow_unused=True)
-    g = [torch.zeros_like(a) if d is None else d for d, a in zip(found, w)]
+    graph = [
+        torch.zeros_like(a) if d is None else d for d, a in zip(found, w, strict=True)
+    ]
     used = [(layer, out) for layer, outs in seen.items() for out in outs]
     of_outputs = torch.autograd.grad(
         loss, [out for _, out in used], retain_graph=True, allow_unused=True
     )
     fisher = 0.0
-    for (layer, out), grad in zip(used, of_outputs):
+    for (layer, out), grad in zip(used, of_outputs, strict=True):
         if grad is None:
             continue
         product = (out * grad).detach()
@@ -117,12 +121,18 @@ def _of_loss(net, images) -> dict[str, float]:
         channels = getattr(layer, "out_channels", len(layer.weight))
         fan_in = layer.weight.numel() / channels
         fisher += fan_in * float(product.square().mean(0).sum()) / 2
-    inner = sum((d * d.detach()).sum() for d in g)
+    inner = sum((d * d.detach()).sum() for d in graph)
     second = torch.autograd.grad(inner, w, allow_unused=True)
-    product = [float((a * h).sum()) for a, h in zip(w, second) if h is not None]
+    g = [d.detach() for d in graph]
+    product = [
+        float((a.detach() * h).sum())
+        for a, h in zip(w, second, strict=True)
+        if h is not None
+    ]
+    w = [a.detach() for a in w]
     return {
-        "plain": sum(float((a * d).sum()) for a, d in zip(w, g)),
-        "snip": sum(float((a * d).abs().sum()) for a, d in zip(w, g)),
+        "plain": sum(float((a * d).sum()) for a, d in zip(w, g, strict=True)),
+        "snip": sum(float((a * d).abs().sum()) for a, d in zip(w, g, strict=True)),
         "grad_norm": sum(float(d.norm()) for d in g),
         "l2_norm": sum(float(a.norm()) for a in w),
         "fisher": fisher,
@@ -133,7 +143,7 @@ def _of_loss(net, images) -> dict[str, float]:
 def _alone(net, images, what: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
     net, w = _ready(net)
     rows = []
-    for x, y in zip(images.x.double(), images.y):
+    for x, y in zip(images.x.double(), images.y, strict=True):
         grads = torch.autograd.grad(what(net(x[None]), y[None]), w, allow_unused=True)
         rows.append(_flat(grads, w))
     return torch.stack(rows)
@@ -143,7 +153,9 @@ def _of_images(net, images) -> dict[str, float]:
     jacobian = _alone(net, images, lambda z, _: z.sum())
     kernel = jacobian @ jacobian.T
     return {
-        "gradsign": float(_alone(net, images, F.cross_entropy).sign().sum(0).abs().sum()),
+        "gradsign": float(
+            _alone(net, images, F.cross_entropy).sign().sum(0).abs().sum()
+        ),
         "ntk_trace": math.sqrt(float(kernel.diagonal().mean())),
         "knas": float(kernel.mean()),
     }
@@ -152,10 +164,10 @@ def _of_images(net, images) -> dict[str, float]:
 def _of_halves(net, images) -> dict[str, float]:
     net, w = _ready(net)
     halves = []
-    for x, y in zip(images.x.double().chunk(2), images.y.chunk(2)):
+    for x, y in zip(images.x.double().chunk(2), images.y.chunk(2), strict=True):
         halves.append(torch.autograd.grad(F.cross_entropy(net(x), y), w))
     total = 0.0
-    for one, two in zip(*halves):
+    for one, two in zip(*halves, strict=True):
         mean, deviation = (one.abs() + two.abs()) / 2, (one - two).abs() / 2
         total += math.log(float((mean / deviation)[deviation > 0].sum()))
     return {"zico": total}
@@ -201,7 +213,11 @@ def _of_flow(net, images) -> dict[str, float]:
             parameter.copy_(parameter.abs())
     ones = torch.ones(1, *images.x.shape[1:], dtype=torch.float64)
     grads = torch.autograd.grad(net(ones).sum(), w, allow_unused=True)
-    flow = sum(float((a * g).sum()) for a, g in zip(w, grads) if g is not None)
+    flow = sum(
+        float((a.detach() * g).sum())
+        for a, g in zip(w, grads, strict=True)
+        if g is not None
+    )
     return {"synflow": math.log(flow)}
 
 
@@ -266,7 +282,9 @@ def ordinary() -> nn.Sequential:
 
 
 def simple() -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.Conv2d(6, 5, 3), nn.ReLU(), *tail(5))
+    return nn.Sequential(
+        nn.Conv2d(3, 6, 3), nn.ReLU(), nn.Conv2d(6, 5, 3), nn.ReLU(), *tail(5)
+    )
 
 
 class Around(nn.Module):
@@ -402,7 +420,11 @@ def test_odd_batchnorms(kind):
     net = seeded(ODD_BATCHNORMS[kind])
     same(scored(net, EVERY), right(net, EVERY))
     # By Zen-NAS's definition BatchNorm is as new: its own state does not matter.
-    plain = seeded(lambda: Around(ordinary(), None)) if "frozen" in kind else seeded(ordinary)
+    plain = (
+        seeded(lambda: Around(ordinary(), None))
+        if "frozen" in kind
+        else seeded(ordinary)
+    )
     plain.how = lambda inner, x: inner(x)
     assert scored(net, "zen")["zen"].value == scored(plain, "zen")["zen"].value
 
@@ -478,7 +500,7 @@ MADE = {
         tensor_name="weight",
         parametrization=Halved(),
     ),
-    "two": lambda m: parametrizations.weight_norm(parametrizations.spectral_norm(m)),
+    "two": lambda m: parametrizations.spectral_norm(parametrizations.weight_norm(m)),
     "old spectral norm": nn.utils.spectral_norm,
     "old weight norm": nn.utils.weight_norm,
     "pruned": _pruned,
@@ -896,7 +918,7 @@ class Noise(nn.Module):
     """Draws from generators that are not torch's."""
 
     def forward(self, x):
-        return x * (1 + random.random() * float(np.random.rand()))  # noqa: NPY002
+        return x * (1 + random.random() * float(np.random.rand()))
 
 
 DROPS = {
@@ -918,7 +940,9 @@ def test_dropout_is_drawn_from_the_seed(kind):
     net = seeded(dropping, DROPS[kind])
     names = [n for n in EVERY if n not in RELU]
     found = scored(net, names)
-    same(found, right(net, names))
+    # torch itself refuses a dropout that writes into what a ReLU gave.
+    twin = seeded(dropping, DROPS["dropout" if kind == "in place" else kind])
+    same(found, right(twin, names))
     zen = scored(net, "zen,nwot")
     calm = scored(seeded(dropping, lambda: nn.Dropout(0.0)), "zen,nwot")
     assert zen["zen"].value == calm["zen"].value
@@ -973,7 +997,7 @@ def test_convolutions(kind):
 
 def counted(net: nn.Module, shape: tuple[int, ...] = (3, 8, 8)) -> float:
     """Multiply-accumulates as PyTorch counts floating point operations, over two."""
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+    with FlopCounterMode(display=False) as counter:  # without fused encoders
         copy.deepcopy(net).eval()(torch.zeros(1, *shape))
     return counter.get_total_flops() / 2
 
@@ -1047,7 +1071,7 @@ class Outputs:
     features: Tensor
 
 
-Pair = collections.namedtuple("Pair", "logits aux")  # noqa: PYI024
+Pair = collections.namedtuple("Pair", "logits aux")
 OUTPUTS = {
     "tuple": lambda z: (z, z),
     "list": lambda z: [z],
@@ -1089,10 +1113,9 @@ def test_outputs_that_are_never_logits(kind):
 )
 def test_outputs_of_another_shape(shape):
     net, _ = around(lambda n, x: shape(n(x)))
-    names = [n for n in READS_LOGITS if n not in ALONE]
+    names = [n for n in READS_LOGITS if n not in (*ALONE, "zico")]
     found = scored(net, names)
-    undefined({n: s for n, s in found.items() if n != "zico"})
-    assert found["zico"].status in ("undefined", "error")
+    undefined(found)
 
 
 def test_labels_that_do_not_fit():
@@ -1106,9 +1129,12 @@ def test_labels_that_do_not_fit():
     same(scored(net, [*LOSS, *ALONE], few), right(net, [*LOSS, *ALONE], few))
     one = seeded(lambda: nn.Sequential(nn.Conv2d(3, 5, 3), nn.ReLU(), *tail(5, 1)))
     undefined(labelled(one, torch.zeros(8, dtype=torch.int64)), "one logit")
-    assert scored(net, "jacov,nwot,ntk_trace", zcbench.Batch(batch().x, torch.arange(8)))[
-        "jacov"
-    ].value == scored(net, "jacov")["jacov"].value
+    assert (
+        scored(net, "jacov,nwot,ntk_trace", zcbench.Batch(batch().x, torch.arange(8)))[
+            "jacov"
+        ].value
+        == scored(net, "jacov")["jacov"].value
+    )
 
 
 def test_a_loss_that_does_not_depend_on_the_weights():
@@ -1155,7 +1181,9 @@ def test_networks_without_layers():
 def test_frozen_weights(which):
     net = seeded(ordinary)
     for name, p in net.named_parameters():
-        p.requires_grad_({"all": False, "some": name[0] != "0", "norms": "1." != name[:2]}[which])
+        p.requires_grad_(
+            {"all": False, "some": name[0] != "0", "norms": name[:2] != "1."}[which]
+        )
     before = {name: p.requires_grad for name, p in net.named_parameters()}
     names = [n for n in EVERY if n != "params"]
     same(scored(net, names), right(net, names))
@@ -1211,7 +1239,9 @@ def _compiled_part() -> nn.Module:
 
 WRAPPED = {
     "parallel": lambda: nn.DataParallel(ordinary()),
-    "parallel part": lambda: nn.Sequential(nn.DataParallel(ordinary()[:3]), *ordinary()[3:]),
+    "parallel part": lambda: nn.Sequential(
+        nn.DataParallel(ordinary()[:3]), *ordinary()[3:]
+    ),
     "compiled": lambda: torch.compile(ordinary(), backend="eager"),
     "compiled in place": _compiled_in_place,
     "compiled part": _compiled_part,
@@ -1311,7 +1341,9 @@ CASTS = {
     "float": lambda n, x: n(x.float()),
     "to": lambda n, x: n[3:](n[:3](x).to(torch.float32)),
     "type": lambda n, x: n[3:](n[:3](x).type(torch.float32)),
-    "tensor type": lambda n, x: n[3:](n[:3](x.type(torch.FloatTensor)).type("torch.FloatTensor")),
+    "tensor type": lambda n, x: n[3:](
+        n[:3](x.type(torch.FloatTensor)).type("torch.FloatTensor")
+    ),
     "by keyword": lambda n, x: n(x.to(dtype=torch.float32)).to(dtype=torch.float32),
     "eye": lambda n, x: n(x) @ torch.eye(K),
     "ones": lambda n, x: n(x) * torch.ones(K, dtype=torch.float32),
@@ -1377,7 +1409,7 @@ class Constants(nn.Module):
 @pytest.mark.parametrize("as_parameters", [False, True])
 def test_buffers_and_parameters_of_other_types(as_parameters):
     net = seeded(Constants, as_parameters)
-    twin, inner = around(None)
+    twin, _ = around(None)
     twin.inner = net.net
     turned = complex(net.turn.detach().flatten()[0])
 
@@ -1399,9 +1431,9 @@ def test_buffers_and_parameters_of_other_types(as_parameters):
 
 
 def _add(n, x):
-    y = n[:3](x)
+    y = n[:2](x)
     y += 1
-    return n[3:](y)
+    return n[2:](y)
 
 
 def _scale_input(n, x):
@@ -1427,7 +1459,7 @@ IN_PLACE = {  # in place, and not
         lambda n, x: n[5:](F.relu_(n[3](n[:3](x)))),
         lambda n, x: n(x),
     ),
-    "+=": (_add, lambda n, x: n[3:](n[:3](x) + 1)),
+    "+=": (_add, lambda n, x: n[2:](n[:2](x) + 1)),
     "input": (_scale_input, lambda n, x: n((x - 0.5) * 2)),
     "input written into": (
         _write_input,
@@ -1435,12 +1467,12 @@ IN_PLACE = {  # in place, and not
     ),
     "output": (
         _write_output,
-        lambda n, x: n[1:](
-            2 * torch.cat([n[0](x)[:, :1] * 0, n[0](x)[:, 1:]], dim=1)
-        ),
+        lambda n, x: n[1:](2 * torch.cat([n[0](x)[:, :1] * 0, n[0](x)[:, 1:]], dim=1)),
     ),
     "modules": (
-        lambda n, x: n[3:](nn.ReLU(inplace=True)(nn.Dropout(0.0, inplace=True)(n[:2](x)))),
+        lambda n, x: n[3:](
+            nn.ReLU(inplace=True)(nn.Dropout(0.0, inplace=True)(n[:2](x)))
+        ),
         lambda n, x: n(x),
     ),
     "leaky": (
@@ -1452,7 +1484,9 @@ IN_PLACE = {  # in place, and not
 
 @pytest.mark.parametrize("kind", IN_PLACE)
 def test_networks_that_write_in_place(kind):
-    written, not_written = (seeded(lambda h=h: Around(ordinary(), h)) for h in IN_PLACE[kind])
+    written, not_written = (
+        seeded(lambda h=h: Around(ordinary(), h)) for h in IN_PLACE[kind]
+    )
     images = batch()
     names = [n for n in LOSS if n != "fisher" or kind != "output"] + [
         *(*ALONE, "zico", "jacov", "synflow", "l2_norm")
@@ -1482,7 +1516,7 @@ def test_networks_that_write_in_place(kind):
 def test_a_pixel_that_is_not_finite_is_refused(bad):
     images = batch()
     images.x[3, 1, 2, 2] = bad
-    with pytest.raises(UsageError, match="image 3 .* not finite"):
+    with pytest.raises(UsageError, match=r"image 3 .* not finite"):
         scored(seeded(ordinary), "nwot", images)
 
 
@@ -1494,12 +1528,23 @@ def test_weights_that_are_not_finite_give_no_finite_score(where, bad):
         net.get_parameter(where).flatten()[1] = bad
     names = [*LOSS, *ALONE, "zico", "jacov", "ntk_cond", *RELU]
     found = scored(net, [*names, "flops", "n_layers", "params", "synflow", "meco"])
-    same({n: found.pop(n) for n in ("flops", "n_layers", "params")}, right(seeded(ordinary), ("flops", "n_layers", "params")))
-    if where == "7.bias" or "weight" in where:
-        found.pop("synflow") if where == "7.bias" else None
-    found.pop("meco") if where == "7.bias" else None
-    unharmed = {"7.bias": {"l2_norm", "ntk_trace", "knas", "ntk_cond", "jacov"}}
-    unharmed["1.weight"] = {"l2_norm"}
+    same(
+        {n: found.pop(n) for n in ("flops", "n_layers", "params")},
+        right(seeded(ordinary), ("flops", "n_layers", "params")),
+    )
+    unharmed = {
+        "1.weight": {"l2_norm", "synflow"},
+        "7.bias": {
+            "l2_norm",
+            "synflow",
+            "jacov",
+            "ntk_cond",
+            "ntk_trace",
+            "knas",
+            "meco",
+            *RELU,
+        },
+    }
     for name, score in found.items():
         if name not in unharmed.get(where, ()):
             assert score.value is None, (name, score)
@@ -1537,7 +1582,9 @@ def test_what_starts_at_zero_is_noted_and_is_structure_all_the_same(head):
     same(found, right(net, names) | wanted)
     dead = 3 if head else 2
     for name in ("snip", "fisher", "grasp", "grad_norm", "plain"):
-        assert found[name].note == f"{dead} of 4 layers have no gradient at initialisation"
+        assert (
+            found[name].note == f"{dead} of 4 layers have no gradient at initialisation"
+        )
 
 
 @pytest.mark.parametrize(
@@ -1562,10 +1609,7 @@ def test_activations_that_are_no_relu(act, name):
 
     net = seeded(build)
     undefined(scored(net, (*RELU, "reg_swap")), f"no ReLU: its activations are {name}")
-    names = [n for n in SMOOTH if n != "grasp"]
-    same(scored(net, names), right(net, names))
-    if name == "hardswish":
-        undefined(scored(net, "grasp"), "second derivative")
+    same(scored(net, SMOOTH), right(net, SMOOTH))
 
 
 def test_some_relus_among_others_are_noted():
@@ -1670,7 +1714,10 @@ class Numpy(nn.Module):
 
 
 def test_one_proxy_takes_no_other_with_it():
-    net, twin = seeded(Numpy), seeded(lambda: Around(ordinary(), lambda n, x: n(x.clamp(-1, 1))))
+    net, twin = (
+        seeded(Numpy),
+        seeded(lambda: Around(ordinary(), lambda n, x: n(x.clamp(-1, 1)))),
+    )
     names = [n for n in EVERY if n != "jacov"]
     found = scored(net, [*names, "jacov"])
     assert found.pop("jacov").status == "error"
@@ -1711,7 +1758,9 @@ def test_a_proxy_that_fails_takes_no_other_with_it():
 
 BRANCHES = {
     "by an image": lambda n, x: n(x) if float(x.sum()) > 0 else n(x) * 1.5,
-    "by the number of images": lambda n, x: n(x) if len(x) > 1 else n(torch.cat([x, x]))[:1],
+    "by the number of images": lambda n, x: (
+        n(x) if len(x) > 1 else n(torch.cat([x, x]))[:1]
+    ),
     "a loop over images": lambda n, x: torch.cat([n(image[None]) for image in x]),
     "rows one by one": lambda n, x: torch.stack([n[-1](row) for row in n[:-1](x)]),
     "as often as a number says": lambda n, x: n[4:](
@@ -1786,11 +1835,12 @@ def test_the_network_is_left_as_it_was():
     ]
     last, kept, modules = net.last, len(net.kept), list(net.modules())
     names = sorted(vars(net))
-    python, legacy, torchs = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
+    python, legacy = random.getstate(), np.random.get_state()
+    torchs = torch.get_rng_state()
     scores = scored(net, PROXIES.names(), images)
     assert {s.status for s in scores.values()} <= {"ok", "undefined"}
     assert random.getstate() == python
-    assert all(map(np.array_equal, np.random.get_state(), legacy))  # noqa: NPY002
+    assert all(map(np.array_equal, np.random.get_state(), legacy))
     assert torch.equal(torch.get_rng_state(), torchs)
     assert torch.get_default_dtype() == torch.float32
     assert all(_equal(a, state[n]) for n, a in net.state_dict().items())
@@ -1829,7 +1879,7 @@ def test_hooks_calls_and_kept_features_take_part():
 def test_a_forward_that_was_put_onto_the_network():
     net = seeded(ordinary)
     before = net.forward
-    net.forward = lambda x: before(x)  # noqa: PLW0108 - of the first network
+    net.forward = lambda x: before(x)
     assert scored(net, "params")["params"].status == "ok"
     bound = seeded(ordinary)
     bound.forward = nn.Sequential.forward.__get__(bound)
@@ -1850,7 +1900,7 @@ def test_an_attribute_of_the_name_of_a_promise_is_none():
 
     def build():
         net = ordinary()
-        net[0] = Grouped(3, 6, 3, padding=1, bias=False)
+        net[0].__class__ = Grouped
         return Around(net, lambda n, x: n[2:](n[1](n[0].forward(x))))
 
     twin = seeded(lambda: Around(ordinary(), lambda n, x: n(x)))
@@ -1866,10 +1916,10 @@ class Drawn:
     """A space whose networks come from every generator that there is."""
 
     def build(self, arch, task, *, seed=0, repeat=0):
-        width = random.randint(3, 9) + int(np.random.randint(0, 5))  # noqa: NPY002
+        width = random.randint(3, 9) + int(np.random.randint(0, 5))
         net = nn.Sequential(nn.Conv2d(3, width, 3), nn.ReLU(), *tail(width))
         with torch.no_grad():
-            net[0].bias.fill_(random.gauss(0, 1) + float(np.random.randn()))  # noqa: NPY002
+            net[0].bias.fill_(random.gauss(0, 1) + float(np.random.randn()))
         return net
 
 
@@ -1881,7 +1931,7 @@ def test_builders_that_draw_are_reproducible():
     before = random.getstate(), torch.get_rng_state()
     first = state(3)
     random.random()
-    np.random.rand()  # noqa: NPY002
+    np.random.rand()
     torch.rand(1)
     assert torch.equal(state(3), first)
     for other in (state(4), state(3, 1)):
@@ -1891,6 +1941,3 @@ def test_builders_that_draw_are_reproducible():
     state(5)
     assert random.getstate() == before[0]
     assert torch.equal(torch.get_rng_state(), before[1])
-
-
-assert nullcontext  # kept for symmetry of CONTEXTS

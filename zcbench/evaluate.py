@@ -104,7 +104,8 @@ def evaluate(
     """
     check_batch(batch)
     start = time.perf_counter()
-    with random_state(seed), default_dtype(torch.float32), as_written():
+    plainly = torch.autocast(_device(network).type, enabled=False)
+    with random_state(seed), default_dtype(torch.float32), as_written(), plainly:
         scores, seconds = _evaluate(network, batch, plan, seed, precision)
     return Evaluation(scores, seconds | {"total": time.perf_counter() - start})
 

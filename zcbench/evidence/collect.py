@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from zcbench.errors import Undefined
+from zcbench.errors import Undefined, first_line
 from zcbench.evidence.block_features import measure_block_features
 from zcbench.evidence.channel_correlation import measure_channel_correlation
 from zcbench.evidence.clock import Clock
@@ -215,18 +215,14 @@ def attempt(make: Callable[[], Any]) -> Any:
     except Undefined as error:
         return Missing("undefined", str(error))
     except (MemoryError, torch.OutOfMemoryError) as error:
-        return Missing("oom", _first_line(error))
+        return Missing("oom", first_line(error))
     except Exception as error:  # whatever a network raises
         for sign, reason in _NOT_MADE_FOR.items():
             if sign in str(error):
                 return Missing("undefined", reason)
         if "not enough memory" in str(error):  # what the CPU allocator says
-            return Missing("oom", _first_line(error))
-        return Missing("error", f"{type(error).__name__}: {_first_line(error)}")
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [""])[0][:300]
+            return Missing("oom", first_line(error))
+        return Missing("error", f"{type(error).__name__}: {first_line(error)}")
 
 
 def first_missing(records: Iterable[Any]) -> Missing | None:

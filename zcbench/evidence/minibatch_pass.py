@@ -221,8 +221,8 @@ class MinibatchPass:
     def _check_activations(self) -> None:
         if not self.subject.plain:
             self._watched_forward.check_activations()
-        if isinstance(self.outputs, Tensor) and bool(self.outputs.isnan().any()):
-            raise Undefined(NO_NUMBER)  # a code of it would say that it is not positive
+        elif isinstance(self.outputs, Tensor) and bool(self.outputs.isnan().any()):
+            raise Undefined(NO_NUMBER)  # its code would say that it is not positive
 
     def _backward(
         self, output: Tensor, inputs: tuple[Tensor, ...], *, create_graph: bool = False

@@ -15,7 +15,7 @@ from torch.nn.utils import parametrize, prune
 from torch.nn.utils.spectral_norm import SpectralNorm, remove_spectral_norm
 from torch.nn.utils.weight_norm import WeightNorm, remove_weight_norm
 
-from zcbench.errors import Undefined
+from zcbench.errors import Undefined, first_line
 from zcbench.evidence.layout import Layout, Probe
 from zcbench.types import Batch
 
@@ -93,7 +93,8 @@ class Subject:
             Undefined: it could not be found out.
         """
         if isinstance(self._probed, Exception):
-            raise Undefined(f"a forward of three images fails: {self._probed}")
+            why = f"{type(self._probed).__name__}: {first_line(self._probed)}"
+            raise Undefined(f"a forward of three images fails: {why}")
         return self._probed.layout(event, kind)
 
     @contextmanager
