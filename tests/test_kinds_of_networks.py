@@ -784,7 +784,7 @@ class Mlp(nn.Module):
     def mlp(self, t):
         return self.b(self.act(self.a(self.norm(t))))
 
-    def forward(self, x):
+    def forward(self, x):  # noqa: C901 - an order each
         x = self.stem(x)
         n, c, h, w = x.shape
         if self.how == "conv":
@@ -918,7 +918,7 @@ class Noise(nn.Module):
     """Draws from generators that are not torch's."""
 
     def forward(self, x):
-        return x * (1 + random.random() * float(np.random.rand()))
+        return x * (1 + random.random() * float(np.random.rand()))  # noqa: NPY002
 
 
 DROPS = {
@@ -1835,12 +1835,12 @@ def test_the_network_is_left_as_it_was():
     ]
     last, kept, modules = net.last, len(net.kept), list(net.modules())
     names = sorted(vars(net))
-    python, legacy = random.getstate(), np.random.get_state()
+    python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002
     torchs = torch.get_rng_state()
     scores = scored(net, PROXIES.names(), images)
     assert {s.status for s in scores.values()} <= {"ok", "undefined"}
     assert random.getstate() == python
-    assert all(map(np.array_equal, np.random.get_state(), legacy))
+    assert all(map(np.array_equal, np.random.get_state(), legacy))  # noqa: NPY002
     assert torch.equal(torch.get_rng_state(), torchs)
     assert torch.get_default_dtype() == torch.float32
     assert all(_equal(a, state[n]) for n, a in net.state_dict().items())
@@ -1916,10 +1916,10 @@ class Drawn:
     """A space whose networks come from every generator that there is."""
 
     def build(self, arch, task, *, seed=0, repeat=0):
-        width = random.randint(3, 9) + int(np.random.randint(0, 5))
+        width = random.randint(3, 9) + int(np.random.randint(0, 5))  # noqa: NPY002
         net = nn.Sequential(nn.Conv2d(3, width, 3), nn.ReLU(), *tail(width))
         with torch.no_grad():
-            net[0].bias.fill_(random.gauss(0, 1) + float(np.random.randn()))
+            net[0].bias.fill_(random.gauss(0, 1) + float(np.random.randn()))  # noqa: NPY002
         return net
 
 
@@ -1931,7 +1931,7 @@ def test_builders_that_draw_are_reproducible():
     before = random.getstate(), torch.get_rng_state()
     first = state(3)
     random.random()
-    np.random.rand()
+    np.random.rand()  # noqa: NPY002
     torch.rand(1)
     assert torch.equal(state(3), first)
     for other in (state(4), state(3, 1)):
