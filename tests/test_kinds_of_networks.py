@@ -13,6 +13,7 @@ import math
 import random
 import threading
 import warnings
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -1783,6 +1784,43 @@ def test_control_flow_that_depends_on_the_images(kind):
         same(found, right(net, (*RELU, "fisher")))
 
 
+class Experts(nn.Module):
+    """Each image goes through one of three linear layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = ordinary()[:-1]
+        self.experts = nn.ModuleList([nn.Linear(5, K) for _ in range(3)])
+
+    def forward(self, x):
+        x = self.net(x)
+        chosen = (x[:, :3] * torch.tensor([1.0, 2.0, 3.0])).argmax(1)
+        out = x.new_zeros(len(x), K)
+        for number, expert in enumerate(self.experts):
+            here = chosen == number
+            out[here] = expert(x[here])
+        return out
+
+
+def test_layers_that_see_some_of_the_images():
+    net = seeded(Experts)
+    names = [*[n for n in LOSS if n != "fisher"], *ALONE, "jacov"]
+    found = scored(net, [*names, "fisher", "zen", *RELU])
+    undefined({"fisher": found.pop("fisher")}, "which axis")
+    assert found.pop("zen").status == "ok"
+    same(found, right(net, (*names, *RELU)))
+
+
+def test_a_mean_over_everything_is_no_pooling():
+    net, _ = around(lambda n, x: n(x - x.mean()))
+    names = [n for n in SMOOTH if n not in ("fisher", "synflow")]
+    same(scored(net, names), right(net, names))
+    undefined(scored(net, (*RELU, "fisher")), "which axis")  # it mixes the images
+    plain, _ = around(lambda n, x: n(x))
+    zen = scored(plain, "zen")["zen"].value
+    assert scored(net, "zen")["zen"].value == pytest.approx(zen, rel=1e-2)
+
+
 class Stateful(nn.Module):
     """Counts, keeps what it computed, has hooks and a call of its own."""
 
@@ -1879,11 +1917,45 @@ def test_hooks_calls_and_kept_features_take_part():
 def test_a_forward_that_was_put_onto_the_network():
     net = seeded(ordinary)
     before = net.forward
-    net.forward = lambda x: before(x)
-    assert scored(net, "params")["params"].status == "ok"
+    net.forward = lambda x: before(x) * 2
+    state = copy.deepcopy(net.state_dict())
+    names = [n for n in SMOOTH if n not in ("params", "l2_norm")]
+    undefined(scored(net, names), "calls the network itself")
+    assert all(torch.equal(a, state[n]) for n, a in net.state_dict().items())
+    net(batch().x)  # is not refused afterwards
     bound = seeded(ordinary)
     bound.forward = nn.Sequential.forward.__get__(bound)
     same(scored(bound, EVERY), right(seeded(ordinary), EVERY))
+
+
+def test_a_network_that_refers_to_itself():
+    class Referring(nn.Module):
+        def __init__(self, held) -> None:
+            super().__init__()
+            self.net = ordinary()
+            self.held = held(self.net)
+
+        def forward(self, x):
+            held = self.held
+            return (held[0] if isinstance(held, list) else held())(x)
+
+    net = seeded(Referring, lambda n: [n.forward])
+    twin = seeded(lambda: Around(ordinary(), lambda n, x: n(x)))
+    same(scored(net, EVERY), right(twin, EVERY))
+    for outside in (weakref.ref, lambda n: lambda: n):
+        net = seeded(Referring, outside)
+        undefined(scored(net, "snip,flops,gradsign,zen"), "calls the network itself")
+        assert int(net.net[1].num_batches_tracked) == 0
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit", "ignore:The .grad attribute")
+def test_scripted_networks_have_no_layers_to_be_seen():
+    net = torch.jit.script(seeded(ordinary))
+    assert (
+        scored(net, "params")["params"].value
+        == right(seeded(ordinary), ["params"])["params"]
+    )
+    undefined(scored(net, "snip,flops,synflow,ntk_trace,zen"), "no convolution")
 
 
 def test_a_network_that_cannot_be_copied_says_so():

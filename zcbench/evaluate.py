@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from zcbench.errors import UsageError
 from zcbench.evidence.clock import Clock
 from zcbench.evidence.collect import Missing, attempt, collect, first_missing
-from zcbench.evidence.copies import cast, copied_network
+from zcbench.evidence.copies import cast, copied_network, left_alone
 from zcbench.evidence.prepare import prepare
 from zcbench.evidence.records import FreshNetwork
 from zcbench.evidence.watch import as_written, default_dtype
@@ -73,7 +73,8 @@ def _score(
         why = f"the network cannot be copied: {copied.message}"
         evidence = dict.fromkeys(plan.records, replace(copied, message=why))
         return apply_proxies(plan, evidence, {})
-    return dict(evaluate(copied, batch, plan, seed=seed).scores)
+    with left_alone(network, copied):
+        return dict(evaluate(copied, batch, plan, seed=seed).scores)
 
 
 def evaluate(

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
+
+from zcbench.errors import Undefined
 
 _as_torch_does = Tensor.__deepcopy__
 
@@ -20,6 +24,30 @@ def copied_network(network: nn.Module) -> nn.Module:
     """
     with patch.object(Tensor, "__deepcopy__", _copied_tensor):
         return copy.deepcopy(network)
+
+
+@contextmanager
+def left_alone(network: nn.Module, copied: nn.Module) -> Iterator[None]:
+    """Refuse calls of the network's own modules, which a copy may hold on to.
+
+    A closure or a weak reference is not copied with the network that holds it. What
+    they call would be changed, and has other weights than the copy.
+    """
+    shared = set(copied.modules())  # by a __deepcopy__ of its own
+    hooks = [
+        module.register_forward_pre_hook(_refuse, prepend=True)
+        for module in network.modules()
+        if module not in shared and not isinstance(module, torch.jit.ScriptModule)
+    ]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _refuse(*_: object) -> None:
+    raise Undefined("a copy of the network calls the network itself, by a closure")
 
 
 def _copied_tensor(tensor: Tensor, memo: dict[int, Any]) -> Tensor:

@@ -123,7 +123,8 @@ def prepare(network: nn.Module, batch: Batch, seed: int) -> Subject:
     if not plain:
         _settle_weights(network)
         _settle_batchnorms(network)
-        network.register_forward_pre_hook(_own_images, prepend=True)
+        if not isinstance(network, torch.jit.ScriptModule):  # which take no hooks
+            network.register_forward_pre_hook(_own_images, prepend=True)
     layers = layers_of(network)
     network.requires_grad_(False)
     for layer in layers:
@@ -196,13 +197,13 @@ def unwrapped(module: nn.Module) -> nn.Module:
         if isinstance(module, parallel):
             module = module.module
             continue
+        if isinstance(module, torch.jit.ScriptModule):
+            return module
         inner = [module._modules.get(name) for name in _WRAPPERS]
         inner = [m for m in inner if isinstance(m, nn.Module)]
         if not inner:
             break
         module = inner[0]  # type: ignore[assignment]
-    if isinstance(module, torch.jit.ScriptModule):
-        return module
     module._compiled_call_impl = None
     for name, child in list(module._modules.items()):
         if child is not None:

@@ -122,6 +122,7 @@ class WatchedForward:
             self._derived.add(call.number)
         try:
             layout = self._subject.layout(self._events - 1, "layer")
+            layout.apart(output.detach(), len(self._subject.batch.x))
         except Undefined as error:
             self._saliency_fault = error
             return output
