@@ -1949,13 +1949,19 @@ def test_a_network_that_refers_to_itself():
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit", "ignore:The .grad attribute")
-def test_scripted_networks_have_no_layers_to_be_seen():
+def test_scripts_are_not_seen():
     net = torch.jit.script(seeded(ordinary))
-    assert (
-        scored(net, "params")["params"].value
-        == right(seeded(ordinary), ["params"])["params"]
-    )
-    undefined(scored(net, "snip,flops,synflow,ntk_trace,zen"), "no convolution")
+    undefined(scored(net, "all"), "TorchScript")
+    net = nn.Sequential(torch.jit.script(seeded(ordinary)[:3]), *seeded(ordinary)[3:])
+    undefined(scored(net, "all"), "TorchScript")
+
+    @torch.jit.script
+    def relu(x: Tensor):
+        return torch.relu(x)
+
+    net, twin = around(lambda n, x: n[3:](relu(n[:2](x))))
+    undefined(scored(net, RELU), "a ReLU is used in a way that is not seen")
+    same(scored(net, SMOOTH), right(twin, SMOOTH))
 
 
 def test_a_network_that_cannot_be_copied_says_so():

@@ -17,7 +17,13 @@ from torch import Tensor, nn
 from zcbench.errors import Undefined
 from zcbench.evidence.copies import cast, copied_network
 from zcbench.evidence.products import products
-from zcbench.evidence.watch import LayerCall, Watch, differentiable, doubled
+from zcbench.evidence.watch import (
+    CountedRelus,
+    LayerCall,
+    Watch,
+    differentiable,
+    doubled,
+)
 from zcbench.seeding import normal, reseed, uniform
 
 
@@ -87,6 +93,8 @@ class Probe:
         self.one = self._run(network, images[:1])
         self.products_of_one, self.products = self.products, 0
         self.three = self._run(network, images)
+        seen = sum(s.kind == "relu" for s in self.three)
+        self.hidden_relus = self._relus.count - seen
         self.layouts = self._layouts()
 
     def _run(self, network: nn.Module, images: Tensor) -> list[Seen]:
@@ -104,7 +112,9 @@ class Probe:
 
         watch = Watch(self.layers, on_layer, on_activation, on_call)
         reseed(0)  # noise that evaluation mode does not turn off
-        with doubled(), differentiable(), watch.seeing(network) as watched:
+        self._relus = CountedRelus()
+        seeing = watch.seeing(network)
+        with doubled(), differentiable(), self._relus, seeing as watched:
             self.logits = watched(images)
         return seen
 

@@ -97,6 +97,11 @@ class Subject:
             raise Undefined(f"a forward of three images fails: {why}")
         return self._probed.layout(event, kind)
 
+    def check_relus(self) -> None:
+        """Raise `Undefined` if a ReLU works where no watch sees it, as in a script."""
+        if isinstance(self._probed, Probe) and self._probed.hidden_relus:
+            raise Undefined("a ReLU is used in a way that is not seen")
+
     @contextmanager
     def without_weight_gradients(self) -> Iterator[None]:
         """Forwards whose backward goes to the input alone."""
@@ -115,16 +120,20 @@ def prepare(network: nn.Module, batch: Batch, seed: int) -> Subject:
 
     Images and weights take the memory format of their device (`memory_format`).
     Networks that promise nothing stay contiguous, since their forward may rely on it.
+
+    Raises:
+        Undefined: it is, or holds, a script, which nothing can be seen of.
     """
     network = unwrapped(network)
+    if any(isinstance(m, torch.jit.ScriptModule) for m in network.modules()):
+        raise Undefined("TorchScript cannot be seen: score the module it was made of")
     n_params = sum(p.numel() for p in network.parameters() if p.requires_grad)
     network.train()
     plain = promises_plain(network)
     if not plain:
         _settle_weights(network)
         _settle_batchnorms(network)
-        if not isinstance(network, torch.jit.ScriptModule):  # which take no hooks
-            network.register_forward_pre_hook(_own_images, prepend=True)
+        network.register_forward_pre_hook(_own_images, prepend=True)
     layers = layers_of(network)
     network.requires_grad_(False)
     for layer in layers:

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 from torch.utils import checkpoint
+from torch.utils._python_dispatch import TorchDispatchMode
 
 CONVOLUTIONS = frozenset({"conv1d", "conv2d", "conv3d"})
 TRANSPOSED = frozenset(f"conv_transpose{d}d" for d in (1, 2, 3))
@@ -153,6 +154,31 @@ class Watch(TorchFunctionMode):
         return LayerCall(
             name, number, given["input"], weight, given.get("bias"), derived
         )
+
+
+class CountedRelus(TorchDispatchMode):
+    """Counts every ReLU that is computed, also where no function of torch is called.
+
+    Attributes:
+        count: how many there were.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.count = 0
+
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        del types
+        kwargs = kwargs or {}
+        name = func.overloadpacket.__name__
+        self.count += _activation(name, args, kwargs) == "relu"
+        return func(*args, **kwargs)
 
 
 class LayerCall:

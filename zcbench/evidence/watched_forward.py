@@ -100,6 +100,7 @@ class WatchedForward:
         """Raise `Undefined` without ReLU codes, and remark on other activations."""
         if self._fault:
             raise self._fault
+        self._subject.check_relus()
         relus, total = self._activations["relu"], self._activations.total()
         others = [name for name in self._activations if name != "relu"]
         if not relus:
