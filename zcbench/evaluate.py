@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -17,11 +17,15 @@ from torch import Tensor, nn
 from zcbench.errors import UsageError
 from zcbench.evidence.clock import Clock
 from zcbench.evidence.collect import Missing, attempt, collect, first_missing
+from zcbench.evidence.precision import arithmetic
 from zcbench.evidence.prepare import prepare
 from zcbench.evidence.records import FreshNetwork
 from zcbench.plan import Plan, make_plan
 from zcbench.proxies import PROXIES
 from zcbench.types import Batch, Evaluation, Precision, Proxy, Score
+
+if TYPE_CHECKING:
+    from zcbench.self_check.finding import Finding
 
 
 def score(
@@ -35,7 +39,9 @@ def score(
     """Score any image classifier at its present weights.
 
     The network is copied first and left bit-equal: weights, buffers, mode, hooks; the
-    random state of Python, NumPy and torch is left alone too.
+    random state of Python, NumPy and torch is left alone too. On another device than
+    the CPU, it is first compared with the CPU, once for an architecture
+    (docs/precision.md).
 
     Args:
         network: maps images [N, C, H, W] to logits [N, n_classes].
@@ -62,12 +68,38 @@ def score(
 def _score(
     network: nn.Module, batch: Batch, plan: Plan, seed: int, precision: str
 ) -> dict[str, Score]:
+    from zcbench.self_check.finding import evaluate_by_ways
+    from zcbench.self_check.ways import Way, arithmetic_of, taking
+
     dtype = {"float64": torch.float64, "float32": torch.float32}[precision]
-    # Copies: tensors made in inference mode take part in no gradient.
-    batch = replace(batch, x=batch.x.to(dtype, copy=True), y=batch.y.clone())
+
+    def scored(plan: Plan, way: Way) -> list[Evaluation]:
+        wanted, _ = arithmetic_of(way, dtype, "float32")
+        # Copies: tensors made in inference mode take part in no gradient.
+        own = replace(batch, x=batch.x.to(wanted, copy=True), y=batch.y.clone())
+        with taking(way):
+            copied = copy.deepcopy(network).to(wanted)
+            return [evaluate(copied, own, plan, seed=seed)]
+
     with torch.random.fork_rng(devices=_cuda_devices(network)):
-        evaluation = evaluate(copy.deepcopy(network).to(dtype), batch, plan, seed=seed)
+        finding = _finding(network, batch, plan, dtype)
+        (evaluation,) = evaluate_by_ways(finding, plan, scored)
     return dict(evaluation.scores)
+
+
+def _finding(
+    network: nn.Module, batch: Batch, plan: Plan, dtype: torch.dtype
+) -> Finding | None:
+    """Whether the network's device is right for this network; None on a CPU."""
+    from zcbench.self_check.ways import is_needed
+
+    device = _device(network)
+    if not is_needed(device):
+        return None
+    from zcbench.self_check.check import find
+    from zcbench.self_check.questions import OfNetwork
+
+    return find(OfNetwork(network, batch, plan, device, dtype))
 
 
 def evaluate(
@@ -97,19 +129,38 @@ def evaluate(
     check_batch(batch)
     start = time.perf_counter()
     device = _device(network)
-    torch.manual_seed(seed % 2**63)  # dropout, if the network has any
-    batch = replace(batch, x=batch.x.to(device), y=batch.y.to(device))
     clock = Clock(device)
-    subject = attempt(lambda: prepare(network, batch, seed))
-    if isinstance(subject, Missing):
-        evidence: Mapping[type, Any] = dict.fromkeys(plan.records, subject)
-    else:
-        with torch.enable_grad():
-            evidence = collect(subject, plan.records, clock, precision)
-    remarks = {} if isinstance(subject, Missing) else subject.remarks
-    scores = apply_proxies(plan, evidence, clock.seconds, remarks)
+    evidence, remarks = gather(
+        network, batch, plan.records, clock, seed=seed, precision=precision
+    )
+    with arithmetic("float32", device):  # else CUDA rounds in a proxy's own network
+        scores = apply_proxies(plan, evidence, clock.seconds, remarks)
     seconds = dict(clock.seconds) | {"total": time.perf_counter() - start}
     return Evaluation(scores, seconds)
+
+
+def gather(
+    network: nn.Module,
+    batch: Batch,
+    records: frozenset[type],
+    clock: Clock,
+    *,
+    seed: int,
+    precision: Precision,
+) -> tuple[Mapping[type, Any], Mapping[type, str]]:
+    """Record type → record of a network, or `Missing`; and what to remark on it.
+
+    Args: see `evaluate`; the clock gets the seconds of every pass.
+    """
+    device = _device(network)
+    torch.manual_seed(seed % 2**63)  # dropout, if the network has any
+    batch = replace(batch, x=batch.x.to(device), y=batch.y.to(device))
+    subject = attempt(lambda: prepare(network, batch, seed))
+    if isinstance(subject, Missing):
+        return dict.fromkeys(records, subject), {}
+    with torch.enable_grad():
+        evidence = collect(subject, records, clock, precision)
+    return evidence, subject.remarks
 
 
 def apply_proxies(
