@@ -146,12 +146,12 @@ def _relative(found: Tensor, exact: Tensor, floor: float) -> float:
     same = (found == exact) | (found.isnan() & exact.isnan())
     if bool(same.all()):
         return 0.0
-    error = _norm(torch.where(same, 0.0, found - exact))
+    errors = torch.where(same, 0.0, found - exact)
     scale = max(_norm(exact), floor)
-    if not torch.isfinite(torch.tensor(error)):  # only one of them is a number
+    if not scale or not bool(errors.isfinite().all()):  # only one of them is a number
         return 1.0
-    return error / scale if scale else 1.0
+    return float(errors.norm()) / scale
 
 
 def _norm(tensor: Tensor) -> float:
-    return float(tensor.nan_to_num(posinf=torch.inf).norm())
+    return float(tensor[tensor.isfinite()].norm())
