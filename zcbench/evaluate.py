@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import numbers
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from zcbench.errors import UsageError
 from zcbench.evidence.clock import Clock
 from zcbench.evidence.collect import Missing, attempt, collect, first_missing
 from zcbench.evidence.copies import cast, copied_network, left_alone
+from zcbench.evidence.precision import arithmetic
 from zcbench.evidence.prepare import prepare
 from zcbench.evidence.records import FreshNetwork
 from zcbench.evidence.watch import as_written, default_dtype
@@ -24,6 +26,10 @@ from zcbench.plan import Plan, make_plan
 from zcbench.proxies import PROXIES
 from zcbench.seeding import random_state, reseed
 from zcbench.types import Batch, Evaluation, Precision, Proxy, Score
+
+if TYPE_CHECKING:
+    from zcbench.self_check.finding import Finding
+    from zcbench.self_check.ways import Way
 
 
 def score(
@@ -37,7 +43,9 @@ def score(
     """Score any image classifier at its present weights.
 
     The network is copied first and left bit-equal: weights, buffers, mode, hooks; the
-    random state of Python, NumPy and torch is left alone too.
+    random state of Python, NumPy and torch is left alone too. On another device than
+    the CPU, it is first compared with the CPU, once for an architecture
+    (docs/precision.md).
 
     Args:
         network: maps images [N, C, H, W] to logits [N, n_classes].
@@ -64,17 +72,43 @@ def score(
 def _score(
     network: nn.Module, batch: Batch, plan: Plan, seed: int, precision: str
 ) -> dict[str, Score]:
+    from zcbench.self_check.finding import evaluate_by_ways
+    from zcbench.self_check.ways import arithmetic_of, taking
+
     dtype = {"float64": torch.float64, "float32": torch.float32}[precision]
-    # Copies: tensors made in inference mode take part in no gradient.
-    images = batch.x.detach().to(dtype, copy=True)
-    batch = replace(batch, x=images, y=batch.y.detach().clone())
-    copied = attempt(lambda: cast(copied_network(network), dtype))
-    if isinstance(copied, Missing):
-        why = f"the network cannot be copied: {copied.message}"
-        evidence = dict.fromkeys(plan.records, replace(copied, message=why))
-        return apply_proxies(plan, evidence, {})
-    with left_alone(network, copied):
-        return dict(evaluate(copied, batch, plan, seed=seed).scores)
+
+    def scored(plan: Plan, way: Way) -> list[Evaluation]:
+        wanted, _ = arithmetic_of(way, dtype, "float32")
+        # Copies: tensors made in inference mode take part in no gradient.
+        images = batch.x.detach().to(wanted, copy=True)
+        own = replace(batch, x=images, y=batch.y.detach().clone())
+        with taking(way):
+            copied = attempt(lambda: cast(copied_network(network), wanted))
+            if isinstance(copied, Missing):
+                why = f"the network cannot be copied: {copied.message}"
+                evidence = dict.fromkeys(plan.records, replace(copied, message=why))
+                return [Evaluation(apply_proxies(plan, evidence, {}), {})]
+            with left_alone(network, copied):
+                return [evaluate(copied, own, plan, seed=seed)]
+
+    finding = _finding(network, batch, plan, dtype)
+    (evaluation,) = evaluate_by_ways(finding, plan, scored)
+    return dict(evaluation.scores)
+
+
+def _finding(
+    network: nn.Module, batch: Batch, plan: Plan, dtype: torch.dtype
+) -> Finding | None:
+    """Whether the network's device is right for this network; None on a CPU."""
+    from zcbench.self_check.ways import is_needed
+
+    device = _device(network)
+    if not is_needed(device):
+        return None
+    from zcbench.self_check.check import find
+    from zcbench.self_check.questions import OfNetwork
+
+    return find(OfNetwork(network, batch, plan, device, dtype))
 
 
 def evaluate(
@@ -105,28 +139,52 @@ def evaluate(
     """
     check_batch(batch)
     start = time.perf_counter()
-    plainly = torch.autocast(_device(network).type, enabled=False)
-    with random_state(seed), default_dtype(torch.float32), as_written(), plainly:
-        scores, seconds = _evaluate(network, batch, plan, seed, precision)
-    return Evaluation(scores, seconds | {"total": time.perf_counter() - start})
+    device = _device(network)
+    clock = Clock(device)
+    evidence, remarks = gather(
+        network, batch, plan.records, clock, seed=seed, precision=precision
+    )
+    # Float32 as it is: CUDA would round in a proxy's own network.
+    with _surroundings(device, seed), arithmetic("float32", device):
+        scores = apply_proxies(plan, evidence, clock.seconds, remarks)
+    seconds = dict(clock.seconds) | {"total": time.perf_counter() - start}
+    return Evaluation(scores, seconds)
 
 
-def _evaluate(
-    network: nn.Module, batch: Batch, plan: Plan, seed: int, precision: Precision
-) -> tuple[dict[str, Score], dict[str, float]]:
+@contextmanager
+def _surroundings(device: torch.device, seed: int) -> Iterator[None]:
+    """What networks and proxies may rely on, whatever the caller has set."""
+    plainly = torch.autocast(device.type, enabled=False)
+    with (
+        random_state(seed),
+        default_dtype(torch.float32),
+        as_written(),
+        plainly,
+        torch.enable_grad(),
+    ):
+        yield
+
+
+def gather(
+    network: nn.Module,
+    batch: Batch,
+    records: frozenset[type],
+    clock: Clock,
+    *,
+    seed: int,
+    precision: Precision,
+) -> tuple[Mapping[type, Any], Mapping[type, str]]:
+    """Record type → record of a network, or `Missing`; and what to remark on it.
+
+    Args: see `evaluate`; the clock gets the seconds of every pass.
+    """
     device = _device(network)
     batch = replace(batch, x=batch.x.to(device), y=batch.y.to(device))
-    clock = Clock(device)
-    subject = attempt(lambda: prepare(network, batch, seed))
-    if isinstance(subject, Missing):
-        evidence: Mapping[type, Any] = dict.fromkeys(plan.records, subject)
-    else:
-        with torch.enable_grad():
-            evidence = collect(subject, plan.records, clock, precision)
-    remarks = {} if isinstance(subject, Missing) else subject.remarks
-    with torch.enable_grad():
-        scores = apply_proxies(plan, evidence, clock.seconds, remarks)
-    return scores, dict(clock.seconds)
+    with _surroundings(device, seed):
+        subject = attempt(lambda: prepare(network, batch, seed))
+        if isinstance(subject, Missing):
+            return dict.fromkeys(records, subject), {}
+        return collect(subject, records, clock, precision), subject.remarks
 
 
 def apply_proxies(

@@ -90,7 +90,7 @@ def collect(
         found |= _from_minibatch(subject, needs, clock)
         found |= _from_images_alone(subject, needs, clock)
         found |= _from_one_call(subject, needs, clock, _OVER_IMAGES)
-    with _manners(subject):
+    with arithmetic("float32", device), _manners(subject):
         return found | _from_one_call(subject, needs, clock, _EXACT)
 
 
