@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
@@ -14,11 +13,12 @@ from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from zcbench.errors import Undefined
+from zcbench.evidence.copies import copied_network
 from zcbench.evidence.records import GaussianResponse
 from zcbench.evidence.subject import StackedSubject, Subject, memory_format
 from zcbench.evidence.watch import NORMALISATIONS, LayerCall, Watch
 from zcbench.networks.stacked import Rules, StackedBatchNorm, StackedLayer
-from zcbench.seeding import generator
+from zcbench.seeding import normal, reseed
 
 STEP = 0.01
 """Length of the input's change (the authors' mixup_gamma)."""
@@ -29,9 +29,11 @@ def measure_gaussian_response(subject: Subject) -> GaussianResponse:
     """Two forwards with standard Gaussian weights, BatchNorm in train mode.
 
     Raises:
-        Undefined: the network has no 4-dimensional features before its logits.
+        Undefined: the network has no 4-dimensional features before its logits, or no
+            layer whose weights could be Gaussian.
     """
     x = subject.batch.x
+    _ = subject.weights
     values = _gaussian_tensors(subject)
     features = _features if subject.plain else _watched(subject)
     base = gaussian("input", tuple(x.shape), subject.seed)
@@ -59,7 +61,8 @@ def _watched(
 
     A copy, since `functional_call` leaves a module that two names share changed.
     """
-    copied = copy.deepcopy(subject.network).eval()
+    copied = copied_network(subject.network)
+    copied.eval()
     for module in copied.modules():
         if isinstance(module, _BatchNorm):
             module.train()
@@ -68,6 +71,7 @@ def _watched(
         tensors = (*copied.named_parameters(), *copied.named_buffers())
         for name, tensor in tensors:
             tensor.copy_(values[name])
+        reseed(subject.seed)  # noise that evaluation mode does not turn off
         maps = _features_by_calls(copied, image)
         for name, buffer in copied.named_buffers():
             values[name].copy_(buffer)
@@ -114,7 +118,7 @@ _NORMALISATION = (_BatchNorm, nn.GroupNorm, nn.LayerNorm)
 @lru_cache(maxsize=1024)  # every network of a run draws the same ones
 def gaussian(name: str, shape: tuple[int, ...], seed: int) -> Tensor:
     """Standard Gaussian numbers for the tensor of that name; not to be written to."""
-    return torch.randn(shape, generator=generator(seed, "zen", name))
+    return normal(shape, seed, "zen", name)
 
 
 def _features(network: nn.Module, values: dict[str, Tensor], x: Tensor) -> Tensor:
@@ -207,7 +211,7 @@ def _is_global(name: str, value: Tensor, output: Tensor) -> bool:
     places = value.shape[2] * value.shape[3]
     if name in _POOLS:
         return places > 1 and output.dim() == 4 and output[0, 0].numel() == 1
-    if name not in _MEANS or len(output) != len(value):
+    if name not in _MEANS or output.dim() == 0 or len(output) != len(value):
         return False
     per_image = value[0].numel() // max(1, output[0].numel())
     first = per_image == places and output.shape[1:2] == value.shape[1:2]

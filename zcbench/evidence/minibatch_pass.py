@@ -31,7 +31,8 @@ from zcbench.evidence.records import (
 )
 from zcbench.evidence.relu_codes import CodeAgreement, Patterns, codes_of
 from zcbench.evidence.subject import LOSSES, Subject, check_labels
-from zcbench.evidence.watched_forward import WatchedForward, remark_dead
+from zcbench.evidence.watched_forward import NO_NUMBER, WatchedForward, remark_dead
+from zcbench.seeding import reseed
 
 
 class MinibatchPass:
@@ -80,6 +81,7 @@ class MinibatchPass:
             ]
         if self._tape is not None:
             hooks += self._tape.watch(network)
+        reseed(self.subject.seed)
         try:
             self.outputs = network(self.x)
         finally:
@@ -192,6 +194,8 @@ class MinibatchPass:
         with self.clock.time("input_backward"):
             (jacobian,) = self._backward(self.logits.sum(), (self.x,))
             rows = jacobian.detach().flatten(1).double()
+            if bool(rows.isnan().any()):
+                raise Undefined("the gradient with respect to an image is not a number")
             return InputCorrelation(
                 row_correlation(rows),
                 self._labels(),
@@ -216,6 +220,8 @@ class MinibatchPass:
     def _check_activations(self) -> None:
         if not self.subject.plain:
             self._watched_forward.check_activations()
+        elif isinstance(self.outputs, Tensor) and bool(self.outputs.isnan().any()):
+            raise Undefined(NO_NUMBER)  # its code would say that it is not positive
 
     def _backward(
         self, output: Tensor, inputs: tuple[Tensor, ...], *, create_graph: bool = False

@@ -10,6 +10,7 @@ from torch import Tensor
 from zcbench.errors import Undefined
 from zcbench.evidence.records import PartGradients
 from zcbench.evidence.subject import LOSSES, Subject, check_labels
+from zcbench.seeding import reseed
 from zcbench.types import Batch
 
 PARTS = 2
@@ -25,6 +26,7 @@ def measure_part_gradients(subject: Subject) -> PartGradients:
     if len(batch.x) < 2 * PARTS:
         raise Undefined(f"{len(batch.x)} images do not make {PARTS} minibatches")
     parts = []
+    reseed(subject.seed)
     for x, y in zip(batch.x.chunk(PARTS), batch.y.chunk(PARTS), strict=True):
         outputs = subject.network(x)
         if not subject.plain:

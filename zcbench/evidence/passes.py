@@ -13,11 +13,11 @@ from typing import Any
 
 import torch
 
-from zcbench.errors import Undefined, UsageError
+from zcbench.errors import Undefined, UsageError, first_line
 from zcbench.evidence.clock import Clock
 from zcbench.evidence.subject import StackedSubject, Subject
 from zcbench.evidence.table import RECORDS
-from zcbench.evidence.watch import Doubled, differentiable
+from zcbench.evidence.watch import default_dtype, differentiable, doubled
 from zcbench.types import Precision, Status
 
 
@@ -103,6 +103,17 @@ def _make_held(
         before = records.get(RECORDS[record].requires or record)
         missing = first_missing([held, before])
         records[record] = missing or attempt(partial(methodcaller(step), held))
+    if subject.plain:
+        return
+    del held
+    for record in steps:
+        # A network may refuse what another record needs, such as images' gradients.
+        alone = {r: steps[r] for r in steps if r in (record, RECORDS[record].requires)}
+        failed = isinstance(records[record], Missing)
+        if failed and records[record].status == "error" and len(alone) < len(steps):
+            again: dict[type, Any] = {}
+            _make_held(again, source, alone, subject, clock)
+            records[record] = again[record]
 
 
 def _imported(module: str, name: str) -> Callable[..., Any]:
@@ -118,8 +129,8 @@ def _manners(subject: Subject | StackedSubject) -> Iterator[None]:
     if subject.plain:
         yield
         return
-    doubled = any(p.dtype == torch.float64 for p in subject.network.parameters())
-    with differentiable(), Doubled() if doubled else nullcontext():
+    double = any(p.dtype == torch.float64 for p in subject.network.parameters())
+    with differentiable(), doubled() if double else default_dtype(torch.float32):
         yield
 
 
@@ -140,18 +151,14 @@ def attempt(make: Callable[[], Any]) -> Any:
     except Undefined as error:
         return Missing("undefined", str(error))
     except (MemoryError, torch.OutOfMemoryError) as error:
-        return Missing("oom", _first_line(error))
+        return Missing("oom", first_line(error))
     except Exception as error:  # whatever a network raises
         for sign, reason in _NOT_MADE_FOR.items():
             if sign in str(error):
                 return Missing("undefined", reason)
         if "not enough memory" in str(error):  # what the CPU allocator says
-            return Missing("oom", _first_line(error))
-        return Missing("error", f"{type(error).__name__}: {_first_line(error)}")
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [""])[0][:300]
+            return Missing("oom", first_line(error))
+        return Missing("error", f"{type(error).__name__}: {first_line(error)}")
 
 
 def first_missing(records: Iterable[Any]) -> Missing | None:

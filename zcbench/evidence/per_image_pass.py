@@ -28,6 +28,7 @@ from zcbench.errors import Undefined
 from zcbench.evidence.clock import Clock
 from zcbench.evidence.records import SignAgreement, TangentKernel
 from zcbench.evidence.subject import LOSSES, Subject
+from zcbench.seeding import reseed
 
 MOST_NUMBERS = 2**26
 """Gradients that are held at once; a larger layer is taken in parts of its outputs."""
@@ -67,6 +68,7 @@ class PerImagePass:
             layer.register_forward_hook(partial(self._gradients.watch, number))
             for number, layer in enumerate(self._subject.layers)
         ]
+        reseed(self._subject.seed)
         try:
             with (
                 self._subject.without_weight_gradients(),
@@ -89,6 +91,8 @@ class PerImagePass:
         with self._clock.time("per_image_loss"):
             loss = LOSSES[batch.loss](self._logits, batch.y) * len(batch.x)
             self._backward(loss, add)
+        if bool(loss.isnan()):  # the sign of what is no number would be 0
+            return SignAgreement(math.nan)
         return SignAgreement(total)
 
     def tangent_kernel(self) -> TangentKernel:

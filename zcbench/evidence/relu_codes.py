@@ -55,7 +55,7 @@ class Patterns:
         self._short = n_images <= 64  # fits into one number of 64 bits
         self._found: list[Tensor] = []
         image = torch.arange(n_images)
-        packing = torch.zeros(-(-n_images // _WORD), n_images)
+        packing = torch.zeros(-(-n_images // _WORD), n_images, dtype=torch.float32)
         packing[image // _WORD, image] = 2.0 ** (image % _WORD)
         self._packing = packing.to(device)
         shifts = _WORD * torch.arange(len(packing), device=device)
@@ -66,7 +66,7 @@ class Patterns:
         self.units += codes.shape[1]
         # Sums of different powers of two below 2²⁴: exact in float32.
         with torch.autocast(codes.device.type, enabled=False):
-            words = (self._packing @ codes).to(torch.int64)
+            words = (self._packing.to(codes.dtype) @ codes).to(torch.int64)
         if self._short:
             words = (words << self._shifts).sum(0, keepdim=True)
         self._found.append(self._different(words))
