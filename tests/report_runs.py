@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from zcbench.analysis.section import Section
 from zcbench.analysis.study import Study
 from zcbench.spaces import load_space
 
@@ -170,35 +169,30 @@ def study_of(
 ) -> Study:
     """A study from arrays, as if a run had been joined with a truth."""
     n = len(accuracy)
-    section = Section(
+    values = {name: np.asarray(score, dtype=float) for name, score in scores.items()}
+    return Study(
         run=run,
         space=space,
         dataset=dataset,
         target=target,
         population="all",
         sampled="sample",
-        architectures=n,
         networks=n,
         expected=n,
-        sample_digest="",
         truth="made up",
         release="",
         truth_digest="",
-        training_seeds=(0, 0),
         minibatch="builtin",
         minibatch_digest="",
         batch_size=64,
         seed=0,
         repeats=1,
-    )
-    values = {name: np.asarray(score, dtype=float) for name, score in scores.items()}
-    return Study(
-        section=section,
+        precision="float32",
         archs=archs or [f"arch {i}" for i in range(n)],
         scores=values,
         accuracy=np.asarray(accuracy, dtype=float),
         seeds=np.empty((n, 0)) if seeds is None else seeds,
-        repeats={name: score[:, None] for name, score in values.items()},
+        by_repeat={name: score[:, None] for name, score in values.items()},
         seconds=dict.fromkeys(scores, 0.001),
         train_seconds=None,
         baselines=tuple(name for name in scores if name in baselines),

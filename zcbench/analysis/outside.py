@@ -12,9 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zcbench.analysis.join import Joined
-from zcbench.analysis.scores import gather
-from zcbench.analysis.study import study_of
+from zcbench.analysis.join import study_of
 from zcbench.errors import DataError
 from zcbench.report.report import Report, report_of
 
@@ -137,7 +135,8 @@ def report_networks(
         sections: of the report.
     """
     run = _run(found, accuracies, setting)
-    study = study_of(run, accuracies.path.stem, _join(run, accuracies))
+    truth = _truth(found, accuracies)
+    study = study_of(run, accuracies.path.stem, truth, accuracies.column)
     counts = {name: study.association(name, "spearman").n for name in study.scores}
     few = [name for name, n in counts.items() if _is_few(n, counts)]
     judged = replace(
@@ -227,17 +226,15 @@ def _manifest(
     }
 
 
-def _join(run: pd.DataFrame, accuracies: Accuracies) -> Joined:
-    scores = gather(run, run.attrs["proxies"])
-    return Joined(
-        scores=scores,
-        rows=run,
-        accuracy=np.array([accuracies.of(name) for name in scores.archs]),
-        seeds=np.empty((len(scores.archs), 0)),
-        train_seconds=None,
-        early={},
-        target=accuracies.column,
-        population="all",
-        truth={"truth": str(accuracies.path), "digest": accuracies.digest},
-        note="",
-    )
+def _truth(found: Mapping[str, object], accuracies: Accuracies) -> pd.DataFrame:
+    """Accuracies as `load_truth` gives those of a benchmark."""
+    import pandas as pd
+
+    column = {"arch": list(found), accuracies.column: map(accuracies.of, found)}
+    table = pd.DataFrame(column)
+    table.attrs = {
+        "truth": str(accuracies.path),
+        "digest": accuracies.digest,
+        "targets": [accuracies.column],
+    }
+    return table

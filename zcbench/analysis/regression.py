@@ -230,7 +230,7 @@ def _side(
     if isinstance(loaded, Mapping):
         return _parsed(path, loaded, None, {})
     found = studies([loaded], target)
-    by_place = {(s.section.space, s.section.dataset): s for s in found}
+    by_place = {(s.space, s.dataset): s for s in found}
     return _parsed(path, strict(document(tabulate(found, [loaded]))), loaded, by_place)
 
 

@@ -137,7 +137,7 @@ def heads(study: Study) -> list[str]:
     """Lines that say what was analysed."""
     from zcbench.analysis.words import setting, title
 
-    return [title(study.section), setting(study.section)]
+    return [title(study), setting(study)]
 
 
 def one_thread() -> None:

@@ -97,7 +97,7 @@ def search(
     facts = {
         "command": "search",
         "run": str(run),
-        "section": study.section.as_dict(),
+        "section": study.about(),
         "setting": asdict(setting) | {"methods": methods, "aids": aids},
         "unit": pool.unit,
         "scores": list(pool.proxies),

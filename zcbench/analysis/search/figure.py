@@ -19,8 +19,8 @@ def regret_curves(
     Alone, the three best aids by proxies and the three best by baselines.
 
     Args:
-        over_time: of `zcbench.analysis.search.section.curves`.
-        summary: of `zcbench.analysis.search.section.searches`.
+        over_time: of `zcbench.analysis.search.curves`.
+        summary: of `zcbench.analysis.search.searches`.
         baselines: which proxies are baselines.
         unit: of the costs.
     """

@@ -83,7 +83,7 @@ def search_pool(study: Study, proxies: Iterable[str] = ()) -> SearchPool:
     known = np.isfinite(study.accuracy)
     if known.sum() < FEWEST:
         raise DataError(
-            f"Only {known.sum():,} architectures of {study.section.run} have an "
+            f"Only {known.sum():,} architectures of {study.run} have an "
             "accuracy: too few to search.",
             "Give another --target or --truth, or score more.",
         )
@@ -99,7 +99,7 @@ def search_pool(study: Study, proxies: Iterable[str] = ()) -> SearchPool:
     alone = np.isnan(seeds[:, 0])
     seeds[alone, 0] = accuracy[alone]
     hours, unit = _training(study, known)
-    space = load_space(study.section.space)
+    space = load_space(study.space)
     archs = [a for a, there in zip(study.archs, known, strict=True) if there]
     places = ENCODINGS["encoding"](space, archs)
     encoding = places
