@@ -264,15 +264,10 @@ def test_several_runs_stay_apart(tmp_path):
     assert [s.seed for s in table.attrs["studies"]] == [0, 1]
 
 
-def test_a_lower_is_better_proxy_is_ranked_in_its_direction(tmp_path, monkeypatch):
-    from zcbench.analysis import join as module
-
-    known = module.traits
-    monkeypatch.setattr(
-        module, "traits", lambda p: (False, "lower") if p == "loss" else known(p)
-    )
-    path = write_run(tmp_path / "run", {**SCORES, "loss": -GOOD})
-    report = make_report([load_run(path)])
+def test_a_lower_is_better_proxy_is_ranked_in_its_direction(tmp_path):
+    run = load_run(write_run(tmp_path / "run", {**SCORES, "loss": -GOOD}))
+    run.attrs["manifest"]["traits"] = {"loss": {"direction": "lower"}}
+    report = make_report([run])
     table, study = report.table, report.studies[0]
     assert table["proxy"].iloc[:2].tolist() == ["jacov", "loss"]
     assert table["spearman"].iloc[1] == -table["spearman"].iloc[0]

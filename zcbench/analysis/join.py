@@ -13,12 +13,17 @@ import numpy as np
 
 from zcbench.aggregates import Aggregate, check_parts
 from zcbench.analysis.study import Early, Study
+from zcbench.analysis.traits import traits
 from zcbench.errors import DataError, UsageError
 from zcbench.stats.ranks import Floats
 
 if TYPE_CHECKING:
     import pandas as pd
 
+_UNKNOWN = (
+    "{}: neither the run nor a loaded plug-in says whether a higher or a lower score "
+    "is better of {}: higher is taken. --plugin FILE loads one."
+)
 Reasons = dict[str, dict[int, str]]
 """Proxy → position of an architecture → the first status of it that is not ok."""
 
@@ -98,9 +103,10 @@ def study_of(
     scores, reasons = mean_scores(rows, run.attrs["proxies"])
     values = {proxy: scores[proxy].to_numpy() for proxy in scores}
     accuracies = truth.set_index("arch").reindex(scores.index)
-    known = {proxy: traits(proxy) for proxy in scores}
-    lower = frozenset(p for p, (_, direction) in known.items() if direction == "lower")
-    sign = {proxy: -1 if proxy in lower else 1 for proxy in scores}
+    known = traits(manifest, scores)
+    if known.unknown:
+        notes.append(_UNKNOWN.format(run.attrs["path"], ", ".join(known.unknown)))
+    sign = {proxy: -1 if proxy in known.lower else 1 for proxy in scores}
     study = Study(
         **_setting(run, dataset),
         target=target,
@@ -115,8 +121,8 @@ def study_of(
         seeds=_seeds(accuracies, target),
         seconds=_seconds(rows["seconds"], run.attrs["proxies"]),
         train_seconds=_train_seconds(accuracies),
-        baselines=tuple(p for p, (baseline, _) in known.items() if baseline),
-        lower=lower,
+        baselines=known.baselines,
+        lower=known.lower,
         versions={proxy: manifest["proxies"].get(proxy, 1) for proxy in scores},
         statuses={p: _counts(v, [reasons.get(p, {})]) for p, v in values.items()},
         note="\n".join(notes),
@@ -155,17 +161,6 @@ def mean_scores(
         if proxy in values:
             values[proxy][list(failed)] = np.nan
     return pd.DataFrame(values, index=pd.Index(archs)), reasons
-
-
-def traits(proxy: str) -> tuple[bool, str]:
-    """(whether a proxy is a baseline, its direction); those of a plug-in if unknown."""
-    from zcbench.proxies import PROXIES
-
-    try:
-        entry = PROXIES.get(proxy)
-    except UsageError:  # a plug-in that is not loaded here
-        return False, "higher"
-    return entry.baseline, entry.direction
 
 
 def _datasets(run: pd.DataFrame) -> list[str]:
@@ -256,19 +251,21 @@ def _expected_networks(run: pd.DataFrame) -> int | None:
     """How many (architecture, repeat) a run asks for on each dataset; None if unknown.
 
     Raises:
-        UsageError: it asks for all architectures of a space that is not there.
+        UsageError: an earlier zcbench wrote it, and its space is not there.
     """
     from zcbench.spaces import load_space
 
-    config = run.attrs["manifest"]["config"]
-    n = config.get("n")
+    manifest = run.attrs["manifest"]
+    config = manifest["config"]
+    n: int | None = manifest.get("architectures")
     if config.get("archs"):
         listed = Path(run.attrs["path"]) / str(config["archs"])
         n = len(listed.read_text(encoding="utf-8").split()) if listed.exists() else None
-    elif n == "all":
+    elif n is None and config.get("n"):  # written before runs kept the number
         space = load_space(str(run["space"].iloc[0]))
         n = len(space.population(config.get("population", "all")))
-    return n * int(config.get("repeats", 1)) if isinstance(n, int) else None
+        n = n if config["n"] == "all" else min(n, config["n"])
+    return n and n * int(config.get("repeats", 1))
 
 
 def _by_repeat(rows: pd.DataFrame, scores: pd.DataFrame) -> dict[str, Floats]:

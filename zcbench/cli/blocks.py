@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from zcbench.cli.plugin import plugin_option
 from zcbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ _OPTIONS = (
 
 def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Options that say which dataset, which accuracy, and where the result goes."""
-    for option in reversed((_DATASET, *_OPTIONS)):
+    for option in reversed((_DATASET, *_OPTIONS, plugin_option)):
         command = option(command)
     return command
 

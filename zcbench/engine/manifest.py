@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import math
 import platform
 import subprocess
 from collections.abc import Iterable, Mapping
@@ -65,6 +66,8 @@ def describe(job: Job) -> Manifest:
             "truth": config.truth,
         },
         "proxies": {proxy.name: proxy.version for proxy in job.proxies},
+        "traits": {proxy.name: proxy.traits for proxy in job.proxies},
+        "architectures": len(job.archs),
         "plugins": _plugin_digests(job),
         "tasks": {given.task.name: given.as_dict() for given in job.tasks},
         "minibatch": dict(job.minibatches),
@@ -138,18 +141,18 @@ def merged(old: Manifest, new: Manifest, *, worked: bool) -> Manifest:
             of its own stands behind a score.
     """
     there, here = old["config"], new["config"]
-    sizes = there.get("n", 0), here["n"]
+    larger = max((new, old), key=_sample_size)
     config = {
         **here,
         "datasets": _union(there.get("datasets", ()), here["datasets"]),
         "proxies": _union(there.get("proxies", ()), here["proxies"]),
         "plugin": _union(there.get("plugin", ()), here["plugin"]),
         "task": _union(there.get("task", ()), here["task"]),
-        "n": "all" if "all" in sizes else max(sizes),
+        "n": larger["config"].get("n"),
         "repeats": max(there.get("repeats", 1), here["repeats"]),
         "workers": here["workers"] if worked else there.get("workers"),
     }
-    parts = ("proxies", "plugins", "tasks", "minibatch", "truth")
+    parts = ("proxies", "traits", "plugins", "tasks", "minibatch", "truth")
     earlier = {key: old.get(key) for key in ("created", "zcbench", "versions")}
     earlier |= {key: old.get(key) for key in ("device", "platform", "git")}
     this = {key: new[key] for key in earlier}
@@ -161,9 +164,15 @@ def merged(old: Manifest, new: Manifest, *, worked: bool) -> Manifest:
         **new,
         **earlier,
         "config": config,
+        "architectures": larger.get("architectures"),
         **{part: {**old.get(part, {}), **new[part]} for part in parts},
         **({"resumed": history} if history else {}),
     }
+
+
+def _sample_size(manifest: Manifest) -> float:
+    n = manifest["config"].get("n", 0)
+    return math.inf if n == "all" else n
 
 
 def _minibatch_differences(

@@ -1,0 +1,152 @@
+"""Runs say themselves what reading them takes, and how to go on with them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from report_runs import GOOD, SCORES, SPECS, N, toy_truth, write_run
+
+from zcbench.analysis.regression import compare as compare_runs
+from zcbench.cli import main
+from zcbench.engine import manifest as manifests
+from zcbench.proxies import PROXIES
+from zcbench.report import correlations, make_report
+from zcbench.store import load_run
+
+PLUGIN = '''
+import zcbench
+
+@zcbench.proxy(reference="me2026", direction="lower", baseline=True, aliases=("mine",))
+def my_loss(p: zcbench.Parameters) -> float:
+    """Lower is better."""
+    return float(p.n_params)
+'''
+LOWER = {"direction": "lower", "baseline": False, "aliases": ["grief"]}
+
+
+@pytest.fixture
+def truth(monkeypatch):
+    monkeypatch.setattr("zcbench.truth.load_truth", toy_truth)
+
+
+def zcbench_(*arguments: object):
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def add(path: Path, **parts: object) -> Path:
+    """More parts for the manifest of a run."""
+    file = path / "manifest.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | parts))
+    return path
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run with a plug-in's proxy of which lower is better."""
+    path = write_run(tmp_path / "run", {**SCORES, "sorrow": -GOOD})
+    return add(path, traits={"sorrow": LOWER})
+
+
+# --- direction, baseline and aliases --------------------------------------------------
+
+
+def test_a_run_remembers_the_traits_of_its_proxies(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("loss.py").write_text(PLUGIN)
+    options = ["--space", "toy", "--n", 12, "--workers", 1, "--out", "made"]
+    made = zcbench_("run", *options, "--plugin", "loss.py", "--proxies", "params,mine")
+    assert made.exit_code == 0, made.output
+    PROXIES.remove("my_loss")  # as in another process that does not load it
+    kept = json.loads(Path("made/manifest.json").read_text())
+    assert kept["traits"] == {
+        "params": {"direction": "higher", "baseline": True, "aliases": []},
+        "my_loss": {"direction": "lower", "baseline": True, "aliases": ["mine"]},
+    }
+    reported = zcbench_("report", "made")
+    assert reported.stderr == ""
+    assert reported.stdout == made.stdout
+    assert "my_loss (lower is better) *" in reported.stdout
+
+
+def test_traits_of_the_run_decide(run, truth):
+    report = make_report([load_run(run)])
+    (study,) = report.studies
+    assert study.lower == {"sorrow"}
+    assert study.scores["sorrow"].tolist() == study.scores["jacov"].tolist()
+    assert study.baselines == ("params", "n_layers")  # the registry knows those
+    assert report.table["proxy"].iloc[:2].tolist() == ["jacov", "sorrow"]
+    assert study.note == ""
+
+
+def test_traits_that_nobody_knows_are_said_once(tmp_path, truth):
+    path = write_run(tmp_path / "run", {**SCORES, "sorrow": -GOOD, "joy": GOOD})
+    said = (
+        f"{path}: neither the run nor a loaded plug-in says whether a higher or a "
+        "lower score is better of sorrow, joy: higher is taken. --plugin FILE loads "
+        "one."
+    )
+    assert correlations([load_run(path)]).attrs["notes"] == [said]
+    for command in (["report", path], ["compare", path, path]):
+        result = zcbench_(*command)
+        assert (result.exit_code, result.stderr) == (0, f"{said}\n")
+
+
+@pytest.mark.parametrize(
+    "command", ["report", "compare", "agree", "plot", "predict", "search"]
+)
+def test_commands_that_read_runs_take_plugins(command):
+    assert "--plugin" in zcbench_(command, "--help").stdout
+
+
+def test_another_direction_is_not_comparable(run, tmp_path, truth):
+    other = write_run(tmp_path / "other", {**SCORES, "sorrow": -GOOD})
+    table = compare_runs(other, run).set_index("proxy")
+    assert table.loc["sorrow", "verdict"] == "not comparable"
+    assert table.loc["sorrow", "reason"] == "higher is better then, lower now"
+
+
+def test_published_scores_may_use_an_alias_that_the_run_knows(run, tmp_path):
+    file = tmp_path / "theirs.csv"
+    lines = [f"{spec},{-score}" for spec, score in zip(SPECS, GOOD, strict=True)]
+    file.write_text("\n".join(["arch,grief", *lines]))
+    result = zcbench_("agree", run, file, "--format", "json")
+    assert result.exit_code == 0, result.output
+    (row,) = json.loads(result.stdout)
+    assert (row["proxy"], row["n"], row["spearman"]) == ("sorrow", N, 1.0)
+
+
+# --- how many architectures -----------------------------------------------------------
+
+
+def expected(path: Path) -> tuple[int, int | None, bool]:
+    (study,) = correlations([load_run(path)]).attrs["studies"]
+    return study.networks, study.expected, study.partial
+
+
+def test_number_of_architectures_is_that_of_the_run(tmp_path, truth):
+    made = write_run(tmp_path / "made", indices=range(9), n="all", repeats=2)
+    assert expected(add(made, architectures=9)) == (18, 18, False)
+    assert expected(add(made, architectures=10)) == (18, 20, True)
+
+
+def test_an_earlier_run_of_more_than_there_are_is_whole(tmp_path, truth):
+    assert expected(write_run(tmp_path / "more", n=1000)) == (N, N, False)
+    few = write_run(tmp_path / "few", n=1000, indices=range(9))
+    assert expected(few) == (9, N, True)
+
+
+@pytest.mark.parametrize(("n", "count"), [(20, 20), (5, 12), ("all", 27)])
+def test_going_on_keeps_the_larger_number(n, count):
+    old = {"config": {"n": 12}, "proxies": {}, "architectures": 12}
+    here = {"n": n, "datasets": [], "proxies": [], "plugin": [], "task": []}
+    new = {"config": {**here, "repeats": 1, "workers": 1}, "architectures": 0}
+    new["architectures"] = N if n == "all" else n
+    parts = ("proxies", "traits", "plugins", "tasks", "minibatch", "truth")
+    new |= {part: {} for part in (*parts, "created", "zcbench", "versions")}
+    new |= {part: {} for part in ("device", "platform", "git")}
+    merged = manifests.merged(old, new, worked=False)
+    assert merged["architectures"] == count
+    assert merged["config"]["n"] == max(12, n) if n != "all" else "all"
