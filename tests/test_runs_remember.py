@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,8 +12,12 @@ from click.testing import CliRunner
 from report_runs import GOOD, SCORES, SPECS, N, toy_truth, write_run
 
 from zcbench.analysis.regression import compare as compare_runs
+from zcbench.analysis.words import setting
 from zcbench.cli import main
+from zcbench.config import RunConfig, load_config
+from zcbench.engine import InterruptedRunError, Observer, execute
 from zcbench.engine import manifest as manifests
+from zcbench.errors import UsageError
 from zcbench.proxies import PROXIES
 from zcbench.report import correlations, make_report
 from zcbench.store import load_run
@@ -150,3 +156,129 @@ def test_going_on_keeps_the_larger_number(n, count):
     merged = manifests.merged(old, new, worked=False)
     assert merged["architectures"] == count
     assert merged["config"]["n"] == max(12, n) if n != "all" else "all"
+
+
+# --- a list or a sample ---------------------------------------------------------------
+
+
+def listed(folder: Path, form: str) -> Path:
+    """A configuration with a list of architectures, as a file of that form."""
+    (folder / "archs.txt").write_text("3\n14\n")
+    config = {"space": "toy", "n": 7, "population": "all", "archs": "archs.txt"}
+    if form == "manifest.json":
+        (folder / form).write_text(json.dumps({"config": config}))
+    else:
+        path = folder / "archs.txt"
+        (folder / form).write_text(f"space = 'toy'\narchs = {str(path)!r}\n")
+    return folder / form
+
+
+@pytest.mark.parametrize("form", ["manifest.json", "config.toml"])
+@pytest.mark.parametrize("stronger", [{"n": "5"}, {"population": "connected"}])
+@pytest.mark.parametrize("source", ["options", "environ"])
+def test_a_sample_that_is_asked_for_beats_an_inherited_list(
+    tmp_path, form, stronger, source
+):
+    file = listed(tmp_path, form)
+    assert load_config(file=file).archs == tmp_path / "archs.txt"
+    given = {f"ZCBENCH_{k.upper()}": v for k, v in stronger.items()}
+    sources = {"options": stronger} if source == "options" else {"environ": given}
+    config = load_config(file=file, **sources)
+    assert config.archs is None
+    assert config.n == int(stronger.get("n", 100))
+    assert config.population == stronger.get("population", "all")
+
+
+def test_a_list_that_is_asked_for_beats_an_inherited_sample(tmp_path):
+    file = tmp_path / "config.toml"
+    file.write_text("n = 50\npopulation = 'connected'\n")
+    config = load_config({"archs": "mine"}, file=file)
+    assert (config.archs, config.population) == (Path("mine"), "all")
+
+
+@pytest.mark.parametrize("key", ["n", "population"])
+def test_one_source_cannot_ask_for_both(tmp_path, key):
+    file = tmp_path / "config.toml"
+    file.write_text(f"archs = 'mine'\n{key} = 'all'\n")
+    with pytest.raises(UsageError) as error:
+        load_config(file=file)
+    both = f"archs in config.toml and {key} in config.toml"
+    assert str(error.value).startswith(f"{both} exclude each other. Drop {key}")
+    environ = {"ZCBENCH_ARCHS": "mine", f"ZCBENCH_{key.upper()}": "all"}
+    with pytest.raises(UsageError, match="exclude each other"):
+        load_config(environ=environ)
+
+
+def test_population_of_a_list_is_the_list(tmp_path, truth):
+    path = write_run(tmp_path / "run", indices=[3, 5, 7, 9], archs="archs.txt")
+    (study,) = correlations([load_run(path)]).attrs["studies"]
+    assert (study.population, study.sampled) == ("list", "list")
+    assert setting(study).startswith("list of 4 architectures · ")
+    (study,) = correlations([load_run(path)], population="connected").attrs["studies"]
+    assert study.population == "connected"
+
+
+def test_a_report_of_a_list_by_an_earlier_version_compares(tmp_path, truth):
+    path = write_run(tmp_path / "run", archs="archs.txt")
+    before = zcbench_("report", path, "--format", "json").stdout
+    assert '"population": "list"' in before
+    old = json.loads(before)
+    old["runs"][0]["sections"][0]["population"] = "all"
+    (tmp_path / "old.json").write_text(json.dumps(old))
+    assert set(compare_runs(tmp_path / "old.json", path)["verdict"]) == {"same"}
+
+
+# --- going on after Ctrl-C ------------------------------------------------------------
+
+
+class Stop(Observer):
+    """Ctrl-C after the first network."""
+
+    def advance(self, failed: int) -> None:
+        raise KeyboardInterrupt
+
+
+def test_hint_and_manifest_say_all_that_going_on_takes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    asked = RunConfig(
+        space="toy",
+        n=4,
+        proxies=("params",),
+        workers=1,
+        slurm=("timeout_min=60", "partition=a b"),
+        ray_address="auto",
+        out=Path("my run"),
+        overwrite="always",
+        strict=True,
+        truth="none",
+        minibatch="gaussian",
+    )
+    with pytest.raises(InterruptedRunError) as stopped:
+        execute(asked, Stop())
+    command = stopped.value.hint.removeprefix("Go on with: ")
+    words = shlex.split(command)
+    assert words[:2] == ["zcbench", "run"]
+    with main.make_context("zcbench", words[1:]) as context:
+        name, _, rest = main.resolve_command(context, words[1:])
+    assert name == "run"
+    given = dict(zip(rest[::2], rest[1::2], strict=False))
+    again = load_config(
+        {"out": given["--out"], "strict": "--strict" in words},
+        file=Path(given["--config"]),
+    )
+    # To begin again would lose what is done; the rest is as it was asked for.
+    changed = {"overwrite": "only-missing", "datasets": ("toy",), "device": "cpu"}
+    assert again == replace(asked, **changed, stack=1)
+
+
+def test_hint_for_several_spaces_names_them_all(tmp_path, monkeypatch):
+    def stop(config, observer):
+        raise InterruptedRunError("Interrupted.", "Go on with: one of them")
+
+    monkeypatch.setattr("zcbench.engine.execute", stop)
+    out = tmp_path / "my runs"
+    result = zcbench_("run", "--space", "toy,nb201", "--out", out)
+    assert result.exit_code == 130
+    assert result.stderr.endswith(
+        f"Interrupted. Go on with: the same command, with --out '{out}'\n"
+    )

@@ -97,9 +97,10 @@ def study_of(
     from zcbench.truth import choose_target
 
     manifest = run.attrs["manifest"]
-    population = population or manifest["config"].get("population", "all")
+    config = manifest["config"]
     target = choose_target(truth, target)
     rows, notes = _known_rows(run, dataset, truth, population)
+    sampled = "list" if config.get("archs") else config.get("population", "all")
     scores, reasons = mean_scores(rows, run.attrs["proxies"])
     values = {proxy: scores[proxy].to_numpy() for proxy in scores}
     accuracies = truth.set_index("arch").reindex(scores.index)
@@ -110,7 +111,7 @@ def study_of(
     study = Study(
         **_setting(run, dataset),
         target=target,
-        population=population,
+        population=population or sampled,
         truth=str(truth.attrs.get("truth", "")),
         release=str(truth.attrs.get("release", "")),
         truth_digest=str(truth.attrs.get("digest", "")),
@@ -194,7 +195,7 @@ def _setting(run: pd.DataFrame, dataset: str) -> dict[str, Any]:
 
 
 def _known_rows(
-    run: pd.DataFrame, dataset: str, truth: pd.DataFrame, population: str
+    run: pd.DataFrame, dataset: str, truth: pd.DataFrame, population: str | None
 ) -> tuple[pd.DataFrame, list[str]]:
     """Rows of a dataset and population that the truth knows; lines for the user."""
     path, space = run.attrs["path"], str(run["space"].iloc[0])
@@ -220,7 +221,7 @@ def _known_rows(
     return rows[there], notes
 
 
-def _members(run: pd.DataFrame, population: str) -> pd.Series[bool]:
+def _members(run: pd.DataFrame, population: str | None) -> pd.Series[bool]:
     """Which rows of a run belong to a population that it can speak for.
 
     A random sample of a population is one of each part of it, never of a larger one.
@@ -234,7 +235,7 @@ def _members(run: pd.DataFrame, population: str) -> pd.Series[bool]:
 
     config = run.attrs["manifest"]["config"]
     sampled = config.get("population", "all")
-    if population == sampled:
+    if population in (None, sampled):
         return pd.Series(True, index=run.index)
     space = load_space(str(run["space"].iloc[0]))
     wanted = space.population(population)

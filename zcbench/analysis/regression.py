@@ -291,10 +291,12 @@ def _settings(
 ) -> dict[str, Any]:
     """What must be equal for two tables to be comparable, by the name users know."""
     config = manifest["config"]
+    # Reports of earlier versions say of a list that it is of the population "all".
+    listed = section["sampled"] == "list" and section["population"] == "all"
     return {
         "target": section["target"],
         "truth": (section["truth"], section["truth_digest"]),
-        "population": section["population"],
+        "population": "list" if listed else section["population"],
         "sample of architectures": section["sample_digest"],
         "minibatch": (section["minibatch"], section["minibatch_digest"]),
         "batch size": config.get("batch_size"),

@@ -73,7 +73,7 @@ def setting(study: Study) -> str:
     """How a table was made: architectures, minibatch, seed."""
     kind = {"all": "", "sample": "sample of ", "list": "list of "}[study.sampled]
     parts = [
-        f"population {study.population}",
+        *([f"population {study.population}"] if study.population != "list" else []),
         f"{kind}{study.architectures:,} architectures",
         f"minibatch {study.minibatch or 'unknown'}",
     ]

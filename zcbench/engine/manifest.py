@@ -43,27 +43,13 @@ def describe(job: Job) -> Manifest:
         "schema": SCHEMA,
         "zcbench": zcbench.__version__,
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "config": {
-            "space": config.space,
+        "config": config.kept()
+        | {
             "datasets": list(job.datasets),
             "proxies": [proxy.name for proxy in job.proxies],
-            "n": config.n,
-            "population": config.population,
             "archs": "archs.txt" if config.archs else None,
-            "seed": config.seed,
-            "repeats": config.repeats,
-            "batch_size": config.batch_size,
-            "minibatch": config.minibatch,
             "device": job.device,
-            "workers": config.workers,
-            "threads": config.threads,
-            "executor": config.executor,
             "stack": job.stack,
-            "precision": config.precision,
-            "plugin": [str(file) for file in config.plugin],
-            "task": list(config.task),
-            "target": config.target,
-            "truth": config.truth,
         },
         "proxies": {proxy.name: proxy.version for proxy in job.proxies},
         "traits": {proxy.name: proxy.traits for proxy in job.proxies},
@@ -104,6 +90,8 @@ def check_same(path: Path, old: Manifest, new: Manifest) -> None:
     there, here = {**_BEFORE, **old["config"]}, new["config"]
     differing, fix = [], []
     for key in _MUST_MATCH:
+        if key == "population" and here["archs"]:
+            continue
         if there.get(key) != here[key]:
             differing.append(
                 f"{option_name(key)} is {there.get(key)} there, {here[key]} here"
