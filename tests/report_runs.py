@@ -175,6 +175,7 @@ def study_of(
         space=space,
         dataset=dataset,
         target=target,
+        unit="percent of accuracy",
         population="all",
         sampled="sample",
         networks=n,

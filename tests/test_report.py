@@ -213,6 +213,21 @@ def test_gaps_in_the_truth_are_left_out_but_no_failures(tmp_path):
     assert set(table["failed"]) == {0}
 
 
+@pytest.mark.parametrize("target", ["val", "test_12", "loss"])
+def test_accuracies_have_a_unit(tmp_path, monkeypatch, target):
+    def truth(*args):
+        table = toy_truth(*args).rename(columns={"val": target})
+        table.attrs["targets"] = [target]
+        return table
+
+    monkeypatch.setattr("zcbench.truth.load_truth", truth)
+    run = load_run(write_run(tmp_path / "run", target=target))
+    report = make_report([run], sections=["search"])
+    percent = target != "loss"
+    unit = "percent of accuracy" if percent else "units of loss"
+    assert report.studies[0].unit == unit
+
+
 def test_constant_truth_is_said(tmp_path):
     table = correlations([load_run(write_run(tmp_path / "run"))], truth="flat")
     assert set(table["note"]) == {"constant truth"}

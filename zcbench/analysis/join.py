@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zcbench.aggregates import Aggregate, check_parts
-from zcbench.analysis.study import Early, Study
+from zcbench.analysis.study import PERCENT, Early, Study
 from zcbench.analysis.traits import traits
 from zcbench.errors import DataError, UsageError
 from zcbench.stats.ranks import Floats
@@ -95,11 +95,13 @@ def study_of(
         UsageError: the run says nothing about that population.
     """
     from zcbench.truth import choose_target
+    from zcbench.truth.units import is_percent
 
     manifest = run.attrs["manifest"]
     config = manifest["config"]
     target = choose_target(truth, target)
     rows, notes = _known_rows(run, dataset, truth, population)
+    percent = is_percent(target) or truth.attrs.get("unit") == "percent"
     sampled = "list" if config.get("archs") else config.get("population", "all")
     scores, reasons = mean_scores(rows, run.attrs["proxies"])
     values = {proxy: scores[proxy].to_numpy() for proxy in scores}
@@ -111,6 +113,7 @@ def study_of(
     study = Study(
         **_setting(run, dataset),
         target=target,
+        unit=PERCENT if percent else f"units of {target}",
         population=population or sampled,
         truth=str(truth.attrs.get("truth", "")),
         release=str(truth.attrs.get("release", "")),

@@ -236,5 +236,6 @@ def _truth(found: Mapping[str, object], accuracies: Accuracies) -> pd.DataFrame:
         "truth": str(accuracies.path),
         "digest": accuracies.digest,
         "targets": [accuracies.column],
+        "unit": "percent",
     }
     return table

@@ -45,6 +45,8 @@ class Study:
         space: search space.
         dataset: task of the space.
         target: which accuracy, such as ``"val"`` or ``"test"``.
+        unit: what a difference of two accuracies is counted in, such as
+            ``"percent of accuracy"``.
         population: which architectures these are.
         sampled: how the run chose among them: ``"sample"``, ``"all"`` or ``"list"``.
         networks: how many (architecture, repeat) the run has done on this dataset.
@@ -80,6 +82,7 @@ class Study:
     space: str
     dataset: str
     target: str
+    unit: str
     population: str
     sampled: str
     networks: int
@@ -188,6 +191,8 @@ _ABOUT = (
     *("training_seeds", "minibatch", "minibatch_digest", "batch_size", "seed"),
     *("repeats", "precision", "partial"),
 )
+PERCENT = "percent of accuracy"
+"""The unit of a study whose accuracies are in percent; any other is the target's."""
 PLACE = ("run", "space", "dataset", "target", "population", "where")
 """What a row of an analysis is about; ``where`` is how it is printed."""
 
