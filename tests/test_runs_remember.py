@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import types
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 from report_runs import GOOD, SCORES, SPECS, N, toy_truth, write_run
 
+import zcbench
 from zcbench.analysis.regression import compare as compare_runs
 from zcbench.analysis.words import setting
 from zcbench.cli import main
@@ -282,3 +284,57 @@ def test_hint_for_several_spaces_names_them_all(tmp_path, monkeypatch):
     assert result.stderr.endswith(
         f"Interrupted. Go on with: the same command, with --out '{out}'\n"
     )
+
+
+# --- what registers ------------------------------------------------------------------
+
+
+def sound(p: zcbench.Parameters) -> float:
+    """Number of parameters. Higher is better."""
+    return float(p.n_params)
+
+
+def bare(p) -> float:
+    return 0.0
+
+
+def nothing() -> float:
+    return 0.0
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ({"direction": "up"}, "has the direction 'up': it is 'higher' or 'lower'."),
+        ({"version": 0}, "has the version 0: it is a whole number of at least 1."),
+        ({"version": "2"}, "has the version '2': it is a whole number of at least 1."),
+        ({"version": True}, "has the version True: it is a whole number of at least"),
+        ({"aliases": "mine"}, "has the aliases 'mine': they are a tuple of names."),
+        ({"aliases": (3,)}, "has the aliases (3,): they are a tuple of names."),
+        ({"aliases": ("a b",)}, "has the aliases ('a b',): they are a tuple of names."),
+        ({"reference": None}, "has the reference None: it is the BibTeX key of a "),
+        ({"name": ""}, "has the name '': a name has no space, comma, colon or plus."),
+        ({"name": "a b"}, "has the name 'a b': a name has no space, comma, colon or"),
+        ({"name": "a,b"}, "has the name 'a,b': a name has no space, comma, colon or"),
+        ({"function": bare}, "has no annotated parameter: its annotations are the "),
+        ({"function": nothing}, "has no annotated parameter: its annotations are "),
+    ],
+)
+def test_what_registers_is_checked(given, problem):
+    """In one sentence that names the proxy, and nothing is registered."""
+    function = given.pop("function", sound)
+    made = types.FunctionType(function.__code__, globals(), given.pop("name", "made"))
+    made.__annotations__ = function.__annotations__
+    before = PROXIES.names()
+    with pytest.raises(UsageError) as error:
+        zcbench.proxy(**{"reference": "me2026", **given})(made)
+    assert str(error.value).startswith(f"The proxy {made.__name__!r} {problem}")
+    assert PROXIES.names() == before
+
+
+def test_a_sound_proxy_registers():
+    zcbench.proxy(reference="", version=2, aliases=["my-own"])(sound)
+    try:
+        assert PROXIES.get("my-own").version == 2
+    finally:
+        PROXIES.remove("sound")
