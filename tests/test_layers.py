@@ -17,6 +17,8 @@ ALLOWED = {
     "types": "",
     "seeding": "",
     "cache": "",
+    "files": "",
+    "pickles": "errors",
     "stats": "",
     "registry": "errors",
     "aggregates": "errors",
@@ -26,14 +28,15 @@ ALLOWED = {
     "spaces": "errors networks registry seeding types",
     "tasks": "errors spaces types",
     "flat_file": "errors spaces",
-    "minibatch": "cache errors seeding types",
+    "minibatch": "cache errors pickles seeding types",
     "evidence": "errors networks seeding types",
     "proxies": "aggregates errors evidence registry seeding types",
     "plan": "errors evidence types",
     "evaluate": "errors evidence plan proxies types",
-    "truth": "cache errors flat_file networks registry seeding spaces tasks",
+    "truth": "cache errors files flat_file networks pickles registry seeding spaces "
+    "tasks",
     "plugins": "errors proxies registry spaces truth",
-    "store": "errors types",
+    "store": "errors files types",
     "engine": "config errors evaluate evidence minibatch networks plan plugins proxies "
     "seeding spaces store tasks truth types",
     "analysis": "aggregates errors flat_file networks proxies seeding spaces stats "
