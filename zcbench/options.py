@@ -66,10 +66,10 @@ def _sources(value: object) -> tuple[str, ...]:
 
 def _parameters(value: object) -> tuple[str, ...]:
     """key=value, none or several."""
-    found = _sources(value)
-    if not all(re.fullmatch(r"[a-z_]+=.+", word) for word in found):
+    words = _sources(value)
+    if not all(re.fullmatch(r"[a-z_]+=.+", word) for word in words):
         raise ValueError("key=value, or several with commas")
-    return found
+    return words
 
 
 def _address(value: object) -> str | None:

@@ -66,15 +66,15 @@ def load_scores(path: Path, space: str, datasets: Sequence[str] = ()) -> pd.Data
         DataError: the file cannot be read, or holds no scores of that space.
         UsageError: there is no such space or dataset.
     """
-    found = load_space(space)
-    given = [_prepare(found, name) for name in datasets]
+    searched = load_space(space)
+    given = [_prepare(searched, name) for name in datasets]
     content = _content(path)
     notes: list[str] = []
-    by_dataset = _read(path, content, found, datasets, notes)
+    by_dataset = _read(path, content, searched, datasets, notes)
     rows = [
         row
         for dataset, entries in by_dataset.items()
-        for row in _rows(path, found, dataset, entries)
+        for row in _rows(path, searched, dataset, entries)
     ]
     proxies = list(dict.fromkeys(name for row in rows for name in row["scores"]))
     if not proxies:

@@ -224,7 +224,7 @@ def _commit() -> str | None:
     """Commit of zcbench's sources, where they are a git checkout."""
     command = ["git", "rev-parse", "HEAD"]
     try:
-        found = subprocess.run(  # noqa: S603 - fixed words
+        head = subprocess.run(  # noqa: S603 - fixed words
             command,
             cwd=Path(__file__).parent,
             capture_output=True,
@@ -234,4 +234,4 @@ def _commit() -> str | None:
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return found.stdout.strip() or None
+    return head.stdout.strip() or None

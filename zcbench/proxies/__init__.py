@@ -52,7 +52,10 @@ SETS: Mapping[str, Callable[[Proxy], bool]] = {
     "all": lambda proxy: not proxy.costly,
     "suite": lambda proxy: proxy.name in SUITE,
     "baselines": lambda proxy: proxy.baseline,
-    **{name: partial(_is_part, found.parts) for name, found in AGGREGATES.items()},
+    **{
+        name: partial(_is_part, aggregate.parts)
+        for name, aggregate in AGGREGATES.items()
+    },
 }
 """Names that stand for several proxies, on the command line and elsewhere.
 

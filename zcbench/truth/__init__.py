@@ -92,10 +92,10 @@ def load_truth(
     from zcbench.spaces.base import check_name
     from zcbench.tasks import is_added
 
-    found = load_space(space)
-    check_name(found, "dataset", dataset)
+    searched = load_space(space)
+    check_name(searched, "dataset", dataset)
     if _is_path(truth):
-        table = _from_file(found, dataset, _expanded(truth), target)
+        table = _from_file(searched, dataset, _expanded(truth), target)
     elif is_added(space, dataset):
         raise DataError(
             f"The task {dataset} was given to {space}, which has no truth for it.",
@@ -114,7 +114,7 @@ def load_truth(
         "space": space,
         "dataset": dataset,
         "targets": there,
-        "missing": len(found) - len(table),
+        "missing": len(searched) - len(table),
     }
     return table
 

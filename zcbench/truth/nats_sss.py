@@ -129,7 +129,7 @@ def _of_tar(stream: tarfile.TarFile) -> Members:
 def _rows(members: Members, archive: Path, space: Space) -> Iterator[Row]:
     """One row an architecture, in the order of the archive."""
     strings: dict[int, str] = {}
-    found: dict[int, Row] = {}
+    by_number: dict[int, Row] = {}
     for name, packed in members:
         where = f"{archive}, {name}"
         try:
@@ -141,7 +141,7 @@ def _rows(members: Members, archive: Path, space: Space) -> Iterator[Row]:
             if name == "meta":
                 strings = dict(enumerate(content["meta_archs"]))  # type: ignore[index]
             else:
-                found[int(name)] = _row(content, space)
+                by_number[int(name)] = _trainings(content, space)
         except ZcbenchError as error:
             raise DataError(f"{where}: {error.what}", _OFFICIAL) from None
         except Exception as error:  # foreign structures can fail anywhere
@@ -150,9 +150,9 @@ def _rows(members: Members, archive: Path, space: Space) -> Iterator[Row]:
                 f"({type(error).__name__}: {error}).",
                 _OFFICIAL,
             ) from None
-    if not found or not strings:
+    if not by_number or not strings:
         raise DataError(f"{archive} does not hold NATS-Bench's sizes.", _OFFICIAL)
-    for number, row in found.items():
+    for number, row in by_number.items():
         if strings.get(number) != row["arch"]:
             raise DataError(
                 f"{archive}, {number} is {row['arch']}, but {strings.get(number)} in "
@@ -162,7 +162,7 @@ def _rows(members: Members, archive: Path, space: Space) -> Iterator[Row]:
         yield row
 
 
-def _row(content: Any, space: Space) -> Row:
+def _trainings(content: Any, space: Space) -> Row:
     arch = space.parse(content["90"]["arch_str"])
     row: Row = {"arch": arch.spec, "index": arch.index}
     for epochs, suffix in _EPOCHS.items():

@@ -165,9 +165,9 @@ def _rows(content: dict[str, Any], seeds: set[int]) -> Iterator[Row]:
                 raise DataError(f"architecture {position} has results of another.")
             for dataset, sources in SOURCES.items():
                 for target, source in sources.items():
-                    found = _accuracies(results, *source)
-                    seeds |= set(found)
-                    for seed, accuracy in found.items():
+                    by_seed = _accuracies(results, *source)
+                    seeds |= set(by_seed)
+                    for seed, accuracy in by_seed.items():
                         row[f"{dataset}_{target}{suffix}_seed{seed}"] = accuracy
                 if kind == "full":
                     row |= _costs(results, dataset)
