@@ -49,11 +49,12 @@ def write_run(
         indices: which architectures it holds.
         repeats: how many of each.
         specs: architecture strings by index.
-        **config: what differs in the configuration; ``versions``, ``minibatch`` and
-            ``truth_attrs`` go to the manifest.
+        **config: what differs in the configuration; ``versions``, ``traits`` and
+            ``minibatch`` go to the manifest.
     """
     path.mkdir(parents=True)
     versions = config.pop("versions", dict.fromkeys(scores, 1))
+    traits = config.pop("traits", {})
     images = config.pop("minibatch", {"name": "builtin", "digest": "d1"})
     manifest = {
         "schema": 1,
@@ -73,6 +74,7 @@ def write_run(
             **config,
         },
         "proxies": versions,
+        "traits": traits,
         "minibatch": {"toy": images},
     }
     (path / "manifest.json").write_text(json.dumps(manifest))

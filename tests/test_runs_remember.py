@@ -54,8 +54,8 @@ def add(path: Path, **parts: object) -> Path:
 @pytest.fixture
 def run(tmp_path):
     """A run with a plug-in's proxy of which lower is better."""
-    path = write_run(tmp_path / "run", {**SCORES, "sorrow": -GOOD})
-    return add(path, traits={"sorrow": LOWER})
+    scores = {**SCORES, "sorrow": -GOOD}
+    return write_run(tmp_path / "run", scores, traits={"sorrow": LOWER})
 
 
 # --- direction, baseline and aliases --------------------------------------------------
