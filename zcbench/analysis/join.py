@@ -20,10 +20,6 @@ from zcbench.stats.ranks import Floats
 if TYPE_CHECKING:
     import pandas as pd
 
-_UNKNOWN = (
-    "{}: neither the run nor a loaded plug-in says whether a higher or a lower score "
-    "is better of {}: higher is taken. --plugin FILE loads one."
-)
 Reasons = dict[str, dict[int, str]]
 """Proxy → position of an architecture → the first status of it that is not ok."""
 
@@ -95,25 +91,22 @@ def study_of(
         UsageError: the run says nothing about that population.
     """
     from zcbench.truth import choose_target
-    from zcbench.truth.units import is_percent
 
     manifest = run.attrs["manifest"]
     config = manifest["config"]
     target = choose_target(truth, target)
     rows, notes = _known_rows(run, dataset, truth, population)
-    percent = is_percent(target) or truth.attrs.get("unit") == "percent"
     sampled = "list" if config.get("archs") else config.get("population", "all")
     scores, reasons = mean_scores(rows, run.attrs["proxies"])
     values = {proxy: scores[proxy].to_numpy() for proxy in scores}
     accuracies = truth.set_index("arch").reindex(scores.index)
     known = traits(manifest, scores)
-    if known.unknown:
-        notes.append(_UNKNOWN.format(run.attrs["path"], ", ".join(known.unknown)))
+    notes += known.notes(run.attrs["path"])
     sign = {proxy: -1 if proxy in known.lower else 1 for proxy in scores}
     study = Study(
         **_setting(run, dataset),
         target=target,
-        unit=PERCENT if percent else f"units of {target}",
+        unit=_unit(truth, target),
         population=population or sampled,
         truth=str(truth.attrs.get("truth", "")),
         release=str(truth.attrs.get("release", "")),
@@ -305,6 +298,13 @@ def _seconds(column: pd.Series[Any], proxies: Sequence[str]) -> dict[str, float]
             if proxy in spent:
                 spent[proxy].append(value)
     return {p: float(np.mean(v)) if v else math.nan for p, v in spent.items()}
+
+
+def _unit(truth: pd.DataFrame, target: str) -> str:
+    from zcbench.truth.units import is_percent
+
+    percent = is_percent(target) or truth.attrs.get("unit") == "percent"
+    return PERCENT if percent else f"units of {target}"
 
 
 def _seeds(accuracies: pd.DataFrame, target: str) -> Floats:

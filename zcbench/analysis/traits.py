@@ -23,6 +23,15 @@ class Traits:
     lower: frozenset[str]
     unknown: tuple[str, ...]
 
+    def notes(self, run: str) -> list[str]:
+        """A line for the user where something is unknown; none elsewhere."""
+        about = (
+            f"{run}: neither the run nor a loaded plug-in says whether a higher or a "
+            f"lower score is better of {', '.join(self.unknown)}: higher is taken. "
+            "--plugin FILE loads one."
+        )
+        return [about] if self.unknown else []
+
 
 def traits(manifest: Mapping[str, Any], proxies: Iterable[str]) -> Traits:
     """Traits of the proxies of a run.
