@@ -22,7 +22,7 @@ from zcbench.options import option
 from zcbench.types import Precision
 
 ENVIRONMENT_PREFIX = "ZCBENCH_"
-NOT_OPTIONS = frozenset({"CACHE", "DEBUG"})
+NOT_OPTIONS = frozenset({"CACHE", "DEBUG", "SELF_CHECK"})
 """Environment variables with our prefix that are no options of a run."""
 _MAX_SEED = 2**63 - 1
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from zcbench.analysis.join import studies
 from zcbench.analysis.study import Study, place
+from zcbench.self_check.words import disagreements
 from zcbench.stats import KINDS, Association, association
 
 if TYPE_CHECKING:
@@ -97,6 +98,12 @@ def tabulate(
 def _notes(found: Sequence[Study], runs: Sequence[pd.DataFrame]) -> list[str]:
     """How the files were read, and what was left out; each line once."""
     notes = [note for run in runs for note in run.attrs.get("notes", ())]
+    notes += [
+        line
+        for run in runs
+        for found in run.attrs["manifest"].get("device_check", [])
+        for line in disagreements(found)
+    ]
     notes += [line for study in found for line in study.note.splitlines()]
     return list(dict.fromkeys(notes))
 
