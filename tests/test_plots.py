@@ -201,7 +201,7 @@ def axis_of(drawing: Drawing):
 def test_forest_marks_stand_at_rho(report):
     for figure, found in zip(forest(report), report.studies, strict=True):
         (drawing,) = figure.panels
-        assert figure.where == found.section.dataset
+        assert figure.where == found.dataset
         value = axis_of(drawing)
         by_name = {m.tip.rpartition(": ")[0]: m for m in shapes(drawing, Mark)}
         for name, score in found.scores.items():

@@ -68,25 +68,25 @@ def load_scores(
         DataError: the file cannot be read, or holds no scores of that space.
         UsageError: there is no such space or dataset.
     """
-    found = load_space(space) if isinstance(space, str) else space
-    named = [n for n in datasets if n not in found.tasks and n in task_names()]
-    found = with_tasks(found, map(load_task, named))
+    searched = load_space(space) if isinstance(space, str) else space
+    named = [n for n in datasets if n not in searched.tasks and n in task_names()]
+    searched = with_tasks(searched, map(load_task, named))
     for name in datasets:
-        check_name(found, "dataset", name)
+        check_name(searched, "dataset", name)
     content = _content(path)
     notes: list[str] = []
-    by_dataset = _read(path, content, found, datasets, notes)
+    by_dataset = _read(path, content, searched, datasets, notes)
     rows = [
         row
         for dataset, entries in by_dataset.items()
-        for row in _rows(path, found, dataset, entries)
+        for row in _rows(path, searched, dataset, entries)
     ]
     proxies = list(dict.fromkeys(name for row in rows for name in row["scores"]))
     if not proxies:
         raise DataError(f"{path} holds no scores.", _FORMATS)
     table = _table(rows, proxies)
     table.attrs = {
-        "manifest": _manifest(path, content, found, list(by_dataset), proxies),
+        "manifest": _manifest(path, content, searched, list(by_dataset), proxies),
         "proxies": proxies,
         "path": str(path),
         "notes": notes,

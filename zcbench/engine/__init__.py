@@ -145,12 +145,17 @@ def _work(job: Job, store: RunStore, items: list[WorkItem], observer: Observer) 
                 failed += len(record["status"])
                 observer.advance(len(record["status"]))
     except KeyboardInterrupt:
-        manifest = shlex.quote(str(store.path / "manifest.json"))
+        words = [
+            "--config",
+            str(store.path / "manifest.json"),
+            "--out",
+            str(store.path),
+        ]
+        words += ["--strict"] if job.config.strict else []
         raise InterruptedRunError(
             f"Interrupted: {n_done:,} of {len(items):,} networks were done and are "
             f"kept in {store.path}.",
-            f"Go on with: zcbench run --config {manifest} "
-            f"--out {shlex.quote(str(store.path))}",
+            f"Go on with: zcbench run {shlex.join(words)}",
         ) from None
     finally:
         observer.finish()

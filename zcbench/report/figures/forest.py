@@ -22,7 +22,7 @@ def forest(report: Report) -> list[Figure]:
     for where, study, entries in found:
         style = Style(
             title=where,
-            axis=f"ρ with {study.section.target} accuracy, "
+            axis=f"ρ with {study.target} accuracy, "
             f"{percent(report.options.confidence)} intervals",
             tick=lambda tick: number(tick, places=1),
             guides=_guides(report, study, entries),
@@ -50,8 +50,8 @@ def _guides(report: Report, study: Study, entries: Sequence[Entry]) -> list[Guid
     guides = []
     block = block_of(report, "ceilings")
     if block is not None:
-        rows, section = block.table, study.section
-        here = (rows["run"] == section.run) & (rows["dataset"] == section.dataset)
+        rows = block.table
+        here = (rows["run"] == study.run) & (rows["dataset"] == study.dataset)
         ceiling = float(
             rows.loc[here & (rows["proxy"] == LIMIT), "ceiling_all"].iloc[0]
         )
