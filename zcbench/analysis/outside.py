@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zcbench.analysis.join import Joined
+from zcbench.analysis.report import Report, report_of
 from zcbench.analysis.scores import gather
 from zcbench.analysis.study import study_of
 from zcbench.errors import DataError
-from zcbench.report.report import Report, report_of
 
 if TYPE_CHECKING:
     import pandas as pd

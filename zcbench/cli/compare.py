@@ -81,16 +81,18 @@ def compare(
       zcbench compare runs/first runs/second --scores --score-tolerance 1e-3
       zcbench compare baseline.json runs/second --format md
     """  # noqa: D301 - click's mark for "do not wrap"
-    from zcbench.analysis.regression import REGRESSIONS, Tolerances, check_comparable
+    from zcbench.analysis.regression import (
+        REGRESSIONS,
+        Tolerances,
+        check_comparable,
+        comparison,
+    )
     from zcbench.analysis.regression import compare as compare_runs
-    from zcbench.report import in_color
-    from zcbench.report.comparison import render_comparison
+    from zcbench.report import Document, emit
 
     tolerances = Tolerances(tolerance, confidence, score_tolerance, strict)
     table = compare_runs(baseline, run, tolerances, target=target)
-    text = render_comparison(table, format_name, color=in_color())
-    for note in table.attrs["notes"]:
-        click.echo(note, err=True)
-    click.echo(text, nl=False)
+    notes = table.attrs["notes"]
+    emit(Document([comparison(table)], table.attrs, notes=notes), format_name)
     check_comparable(table)
     return _REGRESSION if table["verdict"].isin(REGRESSIONS).any() else 0

@@ -93,7 +93,8 @@ def plot(
       zcbench plot runs/first
       zcbench plot runs/first --kind forest --kind cost --format png -o paper/figures
     """  # noqa: D301 - click's mark for "do not wrap"
-    from zcbench.report import Options, make_report, write
+    from zcbench.files import write
+    from zcbench.report import Options, make_report
     from zcbench.report.figures import FORMATS, check, drawings, sections_for
     from zcbench.store import load_run
 

@@ -207,8 +207,7 @@ def report(
     """  # noqa: D301 - click's mark for "do not wrap"
     _one_thread()
     from zcbench.aggregates import parse
-    from zcbench.report import Options, in_color, make_report, render, render_text
-    from zcbench.report import write as write_file
+    from zcbench.report import Options, emit, make_report
 
     if sections is None:
         sections = ("all",) if format_name == "html" else ("correlations",)
@@ -221,11 +220,4 @@ def report(
         options=Options(clearly, confidence, resamples, seed),
         aggregates=[parse(text) for text in dict.fromkeys(aggregates)],
     )
-    for note in found.table.attrs["notes"]:
-        click.echo(note, err=True)
-    if output is not None:
-        write_file(render(found, format_name), output)
-    elif format_name == "text":
-        click.echo(render_text(found, color=in_color()), nl=False)
-    else:
-        click.echo(render(found, format_name), nl=False)
+    emit(found, format_name, output)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -17,7 +17,7 @@ from zcbench.errors import UsageError, ZcbenchError
 if TYPE_CHECKING:
     from zcbench.analysis.outside import Accuracies
     from zcbench.minibatch import Source
-    from zcbench.report import Report
+    from zcbench.report import Block, Document, Report
     from zcbench.types import Batch, Score
 
 Scores = Mapping[str, "Score"]
@@ -141,6 +141,7 @@ def score(
       zcbench score 'torchvision:resnet*' --accuracies top1.csv --format md
     """  # noqa: D301 - click wants \b itself
     from zcbench.proxies import PROXIES
+    from zcbench.report import emit
 
     if format_name in _ONLY_REPORTS and accuracy_file is None:
         raise UsageError(
@@ -156,7 +157,7 @@ def score(
     found = {name: session.scores(name) for name in _shown(names)}
     if len(session.errors) == len(found) == 1:
         raise next(iter(session.errors.values()))
-    click.echo(_written(found, accuracies, session, format_name), nl=False)
+    emit(_document(found, accuracies, session, format_name), format_name)
     if all(_failed(scores) for scores in found.values()):
         raise UsageError(
             f"None of the {len(found)} networks could be scored.",
@@ -304,15 +305,26 @@ def _accuracies(path: Path | None, names: Sequence[str]) -> Accuracies | None:
     return found
 
 
-def _written(
+def _document(
     found: Mapping[str, Scores],
     accuracies: Accuracies | None,
     session: _Session,
     format_name: str,
-) -> str:
-    from zcbench.cli.score_tables import with_report, write_scores
+) -> Document:
+    """The scores, and below them how they rank the accuracies.
 
+    Of those, CSV, LaTeX and HTML hold the latter alone.
+    """
+    from zcbench.analysis.network_scores import network_scores, side_by_side
+    from zcbench.report import Document, document_of
+    from zcbench.report.text import WIDTH
+
+    scores: Sequence[Block] = [network_scores(found)]
+    if format_name in ("text", "md"):
+        scores = side_by_side(found, WIDTH if format_name == "text" else None)
     if accuracies is None:
-        return write_scores(found, format_name)
-    report = session.report(found, accuracies, format_name)
-    return with_report(found, report, format_name)
+        return Document(scores, {})
+    whole = document_of(session.report(found, accuracies, format_name))
+    if format_name in ("csv", *_ONLY_REPORTS):
+        return whole
+    return replace(whole, blocks=[*scores, *whole.blocks])

@@ -1,14 +1,14 @@
-"""Reports: scores joined with ground truth, analysed, in several formats.
+"""Documents: blocks of analyses, in several formats, each written in one place.
 
 Nothing here imports torch.
 """
 
 from __future__ import annotations
 
-import contextlib
+import importlib
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,40 +16,71 @@ import click
 
 from zcbench.analysis.block import Block, Column, Options
 from zcbench.analysis.correlations import COLUMNS, correlations
+from zcbench.analysis.report import CHOICES, Report, make_report
 from zcbench.analysis.study import Study, studies
-from zcbench.errors import DataError, unknown
-from zcbench.report.html import render_html
-from zcbench.report.machine import render_csv, render_json
-from zcbench.report.markup import render_latex, render_markdown
-from zcbench.report.report import CHOICES, Report, make_report
-from zcbench.report.text import render_text
+from zcbench.errors import unknown
+from zcbench.files import write
+from zcbench.report.document import Document, Gallery, document_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FORMATS: Mapping[str, Callable[[Report], str]] = {
-    "text": render_text,
-    "md": render_markdown,
-    "csv": render_csv,
-    "json": render_json,
-    "tex": render_latex,
-    "html": render_html,
+_HOME = {
+    "text": "text",
+    "md": "markup",
+    "csv": "machine",
+    "json": "machine",
+    "tex": "latex",
+    "html": "html",
 }
+"""Format → the file whose `render_` and its name write it, imported when it does."""
+FORMATS = tuple(_HOME)
 
 
-def render(report: Report, format: str = "text") -> str:
-    """A report as text in one of `FORMATS`.
+def render(
+    shown: Document | Report, format: str = "text", *, color: bool = False
+) -> str:
+    """A document as text in one of `FORMATS`.
 
     Args:
-        report: from `make_report`.
+        shown: it, or a report from `make_report`.
         format: name of the format.
+        color: whether to use terminal codes; for ``"text"``.
 
     Raises:
-        UsageError: there is no such format, or it cannot hold that report.
+        UsageError: there is no such format, or it cannot hold that document.
     """
     if format not in FORMATS:
         raise unknown("format", format, FORMATS)
-    return FORMATS[format](report)
+    document = document_of(shown) if isinstance(shown, Report) else shown
+    module = importlib.import_module(f"zcbench.report.{_HOME[format]}")
+    writer = getattr(module, f"render_{format}")
+    text: str = writer(document, color=True) if color else writer(document)
+    return text
+
+
+def emit(
+    shown: Document | Report, format: str = "text", output: Path | None = None
+) -> None:
+    """Write a document to stdout or into a file, and its notes to stderr.
+
+    Args:
+        shown: it, or a report from `make_report`.
+        format: one of `FORMATS`.
+        output: the file; None for stdout, in colour where that is a terminal.
+
+    Raises:
+        UsageError: the format cannot hold that document.
+        DataError: the file cannot be written.
+    """
+    document = document_of(shown) if isinstance(shown, Report) else shown
+    for note in document.notes:
+        click.echo(note, err=True)
+    if output is None:
+        colour = format == "text" and in_color()
+        click.echo(render(document, format, color=colour), nl=False)
+    else:
+        write(render(document, format), output)
 
 
 def print_report(
@@ -72,34 +103,12 @@ def print_report(
         DataError: there is no such target or truth, or it knows no architecture.
         UsageError: a run says nothing about that population.
     """
-    report = make_report(runs, target, truth, population, sections=sections)
-    for note in report.table.attrs["notes"]:
-        click.echo(note, err=True)
-    click.echo(render_text(report, color=in_color()), nl=False)
+    emit(make_report(runs, target, truth, population, sections=sections))
 
 
 def in_color() -> bool:
     """Whether stdout is a terminal whose user has not set ``NO_COLOR``."""
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-
-
-def write(content: str | bytes, path: Path) -> None:
-    """Write a file whole or not at all.
-
-    Raises:
-        DataError: it cannot be written.
-    """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        partial.write_bytes(content.encode() if isinstance(content, str) else content)
-        partial.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            partial.unlink()
-        raise DataError(
-            f"{path} cannot be written: {error.strerror or error}.",
-            "Give another --output.",
-        ) from None
 
 
 __all__ = [
@@ -108,15 +117,18 @@ __all__ = [
     "FORMATS",
     "Block",
     "Column",
+    "Document",
+    "Gallery",
     "Options",
     "Report",
     "Study",
     "correlations",
+    "document_of",
+    "emit",
     "in_color",
     "make_report",
     "print_report",
     "render",
-    "render_text",
     "studies",
     "write",
 ]

@@ -13,9 +13,7 @@ import gzip
 import hashlib
 import io
 import json
-import os
 import re
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from zcbench.cache import cache_dir
 from zcbench.errors import DataError
+from zcbench.files import put
 from zcbench.truth import TARGETS, Truth
 from zcbench.truth.means import with_means
 from zcbench.truth.saved_file import read_saved, without_collection
@@ -323,18 +322,15 @@ def _check(table: pd.DataFrame, file: Path) -> None:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """All of it or nothing: a reader never meets half a file."""
-    temporary = ""
+    """Write a file of the cache whole or not at all.
+
+    Raises:
+        DataError: it cannot be written.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".import-")
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
+        put(content, path)
     except OSError as error:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
         raise DataError(
             f"{path.parent} cannot be written: {error.strerror}.",
             "Make room there, or set ZCBENCH_CACHE to another folder.",

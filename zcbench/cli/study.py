@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import functools
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from zcbench.errors import UsageError
+from zcbench.errors import UsageError, unknown
 
 if TYPE_CHECKING:
-    from zcbench.report import Block, Study
-    from zcbench.report.figures.drawing import Drawing
+    from zcbench.report import Block, Document, Gallery, Study
 
 F = TypeVar("F", bound=Callable[..., Any])
 FORMATS = ("text", "md", "csv", "json", "html")
@@ -55,10 +54,13 @@ def count_option(name: str, least: int, default: int, text: str) -> Callable[[F]
     )
 
 
-_DATASET = click.option(
-    "--dataset", metavar="NAME", help="One of RUN's.  [default: the only one it has]"
-)
-_OPTIONS = (
+_OPTIONS: Sequence[Callable[..., Callable[..., None]]] = (
+    click.argument("run", metavar="RUN", type=click.Path(path_type=Path)),
+    click.option(
+        "--dataset",
+        metavar="NAME",
+        help="One of RUN's.  [default: the only one it has]",
+    ),
     click.option(
         "--target", metavar="NAME", help="Accuracy.  [default: that of the run]"
     ),
@@ -91,14 +93,36 @@ _OPTIONS = (
 )
 
 
-def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Options that say which dataset, which accuracy, and where the result goes."""
-    for option in reversed((_DATASET, *_OPTIONS)):
-        command = option(command)
-    return command
+def of_study(command: Callable[..., Document]) -> Callable[..., None]:
+    """A command about one dataset of a run, with the options that choose it.
+
+    It is given the study, the format and its own options; what it returns is written.
+    """
+
+    @functools.wraps(command)
+    def whole(
+        run: Path,
+        dataset: str | None,
+        target: str | None,
+        truth: str | None,
+        population: str | None,
+        format_name: str,
+        output: Path | None,
+        **options: Any,
+    ) -> None:
+        _one_thread()
+        from zcbench.report import emit
+
+        study = _study(run, dataset, target, truth, population)
+        emit(command(study, format_name, **options), format_name, output)
+
+    decorated: Callable[..., None] = whole
+    for option in reversed(_OPTIONS):
+        decorated = option(decorated)
+    return decorated
 
 
-def study_of(
+def _study(
     path: Path,
     dataset: str | None,
     target: str | None,
@@ -110,8 +134,7 @@ def study_of(
     Raises:
         UsageError: the run has no such dataset, or several and none is named.
     """
-    from zcbench.errors import unknown
-    from zcbench.report import studies
+    from zcbench.analysis.study import studies
     from zcbench.store import load_run
 
     table = load_run(path)
@@ -133,14 +156,7 @@ def study_of(
     return study
 
 
-def heads(study: Study) -> list[str]:
-    """Lines that say what was analysed."""
-    from zcbench.analysis.words import setting, title
-
-    return [title(study.section), setting(study.section)]
-
-
-def one_thread() -> None:
+def _one_thread() -> None:
     """Keep OpenMP and BLAS to one thread, unless the user says otherwise.
 
     Matrices here have some hundred rows: threads would mostly wait.
@@ -158,80 +174,34 @@ def bar(total: int, unit: str) -> Callable[[object], Any]:
     return lambda _: shown.update()
 
 
-def emit(
+def document(
+    command: str,
+    study: Study,
     blocks: Sequence[Block],
-    heads: Sequence[str],
     facts: Mapping[str, Any],
-    format_name: str,
-    output: Path | None,
-    pictures: Sequence[Drawing] = (),
-) -> None:
-    """Write sections to stdout or into a file.
+    galleries: Callable[[], Sequence[Gallery]],
+) -> Document:
+    """What a command says of one dataset.
 
     Args:
-        blocks: the sections; a CSV holds just one.
-        heads: lines that say what they are about.
-        facts: what JSON says of them.
-        format_name: one of `FORMATS`.
-        output: the file; None for stdout.
-        pictures: what HTML shows above them.
-
-    Raises:
-        UsageError: a CSV is asked for, of several sections.
-        DataError: the file cannot be written.
+        command: its name.
+        study: the dataset.
+        blocks: the tables.
+        facts: what JSON says of them, beside the dataset and their conclusions.
+        galleries: draws the figures of a page.
     """
-    from zcbench.report import write
-
-    if format_name == "html":
-        from zcbench.report.html import render_blocks
-
-        text = render_blocks(f"zcbench {facts['command']}", heads, blocks, pictures)
-    else:
-        text = _WRITERS[format_name](blocks, heads, facts)
-    if output is None:
-        click.echo(text, nl=False)
-    else:
-        write(text, output)
-
-
-def _text(blocks: Sequence[Block], heads: Sequence[str], _: Mapping[str, Any]) -> str:
-    from zcbench.report.text import text_of
-
-    head = "".join(f"{line}\n" for line in heads)
-    return "\n".join([head, *map(text_of, blocks)])
-
-
-def _markdown(
-    blocks: Sequence[Block], heads: Sequence[str], _: Mapping[str, Any]
-) -> str:
-    from zcbench.report.markup import escape_markdown, markdown_of
-
-    head = "".join(f"- {escape_markdown(line)}\n" for line in heads)
-    return "\n".join([head, *map(markdown_of, blocks)])
-
-
-def _csv(blocks: Sequence[Block], _: Sequence[str], __: Mapping[str, Any]) -> str:
-    if len(blocks) > 1:
-        raise UsageError(
-            f"A CSV holds one table, and {len(blocks)} are asked for.",
-            "Ask for less, or choose --format json.",
-        )
-    text: str = blocks[0].table.to_csv(
-        index=False, float_format="%.6g", lineterminator="\n"
-    )
-    return text
-
-
-def _json(blocks: Sequence[Block], _: Sequence[str], facts: Mapping[str, Any]) -> str:
     import zcbench
-    from zcbench.report.machine import SCHEMA, strict
+    from zcbench.analysis.block import conclusions
+    from zcbench.analysis.report import heads
+    from zcbench.report import Document
 
-    whole: dict[str, Any] = {"schema": SCHEMA, "zcbench": zcbench.__version__, **facts}
-    whole["conclusions"] = {block.name: block.conclusion for block in blocks}
-    whole |= {block.name: block.table.to_dict("records") for block in blocks}
-    return json.dumps(strict(whole), indent=1, ensure_ascii=False) + "\n"
-
-
-_WRITERS: Mapping[
-    str, Callable[[Sequence[Block], Sequence[str], Mapping[str, Any]], str]
-] = {"text": _text, "md": _markdown, "csv": _csv, "json": _json}
+    section = study.section
+    about = {"command": command, "run": section.run, "section": section.as_dict()}
+    told = {"conclusions": conclusions(blocks)}
+    return Document(
+        blocks,
+        {"zcbench": zcbench.__version__, **about, **facts, **told},
+        title=f"zcbench {command}",
+        heads=heads(study),
+        galleries=galleries,
+    )
