@@ -20,6 +20,7 @@ ALLOWED = {
     "stats": "",
     "registry": "errors",
     "aggregates": "errors",
+    "files": "errors",
     "config": "errors types",
     "networks": "errors seeding types",
     "spaces": "errors networks registry seeding types",
@@ -30,14 +31,14 @@ ALLOWED = {
     "proxies": "aggregates errors evidence registry seeding types",
     "plan": "errors evidence types",
     "evaluate": "errors evidence plan proxies types",
-    "truth": "cache errors flat_file networks registry seeding spaces tasks",
+    "truth": "cache errors files flat_file networks registry seeding spaces tasks",
     "plugins": "errors proxies registry spaces truth",
     "store": "errors types",
     "engine": "config errors evaluate evidence minibatch networks plan plugins proxies "
     "seeding spaces store tasks truth types",
     "analysis": "aggregates errors flat_file networks proxies seeding spaces stats "
     "store tasks truth",
-    "report": "aggregates analysis config errors stats",
+    "report": "analysis config errors files stats",
     "conformance": "errors evaluate minibatch plan proxies spaces truth types",
 }
 TOP = {"cli", "__main__", "__init__"}

@@ -316,7 +316,7 @@ def _document(
     Of those, CSV, LaTeX and HTML hold the latter alone.
     """
     from zcbench.analysis.network_scores import network_scores, side_by_side
-    from zcbench.report import Document, document_of
+    from zcbench.report.document import Document, document_of
     from zcbench.report.text import WIDTH
 
     scores: Sequence[Block] = [network_scores(found)]

@@ -1,134 +1,47 @@
 """Documents: blocks of analyses, in several formats, each written in one place.
 
-Nothing here imports torch.
+Nothing here imports torch, and the names below load on first use: `zcbench list` does
+without numpy.
 """
 
 from __future__ import annotations
 
-import importlib
-import os
-import sys
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
-
-import click
-
-from zcbench.analysis.block import Block, Column, Options
-from zcbench.analysis.correlations import COLUMNS, correlations
-from zcbench.analysis.report import CHOICES, Report, make_report
-from zcbench.analysis.study import Study, studies
-from zcbench.errors import unknown
-from zcbench.files import write
-from zcbench.report.document import Document, Gallery, document_of
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from zcbench.analysis.block import Block as Block
+    from zcbench.analysis.block import Column as Column
+    from zcbench.analysis.block import Options as Options
+    from zcbench.analysis.correlations import COLUMNS as COLUMNS
+    from zcbench.analysis.correlations import correlations as correlations
+    from zcbench.analysis.report import CHOICES as CHOICES
+    from zcbench.analysis.report import Report as Report
+    from zcbench.analysis.report import make_report as make_report
+    from zcbench.analysis.study import Study as Study
+    from zcbench.analysis.study import studies as studies
+    from zcbench.files import write as write
+    from zcbench.report.document import Document as Document
+    from zcbench.report.document import Gallery as Gallery
+    from zcbench.report.output import FORMATS as FORMATS
+    from zcbench.report.output import emit as emit
+    from zcbench.report.output import in_color as in_color
+    from zcbench.report.output import print_report as print_report
+    from zcbench.report.output import render as render
 
 _HOME = {
-    "text": "text",
-    "md": "markup",
-    "csv": "machine",
-    "json": "machine",
-    "tex": "latex",
-    "html": "html",
+    "analysis.block": ("Block", "Column", "Options"),
+    "analysis.correlations": ("COLUMNS", "correlations"),
+    "analysis.report": ("CHOICES", "Report", "make_report"),
+    "analysis.study": ("Study", "studies"),
+    "files": ("write",),
+    "report.document": ("Document", "Gallery"),
+    "report.output": ("FORMATS", "emit", "in_color", "print_report", "render"),
 }
-"""Format → the file whose `render_` and its name write it, imported when it does."""
-FORMATS = tuple(_HOME)
 
 
-def render(
-    shown: Document | Report, format: str = "text", *, color: bool = False
-) -> str:
-    """A document as text in one of `FORMATS`.
-
-    Args:
-        shown: it, or a report from `make_report`.
-        format: name of the format.
-        color: whether to use terminal codes; for ``"text"``.
-
-    Raises:
-        UsageError: there is no such format, or it cannot hold that document.
-    """
-    if format not in FORMATS:
-        raise unknown("format", format, FORMATS)
-    document = document_of(shown) if isinstance(shown, Report) else shown
-    module = importlib.import_module(f"zcbench.report.{_HOME[format]}")
-    writer = getattr(module, f"render_{format}")
-    text: str = writer(document, color=True) if color else writer(document)
-    return text
-
-
-def emit(
-    shown: Document | Report, format: str = "text", output: Path | None = None
-) -> None:
-    """Write a document to stdout or into a file, and its notes to stderr.
-
-    Args:
-        shown: it, or a report from `make_report`.
-        format: one of `FORMATS`.
-        output: the file; None for stdout, in colour where that is a terminal.
-
-    Raises:
-        UsageError: the format cannot hold that document.
-        DataError: the file cannot be written.
-    """
-    document = document_of(shown) if isinstance(shown, Report) else shown
-    for note in document.notes:
-        click.echo(note, err=True)
-    if output is None:
-        colour = format == "text" and in_color()
-        click.echo(render(document, format, color=colour), nl=False)
-    else:
-        write(render(document, format), output)
-
-
-def print_report(
-    runs: Sequence[pd.DataFrame],
-    target: str | None = None,
-    truth: str | None = None,
-    population: str | None = None,
-    sections: Sequence[str] = ("correlations",),
-) -> None:
-    """Print the text table of some runs on stdout, and its notes on stderr.
-
-    Args:
-        runs: tables from `load_run`.
-        target: ``"val"`` or ``"test"``; None for what each run was made for.
-        truth: ``"auto"``, a name or a path; None for what each run was made with.
-        population: architectures to speak of; None for those the run sampled from.
-        sections: which of `CHOICES`, or ``"all"``.
-
-    Raises:
-        DataError: there is no such target or truth, or it knows no architecture.
-        UsageError: a run says nothing about that population.
-    """
-    emit(make_report(runs, target, truth, population, sections=sections))
-
-
-def in_color() -> bool:
-    """Whether stdout is a terminal whose user has not set ``NO_COLOR``."""
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-
-
-__all__ = [
-    "CHOICES",
-    "COLUMNS",
-    "FORMATS",
-    "Block",
-    "Column",
-    "Document",
-    "Gallery",
-    "Options",
-    "Report",
-    "Study",
-    "correlations",
-    "document_of",
-    "emit",
-    "in_color",
-    "make_report",
-    "print_report",
-    "render",
-    "studies",
-    "write",
-]
+def __getattr__(name: str) -> Any:
+    for module, names in _HOME.items():
+        if name in names:
+            return getattr(import_module(f"zcbench.{module}"), name)
+    raise AttributeError(f"module 'zcbench.report' has no attribute {name!r}")

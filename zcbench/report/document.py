@@ -50,6 +50,7 @@ class Document:
         leads: in a page, (dataset, its conclusion).
         setting: in a page, how numbers were made.
         galleries: draws the figures of a page.
+        fewer: how to ask for one table.
     """
 
     blocks: Sequence[Block]
@@ -62,6 +63,7 @@ class Document:
     leads: Sequence[tuple[str, str]] = ()
     setting: str = ""
     galleries: Callable[[], Sequence[Gallery]] = tuple
+    fewer: str = "Ask for less"
 
     @property
     def parts(self) -> Iterator[Block | str]:
@@ -100,6 +102,7 @@ def document_of(report: Report) -> Document:
         setting=f"Statistics: {100 * options.confidence:g}% confidence, clearly above "
         f"{options.clearly}, {options.resamples:,} resamples, seed {options.seed}.",
         galleries=lambda: _galleries(report),
+        fewer="Name one --section",
     )
 
 

@@ -7,8 +7,6 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from zcbench.analysis.block import Listing
 from zcbench.errors import UsageError
 from zcbench.report.document import Document
@@ -28,7 +26,7 @@ def render_csv(document: Document) -> str:
     if count > 1:
         raise UsageError(
             f"A CSV holds one table, and {count} are asked for.",
-            "Ask for one, or choose --format json.",
+            f"{document.fewer}, or choose --format json.",
         )
     # What is listed is written digit by digit, which pandas does of objects.
     plain = pd.concat(
@@ -63,7 +61,7 @@ def _strict(value: Any) -> Any:
         return {str(key): _strict(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_strict(item) for item in value]
-    if isinstance(value, np.generic):
+    if hasattr(value, "item"):  # a number of numpy's
         value = value.item()
     if isinstance(value, float):
         return value if math.isfinite(value) else None

@@ -31,7 +31,8 @@ def render_text(document: Document, *, color: bool = False) -> str:
 
 def _block(block: Block, color: bool) -> str:
     """What it is, its table, its conclusion."""
-    above = "".join(_wrap(text) for text in (block.title, block.about) if text)
+    above = f"{block.title}\n" if block.title else ""
+    above += _wrap(block.about) if block.about else ""
     below = "".join(map(_wrap, block.conclusion.splitlines()))
     return "\n".join(filter(None, (above, _table(block, color), below)))
 
