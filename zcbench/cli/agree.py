@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from zcbench.cli.options import format_option
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -22,14 +24,7 @@ if TYPE_CHECKING:
     multiple=True,
     help="Dataset of SCORES.  [default: those of RUN that it has]",
 )
-@click.option(
-    "--format",
-    "format_name",
-    type=click.Choice(["text", "csv", "json"]),
-    default="text",
-    show_default=True,
-    help="How to write the comparison.",
-)
+@format_option("text", "csv", "json")
 def agree(run: Path, scores: Path, datasets: tuple[str, ...], format_name: str) -> None:
     """Tell how far the scores of RUN rank architectures as those in SCORES do.
 

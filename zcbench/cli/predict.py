@@ -8,14 +8,8 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from zcbench.cli.study import (
-    bar,
-    count_option,
-    document,
-    names,
-    names_option,
-    of_study,
-)
+from zcbench.cli.options import count_option, names, names_option
+from zcbench.cli.study import bar, document, of_study
 from zcbench.errors import unknown
 
 if TYPE_CHECKING:
@@ -51,7 +45,6 @@ def _test(context: click.Context, parameter: click.Parameter, value: str) -> int
     "--train",
     metavar="SIZES",
     default="100",
-    show_default=True,
     callback=_sizes,
     help="Training architectures, numbers between commas.",
 )
@@ -59,7 +52,6 @@ def _test(context: click.Context, parameter: click.Parameter, value: str) -> int
     "--test",
     metavar="N",
     default="rest",
-    show_default=True,
     callback=_test,
     help="Test architectures of a trial; rest: all that were not drawn for training.",
 )
@@ -80,21 +72,18 @@ def _test(context: click.Context, parameter: click.Parameter, value: str) -> int
     "--values",
     type=click.Choice(["rank", "raw"]),
     default="rank",
-    show_default=True,
     help="Scores by their rank among the training architectures, or as they are.",
 )
 @click.option(
     "--labels",
     type=click.Choice(["rank", "accuracy"]),
     default="rank",
-    show_default=True,
     help="What models learn: the rank of an accuracy, or the accuracy.",
 )
 @click.option(
     "--isomorphs",
     type=click.Choice(["exclude", "keep"]),
     default="exclude",
-    show_default=True,
     help="Test architectures that compute the same function as a training one.",
 )
 @click.option(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from zcbench.cli.complete import complete_proxies
+from zcbench.cli.options import count_option, format_option
 from zcbench.cli.plugin import plugin_option
 from zcbench.errors import UsageError, ZcbenchError
 
@@ -50,50 +51,26 @@ def _shape(
     callback=_shape,
     help="Shape of one image.  [default: the network's own, else 3,32,32]",
 )
-@click.option(
-    "--classes",
-    type=click.IntRange(min=2),
-    default=10,
-    show_default=True,
-    metavar="N",
-    help="Number of logits.",
-)
+@count_option("--classes", 2, 10, "Number of logits.")
 @click.option(
     "--proxies",
     metavar="NAMES",
     default="all",
-    show_default=True,
     shell_complete=complete_proxies,
     help="all, or names with commas.",
 )
-@click.option(
-    "--batch-size",
-    type=click.IntRange(min=2),
-    default=64,
-    show_default=True,
-    metavar="N",
-    help="Images in the minibatch.",
-)
-@click.option(
-    "--seed",
-    type=click.IntRange(min=0),
-    default=0,
-    show_default=True,
-    metavar="N",
-    help="Of weights and images.",
-)
+@count_option("--batch-size", 2, 64, "Images in the minibatch.")
+@count_option("--seed", 0, 0, "Of weights and images.")
 @click.option(
     "--minibatch",
     metavar="SOURCE",
     default="builtin",
-    show_default=True,
     help="Images: builtin, gaussian, or a path.",
 )
 @click.option(
     "--precision",
     type=click.Choice(("float64", "float32")),
     default="float32",
-    show_default=True,
     help="float64 is what the definitions say, float32 is faster.",
 )
 @click.option(
@@ -104,14 +81,7 @@ def _shape(
     help="CSV with columns network and accuracy: tell how well each proxy ranks them.",
 )
 @plugin_option
-@click.option(
-    "--format",
-    "format_name",
-    type=click.Choice(FORMATS),
-    default="text",
-    show_default=True,
-    help="How to write the table.",
-)
+@format_option(*FORMATS)
 def score(
     targets: tuple[str, ...],
     shape: tuple[int, ...] | None,

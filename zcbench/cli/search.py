@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from zcbench.cli.study import bar, count_option, document, names_option, of_study
+from zcbench.cli.options import count_option, names_option
+from zcbench.cli.study import bar, document, of_study
 
 if TYPE_CHECKING:
     from zcbench.analysis.search import SearchPool

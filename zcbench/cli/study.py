@@ -6,53 +6,20 @@ import functools
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from zcbench.cli.options import (
+    accuracy_options,
+    count_option,
+    format_option,
+    output_option,
+)
 from zcbench.errors import UsageError, unknown
 
 if TYPE_CHECKING:
     from zcbench.report import Block, Document, Gallery, Study
-
-F = TypeVar("F", bound=Callable[..., Any])
-FORMATS = ("text", "md", "csv", "json", "html")
-
-
-def names(
-    context: click.Context, parameter: click.Parameter, value: str
-) -> tuple[str, ...]:
-    """Callback of an option that takes names between commas; at least one."""
-    del context
-    found = tuple(dict.fromkeys(n.strip() for n in value.split(",") if n.strip()))
-    if not found:
-        raise click.BadParameter("No name is given.", param=parameter)
-    return found
-
-
-def names_option(name: str, default: str, text: str) -> Callable[[F], F]:
-    """An option that takes names between commas."""
-    return click.option(
-        name,
-        metavar="NAMES",
-        default=default,
-        show_default=True,
-        callback=names,
-        help=text,
-    )
-
-
-def count_option(name: str, least: int, default: int, text: str) -> Callable[[F], F]:
-    """An option that takes a whole number."""
-    return click.option(
-        name,
-        type=click.IntRange(min=least),
-        default=default,
-        show_default=True,
-        metavar="N",
-        help=text,
-    )
-
 
 _OPTIONS: Sequence[Callable[..., Callable[..., None]]] = (
     click.argument("run", metavar="RUN", type=click.Path(path_type=Path)),
@@ -61,35 +28,10 @@ _OPTIONS: Sequence[Callable[..., Callable[..., None]]] = (
         metavar="NAME",
         help="One of RUN's.  [default: the only one it has]",
     ),
-    click.option(
-        "--target", metavar="NAME", help="Accuracy.  [default: that of the run]"
-    ),
-    click.option(
-        "--truth",
-        metavar="SOURCE",
-        help="Ground truth: auto, a name or a path.  [default: that of the run]",
-    ),
-    click.option(
-        "--population",
-        metavar="NAME",
-        help="These architectures only.  [default: those it sampled from]",
-    ),
+    accuracy_options,
     count_option("--seed", 0, 0, "Of the trials."),
-    click.option(
-        "--format",
-        "format_name",
-        type=click.Choice(FORMATS),
-        default="text",
-        show_default=True,
-        help="How to write the tables; html: with a picture.",
-    ),
-    click.option(
-        "-o",
-        "--output",
-        type=click.Path(path_type=Path, dir_okay=False),
-        metavar="FILE",
-        help="Write there, whole or not at all, instead of to stdout.",
-    ),
+    format_option("text", "md", "csv", "json", "html"),
+    output_option,
 )
 
 
