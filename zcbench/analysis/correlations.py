@@ -10,6 +10,7 @@ import numpy as np
 
 from zcbench.analysis.block import Block, Column, Options, Style
 from zcbench.analysis.place import place
+from zcbench.analysis.rows import numbers, with_ends
 from zcbench.analysis.section import sections_of
 from zcbench.analysis.study import Study, studies
 from zcbench.analysis.verdict import AHEAD, CLEARLY
@@ -36,12 +37,7 @@ COLUMNS = (
     "proxy",
     "n",
     "failed",
-    "spearman",
-    "spearman_low",
-    "spearman_high",
-    "kendall",
-    "kendall_low",
-    "kendall_high",
+    *with_ends("spearman", "kendall"),
     "seconds_per_arch",
     "baseline",
     "direction",
@@ -183,8 +179,7 @@ def _numbers(found: Association, lower: bool) -> dict[str, Any]:
     kind, value, low, high = found.kind, found.value, found.low, found.high
     if lower:
         value, low, high = -value, -high, -low
-    columns = {kind: value, f"{kind}_low": low, f"{kind}_high": high}
-    return {"n": found.n, "note": found.note, **columns}
+    return {"n": found.n, "note": found.note, **numbers(kind, value, low, high)}
 
 
 def tidy(table: pd.DataFrame) -> dict[str, Any]:

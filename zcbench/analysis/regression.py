@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zcbench.analysis.block import Block, Column, Style
+from zcbench.analysis.rows import numbers, with_ends
 from zcbench.analysis.side import Key, Side, load, shared, side_of
 from zcbench.analysis.words import number
 from zcbench.errors import DataError, UsageError
@@ -43,11 +44,7 @@ COLUMNS = (
     "failed_after",
     "scores",
     "scores_differ",
-    *(
-        f"{kind}_change{end}"
-        for kind in ("spearman", "kendall")
-        for end in ("", "_low", "_high")
-    ),
+    *with_ends("spearman_change", "kendall_change"),
 )
 """Columns of the table that `compare` returns."""
 
@@ -216,8 +213,7 @@ def _row(key: Key, before: Side, after: Side, tolerances: Tolerances) -> dict[st
     row |= {"scores": compared, "scores_differ": differing}
     paired = _paired(key, before, after, tolerances.confidence)
     for kind, found in paired.items():
-        row |= {f"{kind}_change": found.delta}
-        row |= {f"{kind}_change_low": found.low, f"{kind}_change_high": found.high}
+        row |= numbers(f"{kind}_change", found.delta, found.low, found.high)
     worse, better, noise = _changes(old, new, paired, tolerances.table)
     if tolerances.strict and differing:
         worse.append(
