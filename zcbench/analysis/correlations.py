@@ -22,6 +22,7 @@ from zcbench.analysis.words import (
     setting,
     title,
 )
+from zcbench.self_check.words import disagreements
 from zcbench.stats import KINDS, Association, association
 
 if TYPE_CHECKING:
@@ -106,6 +107,12 @@ def tabulate(
 def _notes(found: Sequence[Study], runs: Sequence[pd.DataFrame]) -> list[str]:
     """How the files were read, and what was left out; each line once."""
     notes = [note for run in runs for note in run.attrs.get("notes", ())]
+    notes += [
+        line
+        for run in runs
+        for found in run.attrs["manifest"].get("device_check", [])
+        for line in disagreements(found)
+    ]
     notes += [line for study in found for line in study.note.splitlines()]
     return list(dict.fromkeys(notes))
 
