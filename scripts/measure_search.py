@@ -32,9 +32,9 @@ from zcbench.analysis.search import (
     simulate,
     variants,
 )
-from zcbench.analysis.search.figure import regret_curves
 from zcbench.analysis.words import interval, number, setting, title
 from zcbench.report import Block, studies
+from zcbench.report.figures.regret import regret_curves
 from zcbench.report.figures.svg import standalone
 from zcbench.report.markup import escape_markdown, markdown_table, table_of
 

@@ -11,8 +11,8 @@ from report_runs import study_of
 from zcbench.analysis import NAMES, SECTIONS
 from zcbench.analysis.block import Options
 from zcbench.analysis.correlations import tabulate
+from zcbench.analysis.report import Report
 from zcbench.analysis.study import Study
-from zcbench.report.report import Report
 
 NASTY = "<script>alert(1)</script>"
 NAMES_OF_PROXIES = (

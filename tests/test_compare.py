@@ -19,12 +19,12 @@ from zcbench.analysis.regression import (
     Tolerances,
     check_comparable,
     compare,
+    comparison,
     differing,
 )
 from zcbench.cli import exit_code_of, main
 from zcbench.errors import DataError, UsageError
-from zcbench.report import make_report, render
-from zcbench.report.comparison import render_comparison, summary
+from zcbench.report import Document, make_report, render
 from zcbench.stats import paired_difference
 from zcbench.store import load_run
 
@@ -91,7 +91,7 @@ def test_what_has_changed_is_named_worst_first(baseline, tmp_path):
     assert row["scores_differ"] == N
     assert math.isnan(rows["zen"]["spearman_before"])
     assert math.isnan(rows["n_layers"]["kendall_after"])
-    assert summary(table) == "1 worse, 1 gone, 1 better, 1 new, 1 same."
+    assert comparison(table).conclusion == "1 worse, 1 gone, 1 better, 1 new, 1 same."
 
 
 @pytest.mark.parametrize(("share", "verdict"), [(0.9, "worse"), (1.1, "same")])
@@ -405,15 +405,15 @@ def test_markdown_and_text_say_the_same(baseline, tmp_path):
     status = {("jacov", 0): "undefined"}
     run = write_run(tmp_path / "run", status=status)
     table = compare(baseline, run)
-    text = render_comparison(table, "text", color=False)
-    markdown = render_comparison(table, "md", color=False)
+    document = Document([comparison(table)], {})
+    text, markdown = render(document), render(document, "md")
     line = next(line for line in text.splitlines() if "jacov" in line)
     cells = [cell.strip() for cell in line.split("   ") if cell.strip()]
     row = next(line for line in markdown.splitlines() if "jacov" in line)
     assert [cell.strip() for cell in row.strip("|").split("|")] == cells
     assert cells[:3] == ["worse", "toy", "jacov"]
     assert cells[-2:] == ["1 of 27 differ", "failed 0 then, 1 now"]
-    assert "\x1b[1;31m" in render_comparison(table, "text", color=True)
+    assert "\x1b[1;31m" in render(document, color=True)
 
 
 def test_accuracy_is_known_here():

@@ -16,12 +16,11 @@ import pytest
 from made_reports import NASTY, report_of, study
 
 from zcbench.analysis import NAMES
+from zcbench.analysis.report import Report
+from zcbench.report import render
 from zcbench.report.cells import cells
 from zcbench.report.figures import KINDS
-from zcbench.report.html import render_html
-from zcbench.report.pages import overall, pages
 from zcbench.report.provenance import command, facts, sources
-from zcbench.report.report import Report
 
 FOREIGN = re.compile(
     r"https?:|//\w|url\(|@import|\bsrc=|<(link|img|iframe|object)", re.I
@@ -45,7 +44,7 @@ def report() -> Report:
 
 @pytest.fixture(scope="module")
 def page(report: Report) -> str:
-    return render_html(report)
+    return render(report, "html")
 
 
 class Reader(HTMLParser):
@@ -89,7 +88,7 @@ class Reader(HTMLParser):
 
 def test_page_holds_the_tables_of_the_report(report, page):
     tables = Reader(page).tables
-    shown = [[line.cells for line in each.lines] for each in pages(report)]
+    shown = [cells(block) for block in report.tables]
     shown += [cells(block) for block in report.blocks]
     assert len(tables) == len(shown) == 3 + len(NAMES)
     for table, expected in zip(tables, shown, strict=True):
@@ -103,15 +102,15 @@ def test_verdict_comes_first(report, page):
     start = texts.index("zcbench report")
     run = report.studies[2].run
     assert texts[start + 1] == f"run · {run}"
-    assert texts[start + 2] == overall(report)
+    assert texts[start + 2] == report.conclusion
     assert texts[start + 3] == "one · run"
-    assert texts[start + 4] == pages(report)[0].conclusion
+    assert texts[start + 4] == report.tables[0].conclusion
 
 
 def test_one_dataset_has_its_own_sentence_on_top():
     made = report_of([study()], ())
-    texts = [text for text in Reader(render_html(made)).texts if text]
-    assert texts[texts.index("run") + 1] == pages(made)[0].conclusion
+    texts = [text for text in Reader(render(made, "html")).texts if text]
+    assert texts[texts.index("run") + 1] == made.tables[0].conclusion
 
 
 def test_names_cannot_break_out(report, page):
@@ -154,7 +153,7 @@ def test_page_shows_every_kind_of_figure(page):
 
 def test_page_shows_what_was_asked_for(report):
     ceilings = [block for block in report.blocks if block.name == "ceilings"]
-    reader = Reader(render_html(replace(report, blocks=ceilings)))
+    reader = Reader(render(replace(report, blocks=ceilings), "html"))
     names = [attrs.get("id") for attrs in reader.of("section")]
     figures = [f"figure-{n}" for n in ("forest", "heatmap", "scatter", "cost")]
     assert names == [
@@ -167,7 +166,7 @@ def test_page_shows_what_was_asked_for(report):
 
 
 def test_page_is_always_the_same(report, page):
-    assert render_html(report) == page
+    assert render(report, "html") == page
 
 
 def test_cells_know_what_they_sort_by(report, page):
@@ -188,7 +187,7 @@ def test_many_architectures_make_no_large_page():
     names = ["params", *(f"p{i}" for i in range(9))]
     made = [study(i, n=6000, dataset=f"d{i}", names=names) for i in range(3)]
     # 30 panels; a point is about 13 bytes, so all 180,000 would take 2.3 MB
-    assert len(render_html(report_of(made, ())).encode()) < 700_000
+    assert len(render(report_of(made, ()), "html").encode()) < 700_000
 
 
 # --- provenance -----------------------------------------------------------------------

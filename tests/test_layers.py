@@ -41,7 +41,7 @@ ALLOWED = {
     "seeding spaces store tasks truth types",
     "analysis": "aggregates errors flat_file networks proxies seeding spaces stats "
     "store tasks truth",
-    "report": "aggregates analysis config errors stats",
+    "report": "analysis config errors files stats",
     "conformance": "errors evaluate minibatch plan proxies spaces truth types",
 }
 TOP = {"cli", "__main__", "__init__"}

@@ -15,11 +15,11 @@ from click.testing import CliRunner, Result
 from scipy import stats
 
 import zcbench
+from zcbench.analysis.agree import agree
 from zcbench.analysis.published import load_scores
 from zcbench.cli import main
 from zcbench.errors import DataError, UsageError
 from zcbench.report import correlations
-from zcbench.report.agree import agree
 from zcbench.spaces import load_space
 
 NB201 = load_space("nb201")

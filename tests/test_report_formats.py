@@ -25,7 +25,6 @@ from zcbench.report import (
     render,
     write,
 )
-from zcbench.report.text import render_text
 from zcbench.store import load_run
 
 TRAITS = {"a_b|c": {"direction": "higher"}}
@@ -85,16 +84,16 @@ alone.
 
 
 def test_text_has_no_terminal_codes_unless_asked(report):
-    assert "\x1b" not in render_text(report)
-    assert "\x1b[1m" in render_text(report, color=True)
-    bare = re.sub("\x1b\\[[0-9;]*m", "", render_text(report, color=True))
+    assert "\x1b" not in render(report)
+    assert "\x1b[1m" in render(report, color=True)
+    bare = re.sub("\x1b\\[[0-9;]*m", "", render(report, color=True))
     assert [line.rstrip() for line in bare.splitlines()] == (
-        render_text(report).splitlines()
+        render(report).splitlines()
     )
 
 
 def test_text_says_why_a_number_is_missing(report):
-    lines = {line.split()[0]: line for line in render_text(report).splitlines()[5:12]}
+    lines = {line.split()[0]: line for line in render(report).splitlines()[5:12]}
     assert re.search(
         r"\s0\s+27 undefined\s+all failed\s+all failed\s", lines["epe_nas"]
     )

@@ -28,13 +28,13 @@ from zcbench.analysis.search import (
     simulate,
     variants,
 )
-from zcbench.analysis.search.figure import regret_curves
 from zcbench.analysis.search.pool import nearest, normal_scores
 from zcbench.analysis.search.section import common_hours, regret_at, speedup
 from zcbench.analysis.search.simulate import PENALTY, ROUND, _Search, posterior
 from zcbench.cli import main
 from zcbench.errors import DataError, UsageError
 from zcbench.report import Study
+from zcbench.report.figures.regret import regret_curves
 from zcbench.spaces import load_space
 from zcbench.stats.search_metrics import best_of
 

@@ -7,6 +7,8 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from zcbench.errors import DataError
+
 
 def write_whole(path: Path, parts: Iterable[bytes]) -> None:
     """Write a file beside its place, to the disk, and then move it there.
@@ -30,3 +32,20 @@ def write_whole(path: Path, parts: Iterable[bytes]) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
+
+
+def write(content: str | bytes, path: Path) -> None:
+    """Write the output of a command, whole or not at all.
+
+    Raises:
+        DataError: it cannot be written.
+    """
+    try:
+        if not path.parent.is_dir():  # a misspelt folder is not made
+            raise FileNotFoundError(2, os.strerror(2))
+        write_whole(path, [content.encode() if isinstance(content, str) else content])
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be written: {error.strerror or error}.",
+            "Give another --output.",
+        ) from None

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from zcbench.analysis.block import Block, Column, Options
-from zcbench.analysis.study import Study
+if TYPE_CHECKING:
+    from zcbench.analysis.block import Block, Options
+    from zcbench.analysis.study import Study
 
-Analysis = Callable[[Sequence[Study], Options], Block]
+Analysis = Callable[["Sequence[Study]", "Options"], "Block"]
 
 _HOME = {
     "verdict": "verdict",
@@ -37,5 +39,3 @@ def _lazily(name: str) -> Analysis:
 
 
 SECTIONS: Mapping[str, Analysis] = {name: _lazily(name) for name in NAMES}
-
-__all__ = ["NAMES", "SECTIONS", "Analysis", "Block", "Column", "Options", "Study"]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from zcbench.analysis.block import Block, Column, Options
+from zcbench.analysis.rows import by_dataset
 from zcbench.analysis.study import PLACE, Study, place
 from zcbench.analysis.words import number
 from zcbench.stats.agreement import ALIKE, Agreement
@@ -93,12 +94,10 @@ def _row(names: list[str], found: Agreement, i: int) -> dict[str, Any]:
 def _conclusion(rows: Sequence[dict[str, Any]], studies: Sequence[Study]) -> str:
     """The groups that hold on every dataset, and those alone on every one."""
     shared: list[set[frozenset[str]]] = []
-    for study in studies:
-        about = place(study, studies)
+    for _, _, here in by_dataset(rows, studies):
         groups: dict[int, set[str]] = {}
-        for row in rows:
-            if (row["run"], row["dataset"]) == (about["run"], about["dataset"]):
-                groups.setdefault(row["group"], set()).add(row["proxy"])
+        for row in here:
+            groups.setdefault(row["group"], set()).add(row["proxy"])
         shared.append({frozenset(group) for group in groups.values()})
     if not any(row["closest"] for row in rows):
         return ""

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from zcbench.analysis.block import Block, Column, Options
+from zcbench.analysis.rows import by_dataset, merit
 from zcbench.analysis.study import PLACE, Study, place
 from zcbench.analysis.words import number
 from zcbench.errors import DataError, UsageError
@@ -124,27 +125,17 @@ def _rows(study: Study) -> list[dict[str, Any]]:
             row[f"{trait}_excess"] = float(rho[i, j] - rho[0, j])
             row[f"{trait}_note"] = "undefined" if math.isnan(rho[i, j]) else ""
         rows.append(row)
-    return [rows[0], *sorted(rows[1:], key=_merit)]
-
-
-def _merit(row: dict[str, Any]) -> tuple[bool, float, str]:
-    return math.isnan(row["params"]), -row["params"], row["proxy"]
+    return [rows[0], *sorted(rows[1:], key=merit("params"))]
 
 
 def _conclusion(rows: Sequence[dict[str, Any]], studies: Sequence[Study]) -> str:
     """On each dataset, who goes with size, and with anything, more than accuracy."""
     parts = []
-    for study in studies:
-        about = place(study, studies)
-        here = [
-            row
-            for row in rows
-            if (row["run"], row["dataset"]) == (about["run"], about["dataset"])
-        ]
+    for study, where, here in by_dataset(rows, studies):
         known = [row for row in here if row["proxy"] in study.proxies]
         texts = [_strongest(known, here[0], names) for names in (("params",), _OTHERS)]
         if any(texts):
-            parts.append(f"{about['where']}: {'; '.join(filter(None, texts))}.")
+            parts.append(f"{where}: {'; '.join(filter(None, texts))}.")
     if not parts:
         return ""
     return f"Strongest beyond the accuracy's own. {' '.join(parts)}"

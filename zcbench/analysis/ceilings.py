@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from zcbench.analysis.block import Block, Column, Options
+from zcbench.analysis.rows import merit, numbers
 from zcbench.analysis.study import PLACE, Study, place
 from zcbench.analysis.words import number, percent
 from zcbench.stats.ceilings import (
@@ -100,7 +101,7 @@ def _rows(study: Study, options: Options) -> list[dict[str, Any]]:
         seed=options.seed,
     )
     rows = [_row(study, proxy, known, found, options) for proxy in study.scores]
-    return [_limit(found), *sorted(rows, key=_merit)]
+    return [_limit(found), *sorted(rows, key=merit("rho_all"))]
 
 
 def _limit(found: Ceilings) -> dict[str, Any]:
@@ -110,10 +111,9 @@ def _limit(found: Ceilings) -> dict[str, Any]:
     for name, ceiling in zip(SETS, found.sets, strict=True):
         row |= _ceiling(name, found)
         row |= {
-            f"rho_{name}": ceiling.value,
-            f"rho_{name}_low": ceiling.low,
-            f"rho_{name}_high": ceiling.high,
-            f"rho_{name}_note": ceiling.note,
+            **numbers(
+                f"rho_{name}", ceiling.value, ceiling.low, ceiling.high, ceiling.note
+            ),
             f"share_{name}_note": "",
             f"corrected_{name}_note": "",
         }
@@ -125,9 +125,7 @@ def _ceiling(name: str, found: Ceilings) -> dict[str, Any]:
     return {
         f"n_{name}": ceiling.n,
         f"seeds_agree_{name}": ceiling.agreement,
-        f"ceiling_{name}": ceiling.value,
-        f"ceiling_{name}_low": ceiling.low,
-        f"ceiling_{name}_high": ceiling.high,
+        **numbers(f"ceiling_{name}", ceiling.value, ceiling.low, ceiling.high),
     }
 
 
@@ -169,17 +167,8 @@ def _row(
 
 
 def _numbers(key: str, found: Share, note: str) -> dict[str, Any]:
-    return {
-        key: found.value,
-        f"{key}_low": found.low,
-        f"{key}_high": found.high,
-        f"{key}_note": note if math.isnan(found.low) else "",
-    }
-
-
-def _merit(row: dict[str, Any]) -> tuple[bool, float, str]:
-    value = row["rho_all"]
-    return math.isnan(value), -value, row["proxy"]
+    why = note if math.isnan(found.low) else ""
+    return numbers(key, found.value, found.low, found.high, why)
 
 
 def _about(options: Options) -> str:

@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from zcbench.analysis.block import Block, Column, Options, Style
 from zcbench.analysis.join import studies
-from zcbench.analysis.study import Study, place
+from zcbench.analysis.rows import numbers, with_ends
+from zcbench.analysis.study import Study, place, tables_of
+from zcbench.analysis.verdict import AHEAD, CLEARLY
+from zcbench.analysis.words import (
+    interval,
+    milliseconds,
+    number,
+    percent,
+    setting,
+    title,
+)
 from zcbench.self_check.words import disagreements
 from zcbench.stats import KINDS, Association, association
 
 if TYPE_CHECKING:
     import pandas as pd
 
+TABLE = "correlations"
+"""Name of the table, among those of the sections."""
 COLUMNS = (
     "space",
     "dataset",
@@ -24,12 +37,7 @@ COLUMNS = (
     "proxy",
     "n",
     "failed",
-    "spearman",
-    "spearman_low",
-    "spearman_high",
-    "kendall",
-    "kendall_low",
-    "kendall_high",
+    *with_ends("spearman", "kendall"),
     "seconds_per_arch",
     "baseline",
     "direction",
@@ -170,5 +178,134 @@ def _numbers(found: Association, lower: bool) -> dict[str, Any]:
     kind, value, low, high = found.kind, found.value, found.low, found.high
     if lower:
         value, low, high = -value, -high, -low
-    columns = {kind: value, f"{kind}_low": low, f"{kind}_high": high}
-    return {"n": found.n, "note": found.note, **columns}
+    return {"n": found.n, "note": found.note, **numbers(kind, value, low, high)}
+
+
+def tidy(table: pd.DataFrame) -> dict[str, Any]:
+    """``{"runs": […], "correlations": […]}`` of a table of correlations, for JSON.
+
+    Each run is its manifest with its ``path``, and with ``sections``: for each dataset
+    what the table is about.
+    """
+    studies = table.attrs["studies"]
+    runs = [
+        run | {"sections": [s.about() for s in studies if s.run == run["path"]]}
+        for run in table.attrs["runs"]
+    ]
+    return {"runs": runs, TABLE: table.loc[:, list(COLUMNS)].to_dict("records")}
+
+
+def printed(
+    found: Sequence[Study], table: pd.DataFrame, verdict: Block, options: Options
+) -> list[Block]:
+    """The table of each dataset, and which proxies are ahead of its best baseline.
+
+    Args:
+        found: the datasets.
+        table: of their correlations, from `tabulate`.
+        verdict: of the same datasets.
+        options: those of the report.
+    """
+    several = len(table.attrs["runs"]) > 1
+    blocks = []
+    for study, (_, rows) in zip(found, tables_of(table), strict=True):
+        verdicts = verdict.table
+        here = (verdicts["run"] == study.run) & (verdicts["dataset"] == study.dataset)
+        block = Block(
+            name=TABLE,
+            title=title(study) + (f" · {study.run}" if several else ""),
+            about=setting(study),
+            table=rows.loc[:, list(COLUMNS)],
+            columns=_PRINTED,
+            conclusion=_conclusion(rows, verdicts[here], options),
+            styles=_styles(rows, verdicts[here]),
+            where=place(study, found)["where"],
+            foot=_foot(table, options),
+        )
+        blocks.append(block)
+    return blocks
+
+
+def _name(row: Mapping[str, Any]) -> str:
+    marks = {"baseline": " *", "aggregate": " †", "epochs": " ‡"}
+    mark = next((mark for key, mark in marks.items() if row[key]), "")
+    turned = " (lower is better)" if row["direction"] == "lower" else ""
+    return f"{row['proxy']}{turned}{mark}"
+
+
+def _version(row: Mapping[str, Any]) -> str:
+    return "" if row["epochs"] else str(row["version"])
+
+
+def _failures(row: Mapping[str, Any]) -> str:
+    counts = (f"{count:,} {word}" for word, count in row["status"].items())
+    return ", ".join(counts) or "0"
+
+
+def _cost(row: Mapping[str, Any]) -> str:
+    seconds = row["seconds_per_arch"]
+    return "" if math.isnan(seconds) else milliseconds(seconds)
+
+
+_PRINTED = (
+    Column("proxy", "proxy", "text", _name),
+    Column("version", "ver", "count", _version),
+    Column("n", "n", "count"),
+    Column("failed", "failed", "count", _failures),
+    Column("spearman", "ρ ↑", "interval"),
+    Column("kendall", "τ-b ↑", "interval"),
+    Column("seconds_per_arch", "ms/arch", "number", _cost),
+)
+
+
+def _styles(rows: pd.DataFrame, verdicts: pd.DataFrame) -> tuple[Style, ...]:
+    ahead = set(verdicts.loc[verdicts["word"].isin([CLEARLY, AHEAD]), "proxy"])
+    pairs = zip(rows["proxy"], rows["baseline"], strict=True)
+    return tuple(
+        "ahead" if proxy in ahead else "baseline" if baseline else ""
+        for proxy, baseline in pairs
+    )
+
+
+def _foot(table: pd.DataFrame, options: Options) -> str:
+    cohort = ""
+    if table["aggregate"].any():
+        cohort = (
+            "† combines ranks among the architectures of its table, and has another "
+            "value among others; "
+        )
+    if table["epochs"].any():
+        cohort += "‡ early stopping: trained for some epochs, no zero-cost proxy; "
+    return (
+        f"ρ Spearman, τ-b Kendall, with {percent(options.confidence)} intervals; * a "
+        f"baseline; {cohort}ms/arch: cost of that proxy alone."
+    )
+
+
+def _conclusion(rows: pd.DataFrame, verdicts: pd.DataFrame, options: Options) -> str:
+    """Which proxies are ahead of the best baseline on one dataset, in a sentence."""
+    baselines = rows[rows["baseline"] & rows["spearman"].notna()]
+    if baselines.empty:
+        return "No baseline has a correlation here, so nothing can be ahead of one."
+    first = baselines.iloc[0]
+    best = f"the best baseline ({first['proxy']} {number(first['spearman'])})"
+    if verdicts["delta"].isna().all():
+        return f"No proxy has a correlation to set against {best}."
+    how = f"by paired {percent(options.confidence)} intervals corrected for all pairs"
+    ahead = verdicts[verdicts["word"].isin([CLEARLY, AHEAD])]
+    if ahead.empty:
+        return f"No proxy is ahead of {best}, {how}."
+    leads = "; ".join(_lead(row, first) for row in ahead.to_dict("records"))
+    margin = number(options.clearly, signed=True)
+    clearly = ahead.loc[ahead["word"] == CLEARLY, "proxy"]
+    named = ", ".join(clearly) or "none"
+    return f"Ahead of {best}, {how}: {leads}. Clearly (above {margin}): {named}."
+
+
+def _lead(row: Mapping[str, Any], best: Mapping[str, Any]) -> str:
+    text = f"{row['proxy']} {number(row['delta'], signed=True)}"
+    text += f" {interval(row['delta_low'], row['delta_high'])}"
+    if row["missing"] or row["baseline"] != best["proxy"]:
+        against = f"{row['baseline']} {number(row['baseline_value'])}"
+        text += f" (on the {row['n']:,.0f} where it has a score, {against})"
+    return text

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from zcbench.analysis.block import Block, Column, Options
+from zcbench.analysis.rows import by_dataset, numbers, with_ends
 from zcbench.analysis.study import PLACE, Study, place
 from zcbench.analysis.words import interval, number, percent
 from zcbench.stats import Difference, difference
@@ -25,21 +26,11 @@ TABLE = (
     "added",
     "n",
     "repeated",
-    "rho",
-    "rho_low",
-    "rho_high",
-    "gain",
-    "gain_low",
-    "gain_high",
+    *with_ends("rho", "gain"),
     "control",
-    "over_control",
-    "over_control_low",
-    "over_control_high",
-    "over_control_note",
+    *with_ends("over_control", note=True),
     "gain_note",
-    "behind",
-    "behind_low",
-    "behind_high",
+    *with_ends("behind"),
     "note",
 )
 """Columns of the table; ``behind``: ρ of the best size minus that of this one."""
@@ -121,9 +112,7 @@ def _steps(
             "added": names[found.members[k]],
             "n": rho.n,
             "repeated": f"{found.repeated[k]} of {FOLDS}",
-            "rho": rho.value,
-            "rho_low": rho.low,
-            "rho_high": rho.high,
+            **numbers("rho", rho.value, rho.low, rho.high),
             "control": control.value,
             "note": rho.note,
         }
@@ -138,32 +127,21 @@ def _steps(
 def _numbers(key: str, found: Difference | None) -> dict[str, Any]:
     nan = math.nan
     if found is None:
-        return {key: nan, f"{key}_low": nan, f"{key}_high": nan, f"{key}_note": ""}
-    return {
-        key: found.delta,
-        f"{key}_low": found.low,
-        f"{key}_high": found.high,
-        f"{key}_note": found.note,
-    }
+        return numbers(key, nan, nan, nan, "")
+    return numbers(key, found.delta, found.low, found.high, found.note)
 
 
 def _conclusion(rows: Sequence[dict[str, Any]], studies: Sequence[Study]) -> str:
     """The smallest ensemble of each dataset that is not shown to be behind the best."""
     parts = []
-    for study in studies:
-        about = place(study, studies)
-        here = [
-            row
-            for row in rows
-            if (row["run"], row["dataset"]) == (about["run"], about["dataset"])
-            and not math.isnan(row["rho"])
-        ]
+    for _, where, all_here in by_dataset(rows, studies):
+        here = [row for row in all_here if not math.isnan(row["rho"])]
         if not here:
             continue
         enough = next(k for k, row in enumerate(here) if not row["behind_low"] > 0)
         last, first = here[enough], here[0]
         named = " + ".join(row["added"] for row in here[: enough + 1])
-        text = f"{about['where']}: {named} {number(last['rho'])}"
+        text = f"{where}: {named} {number(last['rho'])}"
         text += f" {interval(last['rho_low'], last['rho_high'])}"
         if enough:
             text += f", {first['added']} alone {number(first['rho'])}"

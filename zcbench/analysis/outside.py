@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from zcbench.analysis.correlations import tabulate
 from zcbench.analysis.join import study_of
+from zcbench.analysis.report import Report, report_of
 from zcbench.errors import DataError
-from zcbench.report.report import Report, report_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -142,10 +143,8 @@ def report_networks(
     judged = replace(
         study, scores={n: v for n, v in study.scores.items() if n not in few}
     )
-    whole = report_of([study], [run], sections=("correlations",))
     report = report_of([judged], [run], sections=sections)
-    table = _cautious(whole.table)
-    return replace(report, studies=[study], table=table)
+    return replace(report, studies=[study], table=_cautious(tabulate([study], [run])))
 
 
 def _is_few(n: int, counts: Mapping[str, int]) -> bool:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 from zcbench.analysis.block import Block, Column, Options
 from zcbench.analysis.comparisons import Comparison, Comparisons, comparisons
+from zcbench.analysis.rows import merit, numbers
 from zcbench.analysis.study import Study, mixture, place, tables
 from zcbench.analysis.words import percent
 
@@ -21,22 +21,14 @@ TABLE = (
     "proxy",
     "baseline",
     "n",
-    "spearman",
-    "spearman_low",
-    "spearman_high",
-    "spearman_single_low",
-    "spearman_single_high",
-    "spearman_p_single",
-    "spearman_p",
-    "spearman_p_holm",
-    "kendall",
-    "kendall_low",
-    "kendall_high",
-    "kendall_single_low",
-    "kendall_single_high",
-    "kendall_p_single",
-    "kendall_p",
-    "kendall_p_holm",
+    *(
+        f"{kind}{end}"
+        for kind in ("spearman", "kendall")
+        for end in (
+            *("", "_low", "_high", "_single_low", "_single_high"),
+            *("_p_single", "_p", "_p_holm"),
+        )
+    ),
     "note",
 )
 """Columns of the table: differences and their corrected and single intervals and p."""
@@ -57,7 +49,8 @@ def paired(studies: Sequence[Study], options: Options) -> Block:
         _about(studies, rho) | _numbers(rho, "spearman") | _numbers(tau, "kendall")
         for rho, tau in zip(by_rho.entries, by_tau.entries, strict=True)
     ]
-    rows.sort(key=lambda r: (r.pop("study"), r.pop("place"), _merit(r)))
+    best = merit("spearman")
+    rows.sort(key=lambda r: (r.pop("study"), r.pop("place"), best(r)))
     return Block(
         name="paired",
         title="Paired: every proxy against each baseline, on the same architectures",
@@ -100,20 +93,13 @@ def _about(studies: Sequence[Study], entry: Comparison) -> dict[str, Any]:
 def _numbers(entry: Comparison, kind: str) -> dict[str, Any]:
     found = entry.found
     return {
-        kind: found.delta,
-        f"{kind}_low": entry.low,
-        f"{kind}_high": entry.high,
+        **numbers(kind, found.delta, entry.low, entry.high),
         f"{kind}_single_low": found.low,
         f"{kind}_single_high": found.high,
         f"{kind}_p_single": found.p,
         f"{kind}_p": entry.p,
         f"{kind}_p_holm": entry.p_holm,
     }
-
-
-def _merit(row: dict[str, Any]) -> tuple[bool, float, str]:
-    value = row["spearman"]
-    return math.isnan(value), -value, row["proxy"]
 
 
 def _conclusion(studies: Sequence[Study], found: Comparisons) -> str:

@@ -7,9 +7,8 @@ a change of .03 shows among 1,000 architectures where each ρ alone is known to 
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,14 +16,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from zcbench.analysis.block import Block, Column, Style
+from zcbench.analysis.rows import numbers, with_ends
+from zcbench.analysis.side import Key, Side, load, shared, side_of
+from zcbench.analysis.words import number
 from zcbench.errors import DataError, UsageError
 from zcbench.stats import Difference, Kind
 from zcbench.stats.ranks import Floats
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from zcbench.report import Study
 
 VERDICTS = ("worse", "gone", "not comparable", "better", "new", "same")
 """What a row can say; the first two are regressions."""
@@ -43,19 +44,12 @@ COLUMNS = (
     "failed_after",
     "scores",
     "scores_differ",
-    *(
-        f"{kind}_change{end}"
-        for kind in ("spearman", "kendall")
-        for end in ("", "_low", "_high")
-    ),
+    *with_ends("spearman_change", "kendall_change"),
 )
 """Columns of the table that `compare` returns."""
 
-Key = tuple[str, str, str]
-"""(space, dataset, proxy)."""
+_STYLES: Mapping[str, Style] = {"worse": "worse", "gone": "worse", "better": "better"}
 _KINDS: tuple[tuple[Kind, str], ...] = (("spearman", "ρ"), ("kendall", "τ"))
-_FEWEST = 10
-"""Shared architectures with which two samples can be compared."""
 ALWAYS = 0.1
 """A change of ρ or τ that counts however wide its interval is.
 
@@ -81,25 +75,6 @@ class Tolerances:
     confidence: float = 0.99
     score: float = 1e-4
     strict: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Side:
-    """What is known of one of the two.
-
-    Attributes:
-        name: as it was given.
-        rows: rows of its report, as `zcbench.report.COLUMNS`.
-        settings: (space, dataset) → name → what must be equal to compare.
-        run: its scores; None if only a report is at hand.
-        studies: (space, dataset) → its scores joined with accuracies; likewise.
-    """
-
-    name: str
-    rows: Mapping[Key, Mapping[str, Any]]
-    settings: Mapping[tuple[str, str], Mapping[str, Any]]
-    run: pd.DataFrame | None
-    studies: Mapping[tuple[str, str], Study]
 
 
 def compare(
@@ -139,15 +114,15 @@ def compare(
                     f"{path} is a report, which holds no scores to compare.",
                     "Give two run directories, or drop --scores.",
                 )
-    old, new = _load(baseline), _load(run)
+    old, new = load(baseline), load(run)
     notes: list[str] = []
     if isinstance(old, pd.DataFrame) and isinstance(new, pd.DataFrame):
-        old, new, notes = _shared(old, new)
-    before = _side(baseline, old, target)
+        old, new, notes = shared(old, new)
+    before = side_of(baseline, old, target)
     targets = {row["target"] for row in before.rows.values()}
     if target is None and len(targets) == 1:
         (target,) = targets
-    after = _side(run, new, target)
+    after = side_of(run, new, target)
     rows = [_row(key, before, after, tolerances) for key in _keys(before, after)]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     rank = table["verdict"].map(VERDICTS.index)
@@ -157,6 +132,52 @@ def compare(
     notes += [line for note in read for line in note.splitlines()]
     table.attrs["notes"] = list(dict.fromkeys(notes))
     return table
+
+
+def comparison(table: pd.DataFrame) -> Block:
+    """How the table of `compare` reads: its rows, and how many say what.
+
+    Args:
+        table: the table.
+    """
+    counts = table["verdict"].value_counts()
+    parts = [f"{counts[word]} {word}" for word in VERDICTS if word in counts]
+    return Block(
+        name="rows",
+        title=f"{table.attrs['run']} against {table.attrs['baseline']}",
+        about="",
+        table=table,
+        columns=(
+            Column("verdict", "", "text"),
+            Column("dataset", "dataset", "text"),
+            Column("proxy", "proxy", "text"),
+            Column("spearman_change", "ρ", "difference", _move("spearman")),
+            Column("kendall_change", "τ-b", "difference", _move("kendall")),
+            Column("scores_differ", "scores", "count", _differing),
+            Column("reason", "why", "text"),
+        ),
+        conclusion=f"{', '.join(parts)}.",
+        styles=tuple(_STYLES.get(verdict, "") for verdict in table["verdict"]),
+    )
+
+
+def _move(kind: Kind) -> Callable[[Mapping[str, Any]], str]:
+    """.71, or .71 → .68 where the two read differently."""
+
+    def words(row: Mapping[str, Any]) -> str:
+        then, now = (
+            "–" if math.isnan(row[name]) else number(row[name], places=3)
+            for name in (f"{kind}_before", f"{kind}_after")
+        )
+        return now if then == now else f"{then} → {now}"
+
+    return words
+
+
+def _differing(row: Mapping[str, Any]) -> str:
+    if math.isnan(row["scores"]):
+        return ""
+    return f"{row['scores_differ']:,.0f} of {row['scores']:,.0f} differ"
 
 
 def check_comparable(table: pd.DataFrame) -> None:
@@ -173,154 +194,6 @@ def check_comparable(table: pd.DataFrame) -> None:
             f"{table.attrs['baseline']}: {reasons}.",
             "Run with the settings of the baseline, or make a new baseline.",
         )
-
-
-def _load(path: Path) -> pd.DataFrame | Mapping[str, Any]:
-    """Scores of a run directory, or a JSON report.
-
-    Raises:
-        DataError: it is neither.
-    """
-    from zcbench.store import load_run
-
-    return _read_report(path) if path.is_file() else load_run(path)
-
-
-def _shared(
-    old: pd.DataFrame, new: pd.DataFrame
-) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
-    """The rows of both runs on the architectures that both have; and what that means.
-
-    A dataset of which they share too few stays as it is.
-    """
-    notes = []
-    for dataset in (d for d in old["dataset"].unique() if (new["dataset"] == d).any()):
-        archs = [
-            frozenset(run.loc[run["dataset"] == dataset, "arch"]) for run in (old, new)
-        ]
-        both = archs[0] & archs[1]
-        if archs[0] == archs[1] or len(both) < _FEWEST:
-            continue
-        notes.append(
-            f"Compared on the {len(both):,} architectures of {dataset} that both have, "
-            f"of {len(archs[0]):,} and {len(archs[1]):,}."
-        )
-        old, new = (
-            _kept(run, (run["dataset"] != dataset) | run["arch"].isin(both))
-            for run in (old, new)
-        )
-    return old, new, notes
-
-
-def _kept(run: pd.DataFrame, rows: pd.Series[bool]) -> pd.DataFrame:
-    kept = run[rows]
-    kept.attrs = run.attrs
-    return kept
-
-
-def _side(
-    path: Path, loaded: pd.DataFrame | Mapping[str, Any], target: str | None
-) -> Side:
-    """What is known of a run or a report.
-
-    Raises:
-        DataError: the report is damaged, or the truth of the run is missing.
-    """
-    from zcbench.analysis.correlations import tabulate
-    from zcbench.report import studies
-    from zcbench.report.machine import document, strict
-
-    if isinstance(loaded, Mapping):
-        return _parsed(path, loaded, None, {})
-    found = studies([loaded], target)
-    by_place = {(s.space, s.dataset): s for s in found}
-    return _parsed(path, strict(document(tabulate(found, [loaded]))), loaded, by_place)
-
-
-def _parsed(
-    path: Path,
-    document: Mapping[str, Any],
-    run: pd.DataFrame | None,
-    studies: Mapping[tuple[str, str], Study],
-) -> Side:
-    rows: dict[Key, Mapping[str, Any]] = {}
-    settings = {}
-    try:
-        for row in document["correlations"]:
-            if row.get("epochs"):  # early stopping, which is the truth's and no score
-                continue
-            key = (row["space"], row["dataset"], row["proxy"])
-            if key in rows:
-                raise DataError(
-                    f"{path} reports {key[2]} on {key[1]} more than once.",
-                    "Make a report of one run.",
-                )
-            rows[key] = _checked(row)
-        for manifest in document["runs"]:
-            for section in manifest["sections"]:
-                where = section["space"], section["dataset"]
-                settings[where] = _settings(manifest, section)
-    except (KeyError, TypeError, AttributeError):
-        raise DataError(f"{path} is not a report of zcbench.", _HOW_TO_REPORT) from None
-    if not rows:
-        raise DataError(f"{path} holds no correlations.")
-    return Side(str(path), rows, settings, run, studies)
-
-
-def _checked(row: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The fields of a row that a comparison uses.
-
-    Raises:
-        KeyError: one is not there.
-        TypeError: one is not of its type.
-    """
-    kept = {name: row[name] for name in _ROW_FIELDS}
-    numbers = kept["spearman"], kept["kendall"]
-    fine = all(value is None or isinstance(value, float | int) for value in numbers)
-    if not fine or not isinstance(kept["failed"], int):
-        raise TypeError
-    return kept | {"missing": row["status"].get("missing", 0)}
-
-
-_HOW_TO_REPORT = "Give a run directory, or what `zcbench report --format json` writes."
-_ROW_FIELDS = ("target", "version", "direction", "failed", "spearman", "kendall")
-
-
-def _settings(
-    manifest: Mapping[str, Any], section: Mapping[str, Any]
-) -> dict[str, Any]:
-    """What must be equal for two tables to be comparable, by the name users know."""
-    config = manifest["config"]
-    # Reports of earlier versions say of a list that it is of the population "all".
-    listed = section["sampled"] == "list" and section["population"] == "all"
-    return {
-        "target": section["target"],
-        "truth": (section["truth"], section["truth_digest"]),
-        "population": "list" if listed else section["population"],
-        "sample of architectures": section["sample_digest"],
-        "minibatch": (section["minibatch"], section["minibatch_digest"]),
-        "batch size": config.get("batch_size"),
-        "precision": config.get("precision", "float32"),
-        "seed": config.get("seed"),
-        "repeats": config.get("repeats", 1),
-    }
-
-
-def _read_report(path: Path) -> Mapping[str, Any]:
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}.") from None
-    except (ValueError, RecursionError):
-        raise DataError(f"{path} is no valid JSON.", _HOW_TO_REPORT) from None
-    if not isinstance(document, dict) or not {"runs", "correlations"} <= set(document):
-        raise DataError(f"{path} is not a report of zcbench.", _HOW_TO_REPORT)
-    if document.get("schema") != 1:
-        raise DataError(
-            f"{path} has schema {document.get('schema')}, this zcbench reads 1.",
-            "Make the report again, or update zcbench.",
-        )
-    return document
 
 
 def _keys(before: Side, after: Side) -> Iterator[Key]:
@@ -343,8 +216,7 @@ def _row(key: Key, before: Side, after: Side, tolerances: Tolerances) -> dict[st
     row |= {"scores": compared, "scores_differ": differing}
     paired = _paired(key, before, after, tolerances.confidence)
     for kind, found in paired.items():
-        row |= {f"{kind}_change": found.delta}
-        row |= {f"{kind}_change_low": found.low, f"{kind}_change_high": found.high}
+        row |= numbers(f"{kind}_change", found.delta, found.low, found.high)
     worse, better, noise = _changes(old, new, paired, tolerances.table)
     if tolerances.strict and differing:
         worse.append(

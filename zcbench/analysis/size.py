@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from zcbench.analysis.block import Block, Column, Options
+from zcbench.analysis.rows import by_dataset, merit, numbers, with_ends
 from zcbench.analysis.study import PLACE, Study, place
 from zcbench.analysis.words import interval, number, percent
 from zcbench.stats.gain import Gain, gain
@@ -23,14 +24,8 @@ TABLE = (
     "given",
     "n",
     "rho",
-    "partial",
-    "partial_low",
-    "partial_high",
-    "partial_note",
-    "within",
-    "within_low",
-    "within_high",
-    "within_note",
+    *with_ends("partial", note=True),
+    *with_ends("within", note=True),
     "binned_by",
     "bins",
     "n_in_bins",
@@ -39,10 +34,7 @@ TABLE = (
     "before_note",
     "after",
     "after_note",
-    "gain",
-    "gain_low",
-    "gain_high",
-    "gain_note",
+    *with_ends("gain", note=True),
     "word",
     "note",
 )
@@ -63,7 +55,7 @@ def size(studies: Sequence[Study], options: Options) -> Block:
         names = [p for p in study.scores if p not in SIZES]
         about = place(study, studies)
         found = [about | _row(study, proxy, options) for proxy in names]
-        rows += sorted(found, key=_merit)
+        rows += sorted(found, key=merit("gain"))
     return Block(
         name="size",
         title="Beyond size: what a proxy knows that params and FLOPs do not",
@@ -101,7 +93,7 @@ def _row(study: Study, proxy: str, options: Options) -> dict[str, Any]:
         [study.scores[name] for name in sizes],
         confidence=options.confidence,
     )
-    row |= _numbers("partial", partial.value, partial.low, partial.high, partial.note)
+    row |= numbers("partial", partial.value, partial.low, partial.high, partial.note)
     pooled = within_bins(
         score,
         accuracy,
@@ -121,8 +113,8 @@ def _row(study: Study, proxy: str, options: Options) -> dict[str, Any]:
 
 
 def _within(found: Pooled) -> dict[str, Any]:
-    numbers = _numbers("within", found.value, found.low, found.high, found.note)
-    return numbers | {
+    cells = numbers("within", found.value, found.low, found.high, found.note)
+    return cells | {
         "bins": found.bins,
         "n_in_bins": found.n,
         "smallest_bin": found.smallest,
@@ -134,25 +126,14 @@ def _gained(known: Gain) -> dict[str, Any]:
     word = ""
     if not math.isnan(found.low):
         word = ADDS if found.low > 0 else HARMS if found.high < 0 else ADDS_NOT
-    numbers = _numbers("gain", found.delta, found.low, found.high, found.note)
-    return numbers | {
+    cells = numbers("gain", found.delta, found.low, found.high, found.note)
+    return cells | {
         "before": known.before,
         "before_note": found.note,
         "after": known.after,
         "after_note": found.note,
         "word": word,
     }
-
-
-def _numbers(
-    key: str, value: float, low: float, high: float, note: str
-) -> dict[str, Any]:
-    return {key: value, f"{key}_low": low, f"{key}_high": high, f"{key}_note": note}
-
-
-def _merit(row: dict[str, Any]) -> tuple[bool, float, str]:
-    value = row["gain"]
-    return math.isnan(value), -value, row["proxy"]
 
 
 def _about(options: Options) -> str:
@@ -170,20 +151,13 @@ def _about(options: Options) -> str:
 def _conclusion(rows: Sequence[dict[str, Any]], studies: Sequence[Study]) -> str:
     """How many proxies add to size on each dataset, and which adds most."""
     parts = []
-    for study in studies:
-        about = place(study, studies)
-        here = [
-            row
-            for row in rows
-            if (row["run"], row["dataset"]) == (about["run"], about["dataset"])
-            and row["proxy"] in study.proxies
-        ]
-        tested = [row for row in here if row["word"]]
+    for study, where, here in by_dataset(rows, studies):
+        tested = [row for row in here if row["word"] and row["proxy"] in study.proxies]
         if not tested:
             continue
         adding = [row for row in tested if row["word"] == ADDS]
         text = (
-            f"{about['where']}: {len(adding)} of {len(tested)} proxies improve on the "
+            f"{where}: {len(adding)} of {len(tested)} proxies improve on the "
             "baselines together"
         )
         if adding:

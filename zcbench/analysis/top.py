@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from zcbench.analysis.block import Block, Column, Options
+from zcbench.analysis.rows import by_dataset, merit, numbers, with_ends
 from zcbench.analysis.study import PERCENT, PLACE, Study, place
 from zcbench.analysis.words import percent
 from zcbench.stats import Kind
@@ -30,12 +31,7 @@ TABLE = (
     *PLACE,
     "proxy",
     "n",
-    *(
-        f"{kind}_{name}{end}"
-        for name in SETS
-        for kind in ("rho", "tau")
-        for end in ("", "_low", "_high", "_note")
-    ),
+    *with_ends(*(f"{k}_{name}" for name in SETS for k in ("rho", "tau")), note=True),
     *(f"precision_{name}" for name in SETS),
     "weighted_tau",
     "ndcg",
@@ -64,7 +60,7 @@ def search(studies: Sequence[Study], options: Options) -> Block:
     for study in studies:
         about = place(study, studies)
         here = [about | _row(study, proxy, options) for proxy in study.scores]
-        rows += sorted(here, key=_merit)
+        rows += sorted(here, key=merit(f"regret_{CANDIDATES[0]}", 1))
         rows += [about | _bound(study, name) for name in (RANDOM, TRAINED)]
     return Block(
         name="search",
@@ -121,8 +117,7 @@ def _inside(study: Study, proxy: str, options: Options) -> dict[str, Any]:
                 proxy, kind, points, confidence=options.confidence
             )
             key = f"{of}_{name}"
-            row |= {key: found.value, f"{key}_note": found.note}
-            row |= {f"{key}_low": found.low, f"{key}_high": found.high}
+            row |= numbers(key, found.value, found.low, found.high, found.note)
     return row
 
 
@@ -158,11 +153,6 @@ def _bound(study: Study, name: str) -> dict[str, Any]:
     return row | exact | _found(accuracy, accuracy, study.mean_train_seconds)
 
 
-def _merit(row: dict[str, Any]) -> tuple[bool, float, str]:
-    value = row[f"regret_{CANDIDATES[0]}"]
-    return math.isnan(value), value, row["proxy"]
-
-
 def _about(options: Options) -> str:
     return (
         "ρ and τ-b among the top 10% and 1% by accuracy. Hits: share of the best 10% "
@@ -179,15 +169,9 @@ def _about(options: Options) -> str:
 def _conclusion(rows: Sequence[Mapping[str, Any]], studies: Sequence[Study]) -> str:
     """Who finds most with 100 candidates, against chance and the best baseline."""
     parts = []
-    for study in studies:
-        about = place(study, studies)
-        here = {
-            row["proxy"]: row
-            for row in rows
-            if (row["run"], row["dataset"]) == (about["run"], about["dataset"])
-        }
-        text = _best(here, study)
-        parts += [f"{about['where']}: {text}."] if text else []
+    for study, where, here in by_dataset(rows, studies):
+        text = _best({row["proxy"]: row for row in here}, study)
+        parts += [f"{where}: {text}."] if text else []
     return " ".join(parts)
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from zcbench.analysis.block import Block, Column, Options
 from zcbench.analysis.comparisons import Comparison, Comparisons, comparisons
+from zcbench.analysis.rows import merit, numbers
 from zcbench.analysis.study import Study, mixture, place, tables
 from zcbench.analysis.words import number, percent
 
@@ -118,7 +119,7 @@ def verdict(studies: Sequence[Study], options: Options) -> Block:
     rows: list[dict[str, Any]] = []
     for position, study in enumerate(studies):
         here = [_row(studies, position, p, found, options) for p in study.proxies]
-        rows += sorted(here, key=_merit)
+        rows += sorted(here, key=merit("delta"))
     across = _across(studies, rows, found) if len(studies) > 1 else []
     table = pd.DataFrame(rows + across, columns=list(TABLE))
     return Block(
@@ -174,9 +175,7 @@ def _numbers(lead: Lead) -> dict[str, Any]:
         "n": best.found.n,
         "value": best.value,
         "baseline_value": best.rival,
-        "delta": best.found.delta,
-        "delta_low": lead.low,
-        "delta_high": lead.high,
+        **numbers("delta", best.found.delta, lead.low, lead.high),
         "p": lead.p,
         "p_holm": lead.p_holm,
         "note": lead.note,
@@ -212,7 +211,7 @@ def _across(
             lead = Lead(lead.best, math.nan, math.nan, math.nan, math.nan, note)
         row = dict.fromkeys(TABLE, math.nan) | about | _numbers(lead)
         across.append(row | {"missing": math.nan, "word": word, "note": note})
-    return sorted(across, key=_merit)
+    return sorted(across, key=merit("delta"))
 
 
 def _summary(words: Sequence[str], datasets: int) -> str:
@@ -229,10 +228,6 @@ def _summary(words: Sequence[str], datasets: int) -> str:
         if count
     ]
     return ", ".join(parts) or (NONE if NONE in words else "")
-
-
-def _merit(row: dict[str, Any]) -> tuple[bool, float, str]:
-    return math.isnan(row["delta"]), -row["delta"], row["proxy"]
 
 
 def _about(found: Comparisons, options: Options, studies: Sequence[Study]) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
-from zcbench.analysis.study import Study
+if TYPE_CHECKING:
+    from zcbench.analysis.study import Study
 
 _TARGETS = {"val": "validation accuracy", "test": "test accuracy"}
 

@@ -143,7 +143,11 @@ def _exists(command: str) -> bool:
 @click.group(
     cls=LazyGroup,
     no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 88},
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": 88,
+        "show_default": True,
+    },
 )
 @click.version_option(zcbench.__version__, prog_name="zcbench")
 def main() -> None:

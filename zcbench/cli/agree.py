@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from zcbench.cli.options import format_option
 from zcbench.cli.plugin import plugin_option
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from zcbench.report import Block
-
-_WIDTH = 88
 
 
 @click.command(short_help="Compare scores with those that others publish.")
@@ -29,14 +25,7 @@ _WIDTH = 88
     multiple=True,
     help="Dataset of SCORES.  [default: those of RUN that it has]",
 )
-@click.option(
-    "--format",
-    "format_name",
-    type=click.Choice(["text", "csv", "json"]),
-    default="text",
-    show_default=True,
-    help="How to write the comparison.",
-)
+@format_option("text", "csv", "json")
 @plugin_option
 def agree(run: Path, scores: Path, datasets: tuple[str, ...], format_name: str) -> None:
     """Tell how far the scores of RUN rank architectures as those in SCORES do.
@@ -51,17 +40,18 @@ def agree(run: Path, scores: Path, datasets: tuple[str, ...], format_name: str) 
       zcbench agree runs/first scores.csv --dataset cifar10
       zcbench agree runs/first runs/second --format csv
     """  # noqa: D301 - click wants \b itself
-    from zcbench.report.agree import agree as compare
+    from zcbench.analysis.agree import agree as compare
+    from zcbench.report import Document, emit
     from zcbench.store import load_run
 
     ours = load_run(run)
     theirs = load_run(scores) if scores.is_dir() else _published(ours, scores, datasets)
-    for note in theirs.attrs.get("notes", ()):
-        click.echo(note, err=True)
-    compared = compare(ours, theirs)
-    _say_alone(theirs, ours)
-    _say_alone(ours, theirs)
-    _print(compared, format_name)
+    notes = [
+        *theirs.attrs.get("notes", ()),
+        *_alone(theirs, ours),
+        *_alone(ours, theirs),
+    ]
+    emit(Document([compare(ours, theirs)], None, notes=notes), format_name)
 
 
 def _published(
@@ -86,26 +76,9 @@ def _published(
     return renamed
 
 
-def _say_alone(one: pd.DataFrame, other: pd.DataFrame) -> None:
-    """Name on stderr the proxies that only one of them has."""
+def _alone(one: pd.DataFrame, other: pd.DataFrame) -> Iterator[str]:
+    """Names the proxies that only one of them has."""
     alone = [p for p in one.attrs["proxies"] if p not in other.attrs["proxies"]]
     if alone:
         where = f"only {one.attrs['path']} has scores of them"
-        click.echo(f"Not compared: {', '.join(alone)} ({where}).", err=True)
-
-
-def _print(block: Block, format_name: str) -> None:
-    from zcbench.report.cells import cells, header, right
-    from zcbench.report.text import draw
-
-    if format_name == "csv":
-        click.echo(block.table.to_csv(index=False), nl=False)
-        return
-    if format_name == "json":
-        records = json.loads(block.table.to_json(orient="records"))
-        click.echo(json.dumps(records, indent=1, ensure_ascii=False))
-        return
-    rows = [(line, "") for line in cells(block)]
-    table = draw(header(block), rows, right(block), color=False)
-    about = textwrap.fill(block.about, _WIDTH)
-    click.echo(f"{block.title}\n{about}\n\n{table}", nl=False)
+        yield f"Not compared: {', '.join(alone)} ({where})."

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import inspect
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -32,15 +31,17 @@ def list_names(kind: str, as_json: bool) -> None:
       zcbench list datasets --json
       zcbench list proxies --plugin mine.py
     """  # noqa: D301 - click wants \b itself
+    from zcbench.analysis.block import Column, Listing
     from zcbench.errors import unknown
+    from zcbench.report import Document, emit
 
     if kind not in _KINDS:
         raise unknown("list", kind, _KINDS)
     rows = _KINDS[kind]()
-    if as_json:
-        click.echo(json.dumps(rows, indent=1, ensure_ascii=False))
-    else:
-        click.echo(_table(rows))
+    keys = rows[0] if rows else ()
+    columns = tuple(Column(key, key, "text", _words(key)) for key in keys)
+    listing = Listing(kind, "", "", rows, columns, "", ruled=False)
+    emit(Document([listing], None), "json" if as_json else "text")
     _warn_of_broken()
 
 
@@ -59,20 +60,20 @@ def show(proxy: str) -> None:
     from zcbench.proxies import PROXIES
 
     if proxy in AGGREGATES:
-        click.echo(_aggregate(AGGREGATES[proxy]))
-        return
-    found = PROXIES.get(proxy)
-    lines = [found.name, ""]
-    if documentation := inspect.getdoc(found.function):
-        lines += [*documentation.splitlines(), ""]
-    facts = _facts(found)
+        combined = AGGREGATES[proxy]
+        name, facts = combined.name, _aggregate(combined)
+        text = inspect.getdoc(combined.combine)
+    else:
+        found = PROXIES.get(proxy)
+        name, facts, text = found.name, _facts(found), inspect.getdoc(found.function)
     width = max(map(len, facts))
+    lines = [name, "", *([text, ""] if text else [])]
     lines += [f"{label:<{width}}  {value}" for label, value in facts.items()]
     click.echo("\n".join(lines))
 
 
-def _aggregate(found: Aggregate) -> str:
-    facts = {
+def _aggregate(found: Aggregate) -> dict[str, str]:
+    return {
         "parts": ", ".join(found.parts),
         "use": f"zcbench report RUN --aggregate {found.name}",
         "cohort": "its value depends on which other architectures are there",
@@ -80,10 +81,6 @@ def _aggregate(found: Aggregate) -> str:
         "version": str(found.version),
         "reference": found.reference,
     }
-    width = max(map(len, facts))
-    lines = [found.name, "", *(inspect.getdoc(found.combine) or "").splitlines(), ""]
-    lines += [f"{label:<{width}}  {value}" for label, value in facts.items()]
-    return "\n".join(lines)
 
 
 def _facts(proxy: Proxy) -> dict[str, str]:
@@ -220,26 +217,18 @@ _KINDS: dict[str, Callable[[], list[Row]]] = {
 }
 
 
-def _table(rows: Sequence[Row]) -> str:
-    """Aligned columns, as wide as they need to be: pipes have no width."""
-    if not rows:
-        return "none"
-    cells = [list(rows[0]), *([_cell(value) for value in row.values()] for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return "\n".join(
-        "  ".join(
-            f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)
-        ).rstrip()
-        for row in cells
-    )
+def _words(key: str) -> Callable[[Mapping[str, Any]], str]:
+    """How the cells of a column read."""
 
+    def words(row: Mapping[str, Any]) -> str:
+        value = row[key]
+        if isinstance(value, bool):
+            return "yes" if value else ""
+        if isinstance(value, list):
+            return ",".join(value)
+        return f"{value:,}" if isinstance(value, int) else str(value)
 
-def _cell(value: object) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else ""
-    if isinstance(value, list):
-        return ",".join(value)
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    return words
 
 
 def _warn_of_broken() -> None:

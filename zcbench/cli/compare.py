@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from zcbench.cli.options import format_option, share_option
 from zcbench.cli.plugin import plugin_option
 
 _REGRESSION = 1
@@ -18,22 +19,17 @@ _REGRESSION = 1
     "--tolerance",
     type=click.FloatRange(min=0),
     default=0.01,
-    show_default=True,
     help="Change of ρ or τ that is still the same.",
 )
-@click.option(
+@share_option(
     "--confidence",
-    type=click.FloatRange(min=0, max=1, min_open=True, max_open=True),
-    default=0.99,
-    show_default=True,
-    metavar="SHARE",
-    help="Of the paired intervals; a larger change counts if they leave out 0.",
+    0.99,
+    "Of the paired intervals; a larger change counts if they leave out 0.",
 )
 @click.option(
     "--score-tolerance",
     type=click.FloatRange(min=0),
     default=1e-4,
-    show_default=True,
     help="Relative change of a score that is still the same.",
 )
 @click.option(
@@ -42,14 +38,7 @@ _REGRESSION = 1
     is_flag=True,
     help="Call a proxy worse as soon as one score has changed.",
 )
-@click.option(
-    "--format",
-    "format_name",
-    type=click.Choice(["text", "md", "json"]),
-    default="text",
-    show_default=True,
-    help="How to write the comparison.",
-)
+@format_option("text", "md", "json")
 @click.option(
     "--target",
     metavar="NAME",
@@ -81,16 +70,18 @@ def compare(
       zcbench compare runs/first runs/second --scores --score-tolerance 1e-3
       zcbench compare baseline.json runs/second --format md
     """  # noqa: D301 - click's mark for "do not wrap"
-    from zcbench.analysis.regression import REGRESSIONS, Tolerances, check_comparable
+    from zcbench.analysis.regression import (
+        REGRESSIONS,
+        Tolerances,
+        check_comparable,
+        comparison,
+    )
     from zcbench.analysis.regression import compare as compare_runs
-    from zcbench.report import in_color
-    from zcbench.report.comparison import render_comparison
+    from zcbench.report import Document, emit
 
     tolerances = Tolerances(tolerance, confidence, score_tolerance, strict)
     table = compare_runs(baseline, run, tolerances, target=target)
-    text = render_comparison(table, format_name, color=in_color())
-    for note in table.attrs["notes"]:
-        click.echo(note, err=True)
-    click.echo(text, nl=False)
+    notes = table.attrs["notes"]
+    emit(Document([comparison(table)], table.attrs, notes=notes), format_name)
     check_comparable(table)
     return _REGRESSION if table["verdict"].isin(REGRESSIONS).any() else 0

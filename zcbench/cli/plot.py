@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from zcbench.cli.options import accuracy_options, share_option
 from zcbench.cli.plugin import plugin_option
 from zcbench.errors import DataError
 
@@ -22,7 +23,6 @@ KINDS = ("forest", "heatmap", "scatter", "agreement", "cost", "critical-differen
     type=click.Choice([*KINDS, "all"]),
     multiple=True,
     default=("all",),
-    show_default=True,
     help="What to draw; several times for several.",
 )
 @click.option(
@@ -30,7 +30,6 @@ KINDS = ("forest", "heatmap", "scatter", "agreement", "cost", "critical-differen
     "format_name",
     type=click.Choice(["svg", "png"]),
     default="svg",
-    show_default=True,
     help="PNG needs matplotlib: pip install 'zcbench[plot]'.",
 )
 @click.option(
@@ -39,32 +38,10 @@ KINDS = ("forest", "heatmap", "scatter", "agreement", "cost", "critical-differen
     type=click.Path(path_type=Path, file_okay=False),
     metavar="DIR",
     default="figures",
-    show_default=True,
     help="Where to write them.",
 )
-@click.option(
-    "--target",
-    metavar="NAME",
-    help="Accuracy to correlate with, such as val or test.  [default: that of the run]",
-)
-@click.option(
-    "--truth",
-    metavar="SOURCE",
-    help="Ground truth: auto, a name or a path.  [default: that of the run]",
-)
-@click.option(
-    "--population",
-    metavar="NAME",
-    help="Speak of these architectures only.  [default: those it sampled from]",
-)
-@click.option(
-    "--confidence",
-    type=click.FloatRange(min=0, max=1, min_open=True, max_open=True),
-    default=0.95,
-    show_default=True,
-    metavar="SHARE",
-    help="Coverage of intervals.",
-)
+@accuracy_options
+@share_option("--confidence", 0.95, "Coverage of intervals.")
 @plugin_option
 def plot(
     runs: tuple[Path, ...],
@@ -93,7 +70,8 @@ def plot(
       zcbench plot runs/first
       zcbench plot runs/first --kind forest --kind cost --format png -o paper/figures
     """  # noqa: D301 - click's mark for "do not wrap"
-    from zcbench.report import Options, make_report, write
+    from zcbench.files import write
+    from zcbench.report import Options, make_report
     from zcbench.report.figures import FORMATS, check, drawings, sections_for
     from zcbench.store import load_run
 

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict
-from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
-from zcbench.cli.blocks import (
-    bar,
-    count_option,
-    emit,
-    heads,
-    names,
-    names_option,
-    one_thread,
-    study_of,
-    study_options,
-)
+from zcbench.cli.options import count_option, names, names_option
+from zcbench.cli.study import bar, document, of_study
+from zcbench.errors import unknown
+
+if TYPE_CHECKING:
+    from zcbench.report import Block, Document, Gallery, Study
 
 
 def _sizes(
@@ -46,12 +41,10 @@ def _test(context: click.Context, parameter: click.Parameter, value: str) -> int
 
 
 @click.command(short_help="Predict accuracy from proxies and encodings.")
-@click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
 @click.option(
     "--train",
     metavar="SIZES",
     default="100",
-    show_default=True,
     callback=_sizes,
     help="Training architectures, numbers between commas.",
 )
@@ -59,7 +52,6 @@ def _test(context: click.Context, parameter: click.Parameter, value: str) -> int
     "--test",
     metavar="N",
     default="rest",
-    show_default=True,
     callback=_test,
     help="Test architectures of a trial; rest: all that were not drawn for training.",
 )
@@ -80,21 +72,18 @@ def _test(context: click.Context, parameter: click.Parameter, value: str) -> int
     "--values",
     type=click.Choice(["rank", "raw"]),
     default="rank",
-    show_default=True,
     help="Scores by their rank among the training architectures, or as they are.",
 )
 @click.option(
     "--labels",
     type=click.Choice(["rank", "accuracy"]),
     default="rank",
-    show_default=True,
     help="What models learn: the rank of an accuracy, or the accuracy.",
 )
 @click.option(
     "--isomorphs",
     type=click.Choice(["exclude", "keep"]),
     default="exclude",
-    show_default=True,
     help="Test architectures that compute the same function as a training one.",
 )
 @click.option(
@@ -103,9 +92,10 @@ def _test(context: click.Context, parameter: click.Parameter, value: str) -> int
     help="Also exchange each feature among the test architectures, at the largest "
     "training size.",
 )
-@study_options
+@of_study
 def predict(
-    run: Path,
+    study: Study,
+    _: str,
     train: tuple[int, ...],
     test: int | None,
     trials: int,
@@ -116,14 +106,8 @@ def predict(
     labels: Literal["rank", "accuracy"],
     isomorphs: str,
     importance: bool,
-    dataset: str | None,
-    target: str | None,
-    truth: str | None,
-    population: str | None,
     seed: int,
-    format_name: str,
-    output: Path | None,
-) -> None:
+) -> Document:
     """Train predictors of accuracy on a few architectures of RUN, test on the others.
 
     Tells how much proxies add to what an architecture's encoding says, beside the
@@ -137,9 +121,7 @@ def predict(
       zcbench predict runs/first --dataset cifar10 --features encoding,encoding+nwot
       zcbench predict runs/first --dataset cifar10 --importance --format json
     """  # noqa: D301 - click wants \b itself
-    one_thread()
     from zcbench.analysis.predict import (
-        MODELS,
         Setting,
         default_features,
         importances,
@@ -147,21 +129,11 @@ def predict(
         predictions,
         run_trials,
     )
-    from zcbench.analysis.predict.figure import learning_curves
-    from zcbench.analysis.predict.models import require
-    from zcbench.errors import unknown
 
-    for name in models:
-        if name not in MODELS:
-            raise unknown("model", name, MODELS)
-    for package in ("sklearn", *(m for m in models if m in ("xgboost", "lightgbm"))):
-        require(package)
-    study = study_of(run, dataset, target, truth, population)
-    pool = pool_of(
-        study,
-        proxies=() if proxies == ("all",) else proxies,
-        keep_isomorphs=isomorphs == "keep",
-    )
+    _check(models)
+    keep = isomorphs == "keep"
+    chosen = () if proxies == ("all",) else proxies
+    pool = pool_of(study, proxies=chosen, keep_isomorphs=keep)
     if features == ("auto",):
         features = default_features(pool)
     setting = Setting(
@@ -170,12 +142,31 @@ def predict(
     found = run_trials(pool, setting, bar(trials, "trial"))
     blocks = [predictions(pool, setting, found)]
     blocks += [importances(found)] if importance else []
-    facts = {
-        "command": "predict",
-        "run": str(run),
-        "section": study.about(),
-        "setting": asdict(setting) | {"isomorphs": isomorphs},
-        "scores": list(pool.scores),
-    }
-    drawn = learning_curves(blocks[0]) if format_name == "html" else ()
-    emit(blocks, heads(study), facts, format_name, output, drawn)
+    about = asdict(setting) | {"isomorphs": isomorphs}
+    facts = {"setting": about, "scores": list(pool.scores)}
+    return document("predict", study, blocks, facts, lambda: _galleries(blocks[0]))
+
+
+def _check(models: Iterable[str]) -> None:
+    """Make sure that there are these models, and the packages that they need.
+
+    Raises:
+        UsageError: there is no such model, or a package is missing.
+    """
+    from zcbench.analysis.predict.models import MODELS, require
+
+    for name in models:
+        if name not in MODELS:
+            raise unknown("model", name, MODELS)
+    for package in ("sklearn", *(m for m in models if m in ("xgboost", "lightgbm"))):
+        require(package)
+
+
+def _galleries(block: Block) -> list[Gallery]:
+    from zcbench.report import Gallery
+    from zcbench.report.figures.learning import learning_curves
+
+    title = "Learning curves"
+    about = "ρ on the test architectures. Controls: orange."
+    drawn = [("", [drawing]) for drawing in learning_curves(block)]
+    return [Gallery("learning", title, about, drawn)]

@@ -8,6 +8,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from zcbench.cli.options import (
+    accuracy_options,
+    count_option,
+    format_option,
+    output_option,
+    share_option,
+)
 from zcbench.cli.plugin import plugin_option
 from zcbench.errors import UsageError
 
@@ -89,14 +96,7 @@ def _tables(
     multiple=True,
     help="Dataset of --scores; of a JSON file several.",
 )
-@click.option(
-    "--format",
-    "format_name",
-    type=click.Choice(FORMATS),
-    default="text",
-    show_default=True,
-    help="How to write the report.",
-)
+@format_option(*FORMATS)
 @click.option(
     "--section",
     "sections",
@@ -113,60 +113,18 @@ def _tables(
     help="Add a combination of ranks: vote, mean_rank, te_nas or az_nas, of its own "
     "proxies or of those after the colon. Once for each.",
 )
-@click.option(
-    "--target",
-    metavar="NAME",
-    help="Accuracy to correlate with, such as val or test.  [default: that of the run]",
-)
-@click.option(
-    "--truth",
-    metavar="SOURCE",
-    help="Ground truth: auto, a name or a path.  [default: that of the run]",
-)
-@click.option(
-    "--population",
-    metavar="NAME",
-    help="Speak of these architectures only.  [default: those it sampled from]",
-)
+@accuracy_options
 @click.option(
     "--clearly",
     type=click.FloatRange(min=0, max=2),
     default=0.05,
-    show_default=True,
     metavar="Δρ",
     help="A proxy is clearly ahead if its whole interval lies above this.",
 )
-@click.option(
-    "--confidence",
-    type=click.FloatRange(min=0, max=1, min_open=True, max_open=True),
-    default=0.95,
-    show_default=True,
-    metavar="SHARE",
-    help="Coverage of intervals; tests are at 1 minus this.",
-)
-@click.option(
-    "--resamples",
-    type=click.IntRange(min=100),
-    default=1000,
-    show_default=True,
-    metavar="N",
-    help="Bootstrap resamples.",
-)
-@click.option(
-    "--seed",
-    type=click.IntRange(min=0),
-    default=0,
-    show_default=True,
-    metavar="N",
-    help="Of the bootstrap.",
-)
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="Write there, whole or not at all, instead of to stdout.",
-)
+@share_option("--confidence", 0.95, "Coverage of intervals; tests are at 1 minus this.")
+@count_option("--resamples", 100, 1000, "Bootstrap resamples.")
+@count_option("--seed", 0, 0, "Of the bootstrap.")
+@output_option
 @plugin_option
 def report(
     runs: tuple[Path, ...],
@@ -207,8 +165,7 @@ def report(
     """  # noqa: D301 - click's mark for "do not wrap"
     _one_thread()
     from zcbench.aggregates import parse
-    from zcbench.report import Options, in_color, make_report, render, render_text
-    from zcbench.report import write as write_file
+    from zcbench.report import Options, emit, make_report
 
     if sections is None:
         sections = ("all",) if format_name == "html" else ("correlations",)
@@ -221,11 +178,4 @@ def report(
         options=Options(clearly, confidence, resamples, seed),
         aggregates=[parse(text) for text in dict.fromkeys(aggregates)],
     )
-    for note in found.table.attrs["notes"]:
-        click.echo(note, err=True)
-    if output is not None:
-        write_file(render(found, format_name), output)
-    elif format_name == "text":
-        click.echo(render_text(found, color=in_color()), nl=False)
-    else:
-        click.echo(render(found, format_name), nl=False)
+    emit(found, format_name, output)

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import click
 
 from zcbench.cli.complete import complete_proxies
+from zcbench.cli.options import count_option, format_option
 from zcbench.cli.plugin import plugin_option
 from zcbench.errors import UsageError, ZcbenchError
 
 if TYPE_CHECKING:
     from zcbench.analysis.outside import Accuracies
     from zcbench.minibatch import Source
-    from zcbench.report import Report
+    from zcbench.report import Block, Document, Report
     from zcbench.types import Batch, Score
 
 Scores = Mapping[str, "Score"]
@@ -50,50 +51,26 @@ def _shape(
     callback=_shape,
     help="Shape of one image.  [default: the network's own, else 3,32,32]",
 )
-@click.option(
-    "--classes",
-    type=click.IntRange(min=2),
-    default=10,
-    show_default=True,
-    metavar="N",
-    help="Number of logits.",
-)
+@count_option("--classes", 2, 10, "Number of logits.")
 @click.option(
     "--proxies",
     metavar="NAMES",
     default="all",
-    show_default=True,
     shell_complete=complete_proxies,
     help="all, or names with commas.",
 )
-@click.option(
-    "--batch-size",
-    type=click.IntRange(min=2),
-    default=64,
-    show_default=True,
-    metavar="N",
-    help="Images in the minibatch.",
-)
-@click.option(
-    "--seed",
-    type=click.IntRange(min=0),
-    default=0,
-    show_default=True,
-    metavar="N",
-    help="Of weights and images.",
-)
+@count_option("--batch-size", 2, 64, "Images in the minibatch.")
+@count_option("--seed", 0, 0, "Of weights and images.")
 @click.option(
     "--minibatch",
     metavar="SOURCE",
     default="builtin",
-    show_default=True,
     help="Images: builtin, gaussian, or a path.",
 )
 @click.option(
     "--precision",
     type=click.Choice(("float64", "float32")),
     default="float32",
-    show_default=True,
     help="float64 is what the definitions say, float32 is faster.",
 )
 @click.option(
@@ -104,14 +81,7 @@ def _shape(
     help="CSV with columns network and accuracy: tell how well each proxy ranks them.",
 )
 @plugin_option
-@click.option(
-    "--format",
-    "format_name",
-    type=click.Choice(FORMATS),
-    default="text",
-    show_default=True,
-    help="How to write the table.",
-)
+@format_option(*FORMATS)
 def score(
     targets: tuple[str, ...],
     shape: tuple[int, ...] | None,
@@ -141,6 +111,7 @@ def score(
       zcbench score 'torchvision:resnet*' --accuracies top1.csv --format md
     """  # noqa: D301 - click wants \b itself
     from zcbench.proxies import PROXIES
+    from zcbench.report import emit
 
     if format_name in _ONLY_REPORTS and accuracy_file is None:
         raise UsageError(
@@ -156,7 +127,7 @@ def score(
     found = {name: session.scores(name) for name in _shown(names)}
     if len(session.errors) == len(found) == 1:
         raise next(iter(session.errors.values()))
-    click.echo(_written(found, accuracies, session, format_name), nl=False)
+    emit(_document(found, accuracies, session, format_name), format_name)
     if all(_failed(scores) for scores in found.values()):
         raise UsageError(
             f"None of the {len(found)} networks could be scored.",
@@ -303,15 +274,26 @@ def _accuracies(path: Path | None, names: Sequence[str]) -> Accuracies | None:
     return found
 
 
-def _written(
+def _document(
     found: Mapping[str, Scores],
     accuracies: Accuracies | None,
     session: _Session,
     format_name: str,
-) -> str:
-    from zcbench.cli.score_tables import with_report, write_scores
+) -> Document:
+    """The scores, and below them how they rank the accuracies.
 
+    Of those, CSV, LaTeX and HTML hold the latter alone.
+    """
+    from zcbench.analysis.network_scores import network_scores, side_by_side
+    from zcbench.report.document import Document, document_of
+    from zcbench.report.text import WIDTH
+
+    scores: Sequence[Block] = [network_scores(found)]
+    if format_name in ("text", "md"):
+        scores = side_by_side(found, WIDTH if format_name == "text" else None)
     if accuracies is None:
-        return write_scores(found, format_name)
-    report = session.report(found, accuracies, format_name)
-    return with_report(found, report, format_name)
+        return Document(scores, {})
+    whole = document_of(session.report(found, accuracies, format_name))
+    if format_name in ("csv", *_ONLY_REPORTS):
+        return whole
+    return replace(whole, blocks=[*scores, *whole.blocks])

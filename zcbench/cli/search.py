@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import click
 
-from zcbench.cli.blocks import (
-    bar,
-    count_option,
-    emit,
-    heads,
-    names_option,
-    one_thread,
-    study_of,
-    study_options,
-)
+from zcbench.cli.options import count_option, names_option
+from zcbench.cli.study import bar, document, of_study
+
+if TYPE_CHECKING:
+    from zcbench.analysis.search import SearchPool
+    from zcbench.report import Block, Document, Gallery, Study
 
 
 @click.command(short_help="Simulate searches with and without proxies.")
-@click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
 @names_option("--methods", "random,evolution,predictor", "How to search.")
 @names_option(
     "--aids",
@@ -36,9 +32,10 @@ from zcbench.cli.blocks import (
 @count_option("--evaluations", 1, 200, "Trainings of a search.")
 @count_option("--warmup", 1, 500, "Architectures that a warm-up scores.")
 @count_option("--candidates", 2, 10, "Architectures of which a filter takes the best.")
-@study_options
+@of_study
 def search(
-    run: Path,
+    study: Study,
+    format_name: str,
     methods: tuple[str, ...],
     aids: tuple[str, ...],
     proxies: tuple[str, ...],
@@ -46,14 +43,8 @@ def search(
     evaluations: int,
     warmup: int,
     candidates: int,
-    dataset: str | None,
-    target: str | None,
-    truth: str | None,
-    population: str | None,
     seed: int,
-    format_name: str,
-    output: Path | None,
-) -> None:
+) -> Document:
     """Simulate searches among the architectures of RUN, with and without proxies.
 
     Random search, regularised evolution and a predictor-guided search, each alone and
@@ -67,9 +58,6 @@ def search(
       zcbench search runs/first --dataset cifar10 --proxies flops,nwot
       zcbench search runs/first --dataset cifar10 --format html -o search.html
     """  # noqa: D301 - click wants \b itself
-    one_thread()
-    from dataclasses import asdict
-
     from zcbench.analysis.search import (
         Setting,
         curves,
@@ -78,9 +66,7 @@ def search(
         simulate,
         variants,
     )
-    from zcbench.analysis.search.figure import regret_curves
 
-    study = study_of(run, dataset, target, truth, population)
     pool = search_pool(study, () if proxies == ("all",) else proxies)
     setting = Setting(trials, evaluations, warmup, candidates, seed)
     kinds = variants(pool, methods, aids)
@@ -89,18 +75,27 @@ def search(
     for kind in kinds:
         traces[kind] = simulate(pool, kind, setting)
         step(kind)
-    blocks, drawn = [searches(pool, setting, traces)], []
-    if format_name in ("json", "html"):
-        over_time = curves(pool, traces)
-        drawn = regret_curves(over_time, blocks[0], pool)
-        blocks += [over_time] if format_name == "json" else []
+    table = searches(pool, setting, traces)
+    blocks = [table, *([curves(pool, traces)] if format_name == "json" else ())]
     facts = {
-        "command": "search",
-        "run": str(run),
-        "section": study.about(),
         "setting": asdict(setting) | {"methods": methods, "aids": aids},
         "unit": pool.unit,
         "measure": pool.measure,
         "scores": list(pool.proxies),
     }
-    emit(blocks, heads(study), facts, format_name, output, drawn)
+    return document(
+        "search",
+        study,
+        blocks,
+        facts,
+        lambda: _galleries(curves(pool, traces), table, pool),
+    )
+
+
+def _galleries(over_time: Block, table: Block, pool: SearchPool) -> list[Gallery]:
+    from zcbench.report import Gallery
+    from zcbench.report.figures.regret import regret_curves
+
+    drawn = regret_curves(over_time, table, pool)
+    figures = [("", [drawing]) for drawing in drawn]
+    return [Gallery("regret", over_time.title, over_time.about, figures)]

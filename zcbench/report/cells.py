@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from zcbench.analysis.block import Block, Column, ColumnKind
+from zcbench.analysis.block import Block, Column, ColumnKind, Style
 from zcbench.analysis.words import interval, number, p_value
 
 RIGHT: frozenset[ColumnKind] = frozenset({"count", "share", "p", "number"})
@@ -24,8 +24,13 @@ def right(block: Block) -> tuple[bool, ...]:
 
 def cells(block: Block) -> list[tuple[str, ...]]:
     """The printed columns of every row."""
-    records = block.table.to_dict("records")
-    return [tuple(cell(row, column) for column in block.columns) for row in records]
+    return [tuple(cell(row, c) for c in block.columns) for row in block.records()]
+
+
+def styles(block: Block) -> tuple[Style, ...]:
+    """The style of every row."""
+    plain: Style = ""
+    return block.styles or (plain,) * len(block.table)
 
 
 def cell(row: Mapping[str, Any], column: Column) -> str:
@@ -35,6 +40,8 @@ def cell(row: Mapping[str, Any], column: Column) -> str:
         row: of a section's table.
         column: one that it prints.
     """
+    if column.words is not None:
+        return column.words(row)
     value = row[column.key]
     note = row.get(f"{column.key}_note", row.get("note"))
     note = "" if _missing(note) else str(note)

@@ -1,93 +1,67 @@
-"""The table for programs: CSV and JSON."""
+"""Documents for programs: CSV and JSON."""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
-
-import zcbench
-from zcbench.analysis.correlations import COLUMNS
+from zcbench.analysis.block import Listing
 from zcbench.errors import UsageError
-from zcbench.report.report import Report
-
-if TYPE_CHECKING:
-    import pandas as pd
+from zcbench.report.document import Document
 
 SCHEMA = 1
 
 
-def render_csv(report: Report) -> str:
-    """One row per (run, dataset, proxy), or the rows of the one section asked for.
-
-    Empty where there is no number.
+def render_csv(document: Document) -> str:
+    """The rows of the blocks, which share one table; empty where there is no number.
 
     Raises:
-        UsageError: several tables are asked for.
+        UsageError: there are several tables.
     """
-    tables = [report.table.loc[:, list(COLUMNS)]] if report.shows_table else []
-    tables += [block.table for block in report.blocks]
-    if len(tables) > 1:
+    import pandas as pd
+
+    count = len({block.name for block in document.blocks})
+    if count > 1:
         raise UsageError(
-            f"A CSV holds one table, and {len(tables)} are asked for.",
-            "Name one --section, or choose --format json.",
+            f"A CSV holds one table, and {count} are asked for.",
+            f"{document.fewer}, or choose --format json.",
         )
-    plain = tables[0].copy()
+    # What is listed is written digit by digit, which pandas does of objects.
+    plain = pd.concat(
+        [
+            pd.DataFrame(b.table, dtype=object if isinstance(b, Listing) else None)
+            for b in document.blocks
+        ]
+    )
     if "status" in plain:
-        plain["status"] = [json.dumps(status) for status in plain["status"]]
+        plain["status"] = [
+            json.dumps(status) if isinstance(status, Mapping) else status
+            for status in plain["status"]
+        ]
     text: str = plain.to_csv(index=False, float_format="%.6g", lineterminator="\n")
     return text
 
 
-def render_json(report: Report) -> str:
-    """What `document` holds, and one more key for each section: its rows.
-
-    ``"verdict"`` is always among them; ``"conclusions"`` are their sentences, and
-    ``"options"`` what the reader has chosen.
-    """
-    blocks = {block.name: block for block in (report.verdict, *report.blocks)}
-    whole = (
-        document(report.table)
-        | {"options": asdict(report.options)}
-        | {"conclusions": {name: block.conclusion for name, block in blocks.items()}}
-        | {name: block.table.to_dict("records") for name, block in blocks.items()}
-    )
-    return json.dumps(strict(whole), indent=1, allow_nan=False) + "\n"
+def render_json(document: Document) -> str:
+    """What the document says, and the rows of its blocks under their names."""
+    tables: dict[str, list[Any]] = {}
+    for block in document.blocks:
+        tables.setdefault(block.name, []).extend(block.records())
+    whole: Any = next(iter(tables.values()), [])
+    if document.facts is not None:
+        whole = {"schema": SCHEMA, **document.facts, **tables}
+    return json.dumps(_strict(whole), indent=1, allow_nan=False) + "\n"
 
 
-def document(table: pd.DataFrame) -> dict[str, Any]:
-    """``{"schema": 1, "runs": […], "correlations": […]}`` of a table of correlations.
-
-    Each run is its manifest with its ``path``, and with ``sections``: for each dataset
-    what the table is about.
-    """
-    studies = table.attrs["studies"]
-    runs = [
-        {
-            **run,
-            "sections": [s.about() for s in studies if s.run == run["path"]],
-        }
-        for run in table.attrs["runs"]
-    ]
-    return {
-        "schema": SCHEMA,
-        "zcbench": zcbench.__version__,
-        "runs": runs,
-        "correlations": table.loc[:, list(COLUMNS)].to_dict("records"),
-    }
-
-
-def strict(value: Any) -> Any:
+def _strict(value: Any) -> Any:
     """The same value with None for every number that JSON does not know."""
     if isinstance(value, Mapping):
-        return {str(key): strict(item) for key, item in value.items()}
+        return {str(key): _strict(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [strict(item) for item in value]
-    if isinstance(value, np.generic):
+        return [_strict(item) for item in value]
+    if hasattr(value, "item"):  # a number of numpy's
         value = value.item()
     if isinstance(value, float):
         return value if math.isfinite(value) else None

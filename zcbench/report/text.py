@@ -1,4 +1,4 @@
-"""The table for a terminal."""
+"""Documents for a terminal."""
 
 from __future__ import annotations
 
@@ -6,64 +6,51 @@ import io
 import textwrap
 
 from zcbench.analysis.block import Block
-from zcbench.report.cells import cells, header, right
-from zcbench.report.pages import (
-    HEADER,
-    RIGHT,
-    Line,
-    Page,
-    footnote,
-    heads,
-    overall,
-    pages,
-)
-from zcbench.report.report import Report
+from zcbench.report.cells import cells, header, right, styles
+from zcbench.report.document import Document
 
-_WIDTH = 88
+WIDTH = 88
+"""Columns that sentences take at most; tables are as wide as their cells."""
+_STYLES = {"ahead": "bold", "baseline": "dim", "better": "green", "worse": "bold red"}
 
 
-def render_text(report: Report, *, color: bool = False) -> str:
-    """Plain text, with terminal colours if asked for.
+def render_text(document: Document, *, color: bool = False) -> str:
+    """Plain text, with terminal codes if asked for.
 
     Args:
-        report: from `make_report`.
-        color: bold for proxies ahead of the baselines, dim for baselines.
+        document: what to write.
+        color: whether to mark rows by their style.
     """
-    parts = []
-    if report.shows_table:
-        parts += [_page(page, color) for page in pages(report)]
-        parts += [f"{_wrap(text)}\n" for text in (overall(report), footnote(report))]
-    else:
-        parts.append("".join(f"{_wrap(line)}\n" for line in heads(report)))
-    parts += [text_of(block, color=color) for block in report.blocks]
-    return "\n".join(part for part in parts if part.strip())
+    parts = ["".join(map(_wrap, document.heads))]
+    parts += [
+        _wrap(part) if isinstance(part, str) else _block(part, color)
+        for part in document.parts
+    ]
+    return "\n".join(filter(str.strip, parts))
 
 
-def draw(
-    head: tuple[str, ...],
-    rows: list[tuple[tuple[str, ...], str]],
-    to_right: tuple[bool, ...],
-    *,
-    color: bool,
-) -> str:
-    """A table as wide as its texts.
+def _block(block: Block, color: bool) -> str:
+    """What it is, its table, its conclusion."""
+    above = f"{block.title}\n" if block.title else ""
+    above += _wrap(block.about) if block.about else ""
+    below = "".join(map(_wrap, block.conclusion.splitlines()))
+    return "\n".join(filter(None, (above, _table(block, color), below)))
 
-    Args:
-        head: names of the columns.
-        rows: texts of a row and the style of the row.
-        to_right: which columns are aligned to the right.
-        color: whether to use terminal codes.
-    """
+
+def _table(block: Block, color: bool) -> str:
+    """Its table, as wide as its texts."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for name, side in zip(head, to_right, strict=True):
+    table = Table(
+        box=box.SIMPLE_HEAD if block.ruled else None, pad_edge=False, show_edge=False
+    )
+    for name, side in zip(header(block), right(block), strict=True):
         table.add_column(name, justify="right" if side else "left", no_wrap=True)
-    for texts, style in rows:
-        table.add_row(*map(Text, texts), style=style)
+    for texts, style in zip(cells(block), styles(block), strict=True):
+        table.add_row(*map(Text, texts), style=_STYLES.get(style, ""))
     buffer = io.StringIO()
     console = Console(
         file=buffer,
@@ -76,28 +63,6 @@ def draw(
     return "".join(f"{line.rstrip()}\n" for line in lines)
 
 
-def _page(page: Page, color: bool) -> str:
-    rows = [(line.cells, _style(line)) for line in page.lines]
-    drawn = draw(HEADER, rows, RIGHT, color=color)
-    return (
-        f"{_wrap(page.title)}\n{_wrap(page.setting)}\n\n{drawn}\n"
-        f"{_wrap(page.conclusion)}\n"
-    )
-
-
-def text_of(block: Block, *, color: bool = False) -> str:
-    """One section: what it is, its table, its conclusion."""
-    rows = [(line, "") for line in cells(block)]
-    drawn = draw(header(block), rows, right(block), color=color)
-    end = f"\n{_wrap(block.conclusion)}\n" if block.conclusion else ""
-    return f"{_wrap(block.title)}\n{_wrap(block.about)}\n\n{drawn}{end}"
-
-
-def _style(line: Line) -> str:
-    if line.ahead:
-        return "bold"
-    return "dim" if line.baseline else ""
-
-
 def _wrap(text: str) -> str:
-    return textwrap.fill(text, _WIDTH, break_long_words=False, break_on_hyphens=False)
+    lines = textwrap.fill(text, WIDTH, break_long_words=False, break_on_hyphens=False)
+    return f"{lines}\n"

@@ -11,6 +11,7 @@ import numpy as np
 from zcbench.analysis.block import Block, Column
 from zcbench.analysis.predict.features import Pool
 from zcbench.analysis.predict.trials import Key, Setting, Trials
+from zcbench.analysis.rows import numbers
 from zcbench.analysis.words import number
 from zcbench.stats.ranks import Floats
 
@@ -114,7 +115,7 @@ def interval_of(name: str, values: Floats, confidence: float) -> dict[str, float
     if n > 1:
         factor = float(stats.t.ppf((1 + confidence) / 2, n - 1))
         half = factor * float(values.std(ddof=1)) / math.sqrt(n)
-    return {name: mean, f"{name}_low": mean - half, f"{name}_high": mean + half}
+    return numbers(name, mean, mean - half, mean + half)
 
 
 def zeroed(values: Floats) -> Floats:

@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from zcbench.analysis.correlations import TABLE
+from zcbench.analysis.report import Report
 from zcbench.errors import unknown
 from zcbench.report.figures.agreement import agreement
 from zcbench.report.figures.cost import cost
@@ -17,7 +19,6 @@ from zcbench.report.figures.png import need_matplotlib, png
 from zcbench.report.figures.ranks import critical_difference
 from zcbench.report.figures.scatter import LOWEST, MOST, scatter
 from zcbench.report.figures.svg import standalone
-from zcbench.report.report import TABLE, Report
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 
 from zcbench.analysis.agreement import WITH
+from zcbench.analysis.report import Report
 from zcbench.analysis.words import number
 from zcbench.report.figures.figure import Figure, block_of, by_study
 from zcbench.report.figures.matrix import Grid, draw_grid
-from zcbench.report.report import Report
 
 _WRITTEN = 16  # proxies up to which cells hold their number
 

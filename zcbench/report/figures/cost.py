@@ -6,13 +6,13 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 
+from zcbench.analysis.report import Report
 from zcbench.analysis.words import milliseconds, number
 from zcbench.report.figures.axes import draw_axes
 from zcbench.report.figures.drawing import Drawing, Line, Mark, Role, short
 from zcbench.report.figures.figure import Entry, Figure, by_study
 from zcbench.report.figures.labels import Box, label_points, together
 from zcbench.report.figures.scale import Scale, decades
-from zcbench.report.report import Report
 
 _LEFT, _TOP, _RIGHT = 44.0, 30.0, 404.0
 _FASTEST = 1e-7  # seconds; what took no time that the clock can tell stands here

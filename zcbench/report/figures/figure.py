@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from zcbench.analysis.block import Block
+from zcbench.analysis.report import Report
 from zcbench.analysis.study import Study, place
 from zcbench.analysis.verdict import AHEAD, CLEARLY
 from zcbench.analysis.words import interval, number
 from zcbench.report.figures.drawing import Drawing
-from zcbench.report.report import Report
 
 
 @dataclass(frozen=True, slots=True, eq=False)

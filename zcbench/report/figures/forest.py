@@ -6,12 +6,12 @@ import math
 from collections.abc import Sequence
 
 from zcbench.analysis.ceilings import LIMIT
+from zcbench.analysis.report import Report
 from zcbench.analysis.study import Study
 from zcbench.analysis.words import number, percent
 from zcbench.report.figures.figure import Entry, Figure, block_of, by_study
 from zcbench.report.figures.rows import Guide, Row, Style, draw_rows
 from zcbench.report.figures.scale import Scale, spread
-from zcbench.report.report import Report
 
 
 def forest(report: Report) -> list[Figure]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from statistics import fmean
 
+from zcbench.analysis.report import Report
 from zcbench.report.figures.drawing import short, widest
 from zcbench.report.figures.figure import Entry, Figure, by_study
 from zcbench.report.figures.matrix import Grid, draw_grid
-from zcbench.report.report import Report
 
 _LEVEL = 4  # datasets up to which their names are level
 

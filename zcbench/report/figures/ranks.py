@@ -6,12 +6,12 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from zcbench.analysis.report import Report
 from zcbench.analysis.words import interval, percent
 from zcbench.report.figures.drawing import Drawing
 from zcbench.report.figures.figure import Figure, block_of
 from zcbench.report.figures.rows import Row, Style, draw_rows
 from zcbench.report.figures.scale import spread
-from zcbench.report.report import Report
 
 
 def critical_difference(report: Report) -> list[Figure]:

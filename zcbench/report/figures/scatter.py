@@ -7,12 +7,12 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from zcbench.analysis.report import Report
 from zcbench.analysis.study import Study
 from zcbench.analysis.words import number
 from zcbench.report.figures.drawing import Cloud, Drawing, Frame, Line, Role, short
 from zcbench.report.figures.figure import Entry, Figure, by_study
 from zcbench.report.figures.scale import Scale
-from zcbench.report.report import Report
 from zcbench.stats.ranks import Ranks
 
 MOST = 1000

@@ -1,78 +1,26 @@
-"""A report, or some sections, as one HTML file that needs nothing else."""
+"""A document as one HTML file that needs nothing else."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Any
 
 from zcbench.analysis.block import Block
-from zcbench.analysis.study import place
-from zcbench.report.figures import KINDS
+from zcbench.analysis.correlations import TABLE
+from zcbench.report.cells import cells, right, styles
+from zcbench.report.document import Document
 from zcbench.report.figures.drawing import DARK, LIGHT, Drawing
 from zcbench.report.figures.svg import inline
-from zcbench.report.html.tables import block_table, page_table
-from zcbench.report.pages import footnote, overall, pages
-from zcbench.report.provenance import facts, sources
-from zcbench.report.report import Report
-
-if TYPE_CHECKING:
-    from jinja2 import Template
-    from markupsafe import Markup
 
 
-def render_html(report: Report) -> str:
+def render_html(document: Document) -> str:
     """One page: verdict, tables to sort, figures, sections, provenance.
 
     It loads nothing, works without scripts (which only sort and choose), and follows
     the reader's choice of light or dark.
 
     Args:
-        report: from `make_report`; figures show what its sections hold.
+        document: what to write.
     """
-    found = pages(report)
-    baselines = {name for study in report.studies for name in study.baselines}
-    wheres = [place(study, report.studies)["where"] for study in report.studies]
-    return _template("page.html").render(
-        report=report,
-        headline=overall(report) or (found[0].conclusion if found else ""),
-        pages=[
-            {"page": page, "table": page_table(report, i), "where": where}
-            for i, (page, where) in enumerate(zip(found, wheres, strict=True))
-        ],
-        footnote=footnote(report),
-        figures=_figures(report),
-        sections=[(block, block_table(block, baselines)) for block in report.blocks],
-        runs=_runs(report),
-        light=LIGHT,
-        dark=DARK,
-    )
-
-
-def render_blocks(
-    title: str,
-    heads: Sequence[str],
-    blocks: Sequence[Block],
-    pictures: Sequence[Drawing],
-) -> str:
-    """One page of sections that stand alone, such as those of `zcbench search`.
-
-    Args:
-        title: of the page.
-        heads: lines that say what the sections are about.
-        blocks: the sections; the conclusion of the first stands on top.
-        pictures: shown below it.
-    """
-    return _template("blocks.html").render(
-        title=title,
-        heads=heads,
-        sections=[(block, block_table(block, ())) for block in blocks],
-        pictures=[_safe(picture) for picture in pictures],
-        light=LIGHT,
-        dark=DARK,
-    )
-
-
-def _template(name: str) -> Template:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -82,35 +30,47 @@ def _template(name: str) -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template(name)
+    paths = [path for path, _ in document.subjects]
+    first = document.leads[0][1] if document.leads else document.blocks[0].conclusion
+    shown = [(block, _table(block)) for block in document.blocks]
+    return environment.get_template("page.html").render(
+        document=document,
+        subject=", ".join(paths) or document.heads[0],
+        heads=[" · ".join(paths)] if paths else document.heads,
+        headline=document.conclusion or first,
+        correlations=[(block, table) for block, table in shown if block.name == TABLE],
+        galleries=document.galleries(),
+        safe=_safe,
+        sections=[(block, table) for block, table in shown if block.name != TABLE],
+        light=LIGHT,
+        dark=DARK,
+    )
 
 
-def _safe(drawing: Drawing) -> Markup:
+def _safe(drawing: Drawing) -> str:
     from markupsafe import Markup
 
     return Markup(inline(drawing))  # noqa: S704 - drawings escape what they write
 
 
-def _figures(report: Report) -> list[dict[str, object]]:
-    """Every kind that the report has figures of, as SVG by dataset."""
-    found = []
-    for name, kind in KINDS.items():
-        figures = [
-            (figure.where, [_safe(panel) for panel in figure.panels])
-            for figure in kind.draw(report)
+def _table(block: Block) -> dict[str, Any]:
+    """Heads, and rows whose cells know how they sort: (text, number or nothing)."""
+    numeric = [column.kind != "text" for column in block.columns]
+    rows = []
+    for texts, record in zip(cells(block), block.records(), strict=True):
+        keys = [
+            _key(record[column.key]) if sorts else ""
+            for column, sorts in zip(block.columns, numeric, strict=True)
         ]
-        if figures:
-            found.append({"name": name, "kind": kind, "figures": figures})
-    return found
+        rows.append(list(zip(texts, keys, strict=True)))
+    headers = [column.header for column in block.columns]
+    return {
+        "heads": list(zip(headers, numeric, right(block), strict=True)),
+        "rows": list(zip(styles(block), rows, strict=True)),
+    }
 
 
-def _runs(report: Report) -> list[dict[str, object]]:
-    """Each run with what is known of how it was made."""
-    return [
-        {
-            "path": run["path"],
-            "facts": facts(run)
-            + sources([s for s in report.studies if s.run == run["path"]]),
-        }
-        for run in report.table.attrs["runs"]
-    ]
+def _key(value: object) -> str:
+    """A number for the page's script; empty for what is none."""
+    known = isinstance(value, int | float) and value == value
+    return f"{value:.6g}" if known else ""

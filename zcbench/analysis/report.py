@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from zcbench.aggregates import Aggregate
 from zcbench.analysis import NAMES, SECTIONS
 from zcbench.analysis.block import Block, Options
-from zcbench.analysis.correlations import tabulate
+from zcbench.analysis.correlations import TABLE, printed, tabulate
 from zcbench.analysis.join import studies
 from zcbench.analysis.study import Study
+from zcbench.analysis.verdict import AHEAD, CLEARLY
+from zcbench.analysis.words import setting, title
 from zcbench.errors import UsageError, unknown
 
 if TYPE_CHECKING:
     import pandas as pd
 
-TABLE = "correlations"
-"""Name of the table of correlations, among those of the sections."""
 CHOICES = (TABLE, *NAMES)
 """What a report can consist of, in reading order."""
 
@@ -42,6 +42,21 @@ class Report:
     blocks: Sequence[Block]
     shows_table: bool
     options: Options
+
+    @property
+    def tables(self) -> list[Block]:
+        """The correlations of each dataset, whether or not they were asked for."""
+        return printed(self.studies, self.table, self.verdict, self.options)
+
+    @property
+    def conclusion(self) -> str:
+        """The verdict over all datasets; empty where there is one."""
+        return self.verdict.conclusion if len(self.studies) > 1 else ""
+
+    @property
+    def heads(self) -> list[str]:
+        """What it is about, a title and a setting for each dataset."""
+        return [line for study in self.studies for line in heads(study)]
 
 
 def make_report(
@@ -95,13 +110,34 @@ def report_of(
     verdict = SECTIONS["verdict"](found, options)
     made = {"verdict": verdict}
     made |= {n: SECTIONS[n](found, options) for n in chosen if n not in (TABLE, *made)}
+    baselines = {name for study in found for name in study.baselines}
     return Report(
         studies=found,
         table=tabulate(found, runs, confidence=options.confidence),
         verdict=verdict,
-        blocks=[made[name] for name in chosen if name != TABLE],
+        blocks=[_styled(made[name], baselines) for name in chosen if name != TABLE],
         shows_table=TABLE in chosen,
         options=options,
+    )
+
+
+def heads(study: Study) -> tuple[str, str]:
+    """Two lines that say what was analysed, and how it was made."""
+    return title(study), f"  {setting(study)}"
+
+
+def _styled(block: Block, baselines: Collection[str]) -> Block:
+    """A section whose rows are marked as those of the correlations are."""
+    return replace(
+        block,
+        styles=tuple(
+            "ahead"
+            if row.get("word") in (CLEARLY, AHEAD)
+            else "baseline"
+            if row.get("proxy") in baselines
+            else ""
+            for row in block.records()
+        ),
     )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from zcbench.analysis.block import Block, Column
 from zcbench.analysis.join import mean_scores
+from zcbench.analysis.rows import numbers, with_ends
 from zcbench.errors import DataError
 from zcbench.stats import association
 
@@ -18,12 +19,7 @@ COLUMNS = (
     "dataset",
     "proxy",
     "n",
-    "spearman",
-    "spearman_low",
-    "spearman_high",
-    "kendall",
-    "kendall_low",
-    "kendall_high",
+    *with_ends("spearman", "kendall"),
     "only_first",
     "only_second",
     "note",
@@ -119,7 +115,6 @@ def _row(first: pd.Series, second: pd.Series, confidence: float) -> dict[str, An
     }
     for kind in ("spearman", "kendall"):
         found = association(a, b, kind, confidence=confidence)
-        ends = {f"{kind}_low": found.low, f"{kind}_high": found.high}
-        note = _NOTES.get(found.note, found.note)
-        row |= {kind: found.value, **ends, "note": note}
+        row |= numbers(kind, found.value, found.low, found.high)
+        row["note"] = _NOTES.get(found.note, found.note)
     return row

@@ -1,0 +1,186 @@
+"""The sides of a comparison: a run with its accuracies, or a report of one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zcbench.analysis.correlations import tabulate, tidy
+from zcbench.analysis.join import studies
+from zcbench.analysis.study import Study
+from zcbench.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Key = tuple[str, str, str]
+"""(space, dataset, proxy)."""
+_HOW_TO_REPORT = "Give a run directory, or what `zcbench report --format json` writes."
+_FEWEST = 10
+"""Shared architectures with which two samples can be compared."""
+_ROW_FIELDS = ("target", "version", "direction", "failed", "spearman", "kendall")
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """What is known of one of the two.
+
+    Attributes:
+        name: as it was given.
+        rows: rows of its report, as `zcbench.report.COLUMNS`.
+        settings: (space, dataset) → name → what must be equal to compare.
+        run: its scores; None if only a report is at hand.
+        studies: (space, dataset) → its scores joined with accuracies; likewise.
+    """
+
+    name: str
+    rows: Mapping[Key, Mapping[str, Any]]
+    settings: Mapping[tuple[str, str], Mapping[str, Any]]
+    run: pd.DataFrame | None
+    studies: Mapping[tuple[str, str], Study]
+
+
+def load(path: Path) -> pd.DataFrame | Mapping[str, Any]:
+    """Scores of a run directory, or a JSON report.
+
+    Raises:
+        DataError: it is neither.
+    """
+    from zcbench.store import load_run
+
+    return _read_report(path) if path.is_file() else load_run(path)
+
+
+def shared(
+    old: pd.DataFrame, new: pd.DataFrame
+) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
+    """The rows of both runs on the architectures that both have; and what that means.
+
+    A dataset of which they share too few stays as it is.
+    """
+    notes = []
+    for dataset in (d for d in old["dataset"].unique() if (new["dataset"] == d).any()):
+        archs = [
+            frozenset(run.loc[run["dataset"] == dataset, "arch"]) for run in (old, new)
+        ]
+        both = archs[0] & archs[1]
+        if archs[0] == archs[1] or len(both) < _FEWEST:
+            continue
+        notes.append(
+            f"Compared on the {len(both):,} architectures of {dataset} that both have, "
+            f"of {len(archs[0]):,} and {len(archs[1]):,}."
+        )
+        old, new = (
+            _kept(run, (run["dataset"] != dataset) | run["arch"].isin(both))
+            for run in (old, new)
+        )
+    return old, new, notes
+
+
+def _kept(run: pd.DataFrame, rows: pd.Series[bool]) -> pd.DataFrame:
+    kept = run[rows]
+    kept.attrs = run.attrs
+    return kept
+
+
+def side_of(
+    path: Path, loaded: pd.DataFrame | Mapping[str, Any], target: str | None
+) -> Side:
+    """What is known of a run or a report.
+
+    Raises:
+        DataError: the report is damaged, or the truth of the run is missing.
+    """
+    if isinstance(loaded, Mapping):
+        return _parsed(path, loaded, None, {})
+    found = studies([loaded], target)
+    by_place = {(s.space, s.dataset): s for s in found}
+    return _parsed(path, tidy(tabulate(found, [loaded])), loaded, by_place)
+
+
+def _parsed(
+    path: Path,
+    document: Mapping[str, Any],
+    run: pd.DataFrame | None,
+    studies: Mapping[tuple[str, str], Study],
+) -> Side:
+    rows: dict[Key, Mapping[str, Any]] = {}
+    settings = {}
+    try:
+        for row in document["correlations"]:
+            if row.get("epochs"):  # early stopping, which is the truth's and no score
+                continue
+            key = (row["space"], row["dataset"], row["proxy"])
+            if key in rows:
+                raise DataError(
+                    f"{path} reports {key[2]} on {key[1]} more than once.",
+                    "Make a report of one run.",
+                )
+            rows[key] = _checked(row)
+        for manifest in document["runs"]:
+            for section in manifest["sections"]:
+                where = section["space"], section["dataset"]
+                settings[where] = _settings(manifest, section)
+    except (KeyError, TypeError, AttributeError):
+        raise DataError(f"{path} is not a report of zcbench.", _HOW_TO_REPORT) from None
+    if not rows:
+        raise DataError(f"{path} holds no correlations.")
+    return Side(str(path), rows, settings, run, studies)
+
+
+def _checked(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The fields of a row that a comparison uses.
+
+    Raises:
+        KeyError: one is not there.
+        TypeError: one is not of its type.
+    """
+    kept = {name: row[name] for name in _ROW_FIELDS}
+    for kind in ("spearman", "kendall"):
+        if not isinstance(kept[kind], float | int | None):
+            raise TypeError
+        if kept[kind] != kept[kind]:
+            kept[kind] = None
+    if not isinstance(kept["failed"], int):
+        raise TypeError
+    return kept | {"missing": row["status"].get("missing", 0)}
+
+
+def _settings(
+    manifest: Mapping[str, Any], section: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What must be equal for two tables to be comparable, by the name users know."""
+    config = manifest["config"]
+    # Reports of earlier versions say of a list that it is of the population "all".
+    listed = section["sampled"] == "list" and section["population"] == "all"
+    return {
+        "target": section["target"],
+        "truth": (section["truth"], section["truth_digest"]),
+        "population": "list" if listed else section["population"],
+        "sample of architectures": section["sample_digest"],
+        "minibatch": (section["minibatch"], section["minibatch_digest"]),
+        "batch size": config.get("batch_size"),
+        "precision": config.get("precision", "float32"),
+        "seed": config.get("seed"),
+        "repeats": config.get("repeats", 1),
+    }
+
+
+def _read_report(path: Path) -> Mapping[str, Any]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}.") from None
+    except (ValueError, RecursionError):
+        raise DataError(f"{path} is no valid JSON.", _HOW_TO_REPORT) from None
+    if not isinstance(document, dict) or not {"runs", "correlations"} <= set(document):
+        raise DataError(f"{path} is not a report of zcbench.", _HOW_TO_REPORT)
+    if document.get("schema") != 1:
+        raise DataError(
+            f"{path} has schema {document.get('schema')}, this zcbench reads 1.",
+            "Make the report again, or update zcbench.",
+        )
+    return document

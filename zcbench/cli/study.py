@@ -1,0 +1,148 @@
+"""Commands that analyse one dataset of a run: what they ask, and what they write."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from zcbench.cli.options import (
+    accuracy_options,
+    count_option,
+    format_option,
+    output_option,
+)
+from zcbench.errors import UsageError, unknown
+
+if TYPE_CHECKING:
+    from zcbench.report import Block, Document, Gallery, Study
+
+_OPTIONS: Sequence[Callable[..., Callable[..., None]]] = (
+    click.argument("run", metavar="RUN", type=click.Path(path_type=Path)),
+    click.option(
+        "--dataset",
+        metavar="NAME",
+        help="One of RUN's.  [default: the only one it has]",
+    ),
+    accuracy_options,
+    count_option("--seed", 0, 0, "Of the trials."),
+    format_option("text", "md", "csv", "json", "html"),
+    output_option,
+)
+
+
+def of_study(command: Callable[..., Document]) -> Callable[..., None]:
+    """A command about one dataset of a run, with the options that choose it.
+
+    It is given the study, the format and its own options; what it returns is written.
+    """
+
+    @functools.wraps(command)
+    def whole(
+        run: Path,
+        dataset: str | None,
+        target: str | None,
+        truth: str | None,
+        population: str | None,
+        format_name: str,
+        output: Path | None,
+        **options: Any,
+    ) -> None:
+        _one_thread()
+        from zcbench.report import emit
+
+        study = _study(run, dataset, target, truth, population)
+        emit(command(study, format_name, **options), format_name, output)
+
+    decorated: Callable[..., None] = whole
+    for option in reversed(_OPTIONS):
+        decorated = option(decorated)
+    return decorated
+
+
+def _study(
+    path: Path,
+    dataset: str | None,
+    target: str | None,
+    truth: str | None,
+    population: str | None,
+) -> Study:
+    """The dataset of a run that is asked for, joined with its accuracies.
+
+    Raises:
+        UsageError: the run has no such dataset, or several and none is named.
+    """
+    from zcbench.analysis.join import studies
+    from zcbench.store import load_run
+
+    table = load_run(path)
+    there = list(dict.fromkeys(table["dataset"]))
+    if dataset is None:
+        if len(there) > 1:
+            raise UsageError(
+                f"{path} has {len(there)} datasets: {', '.join(there)}.",
+                "Name one with --dataset.",
+            )
+        dataset = there[0]
+    if dataset not in there:
+        raise unknown("dataset of this run", dataset, there)
+    kept = table[table["dataset"] == dataset]
+    kept.attrs = table.attrs
+    study = studies([kept], target, truth, population)[0]
+    if study.note:
+        click.echo(study.note, err=True)
+    return study
+
+
+def _one_thread() -> None:
+    """Keep OpenMP and BLAS to one thread, unless the user says otherwise.
+
+    Matrices here have some hundred rows: threads would mostly wait.
+    """
+    if "OMP_NUM_THREADS" not in os.environ:
+        for name in ("OMP", "OPENBLAS", "MKL"):
+            os.environ.setdefault(f"{name}_NUM_THREADS", "1")
+
+
+def bar(total: int, unit: str) -> Callable[[object], Any]:
+    """A progress bar on a terminal, nothing elsewhere."""
+    from tqdm import tqdm
+
+    shown = tqdm(total=total, unit=unit, disable=None, leave=False)
+    return lambda _: shown.update()
+
+
+def document(
+    command: str,
+    study: Study,
+    blocks: Sequence[Block],
+    facts: Mapping[str, Any],
+    galleries: Callable[[], Sequence[Gallery]],
+) -> Document:
+    """What a command says of one dataset.
+
+    Args:
+        command: its name.
+        study: the dataset.
+        blocks: the tables.
+        facts: what JSON says of them, beside the dataset and their conclusions.
+        galleries: draws the figures of a page.
+    """
+    import zcbench
+    from zcbench.analysis.block import conclusions
+    from zcbench.analysis.report import heads
+    from zcbench.report import Document
+
+    about = {"command": command, "run": study.run, "section": study.about()}
+    told = {"conclusions": conclusions(blocks)}
+    return Document(
+        blocks,
+        {"zcbench": zcbench.__version__, **about, **facts, **told},
+        title=f"zcbench {command}",
+        heads=heads(study),
+        galleries=galleries,
+    )

@@ -1,0 +1,108 @@
+"""Writing a document in a format, to stdout or into a file."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from zcbench.errors import unknown
+from zcbench.files import write
+from zcbench.report.document import Document, document_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from zcbench.analysis.report import Report
+
+_HOME = {
+    "text": "text",
+    "md": "markup",
+    "csv": "machine",
+    "json": "machine",
+    "tex": "latex",
+    "html": "html",
+}
+"""Format → the file whose `render_` and its name write it, imported when it does."""
+FORMATS = tuple(_HOME)
+
+
+def render(
+    shown: Document | Report, format: str = "text", *, color: bool = False
+) -> str:
+    """A document as text in one of `FORMATS`.
+
+    Args:
+        shown: it, or a report from `make_report`.
+        format: name of the format.
+        color: whether to use terminal codes; for ``"text"``.
+
+    Raises:
+        UsageError: there is no such format, or it cannot hold that document.
+    """
+    if format not in FORMATS:
+        raise unknown("format", format, FORMATS)
+    document = shown if isinstance(shown, Document) else document_of(shown)
+    module = importlib.import_module(f"zcbench.report.{_HOME[format]}")
+    writer = getattr(module, f"render_{format}")
+    text: str = writer(document, color=True) if color else writer(document)
+    return text
+
+
+def emit(
+    shown: Document | Report, format: str = "text", output: Path | None = None
+) -> None:
+    """Write a document to stdout or into a file, and its notes to stderr.
+
+    Args:
+        shown: it, or a report from `make_report`.
+        format: one of `FORMATS`.
+        output: the file; None for stdout, in colour where that is a terminal.
+
+    Raises:
+        UsageError: the format cannot hold that document.
+        DataError: the file cannot be written.
+    """
+    document = shown if isinstance(shown, Document) else document_of(shown)
+    for note in document.notes:
+        click.echo(note, err=True)
+    if output is None:
+        colour = format == "text" and in_color()
+        click.echo(render(document, format, color=colour), nl=False)
+    else:
+        write(render(document, format), output)
+
+
+def print_report(
+    runs: Sequence[pd.DataFrame],
+    target: str | None = None,
+    truth: str | None = None,
+    population: str | None = None,
+    sections: Sequence[str] = ("correlations",),
+) -> None:
+    """Print the text table of some runs on stdout, and its notes on stderr.
+
+    Args:
+        runs: tables from `load_run`.
+        target: ``"val"`` or ``"test"``; None for what each run was made for.
+        truth: ``"auto"``, a name or a path; None for what each run was made with.
+        population: architectures to speak of; None for those the run sampled from.
+        sections: which of `CHOICES`, or ``"all"``.
+
+    Raises:
+        DataError: there is no such target or truth, or it knows no architecture.
+        UsageError: a run says nothing about that population.
+    """
+    from zcbench.analysis.report import make_report
+
+    emit(make_report(runs, target, truth, population, sections=sections))
+
+
+def in_color() -> bool:
+    """Whether stdout is a terminal whose user has not set ``NO_COLOR``."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
