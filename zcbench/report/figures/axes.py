@@ -34,7 +34,7 @@ class Scale:
             low, high, at = math.log(low), math.log(high), math.log(at)
         return self.start + (at - low) / (high - low) * (self.end - self.start)
 
-    def ticks(self, most: int = 5) -> list[float]:
+    def ticks(self, most: int = 8) -> list[float]:
         """Round numbers on the axis, about as many as asked for."""
         return _decades(self.low, self.high) if self.log else self._round(most)
 

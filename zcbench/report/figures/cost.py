@@ -29,6 +29,7 @@ _LEVEL = ((1.0, 0.0), (-1.0, 0.0))
 _SLANTING = ((0.7, -0.7), (0.7, 0.7), (-0.7, -0.7), (-0.7, 0.7))
 _SIDES = (*_LEVEL, *_SLANTING, (0.0, -1.0), (0.0, 1.0))
 _NEAR = 14.0  # a name farther than that has a line to its point
+_AWAY = 11.0  # from other points, else a name could be theirs
 _SAME, _MOST = 4.0, 3  # pixels between points that share a name, and how many do
 _THIN, _THICK = 1.5, 4.0  # what covering a square pixel costs, in pixels of distance
 
@@ -119,17 +120,22 @@ def label_points(
         Where each name stands.
     """
     taken = [(box, _THIN) for box in lines]
-    taken += [((x - 5, y - 5, x + 5, y + 5), _THICK) for x, y in points]
+    taken += [(_around(point, 5), _THICK) for point in points]
     crowded = [sum(math.dist(p, q) < 60 for q in points) for p in points]
     order = sorted(range(len(points)), key=lambda i: (-crowded[i], points[i], names[i]))
     boxes: dict[int, Box] = {}
     for i in order:
-        boxes[i] = _place(points[i], names[i], inside, taken)
+        others = [(_around(p, _AWAY), _THIN) for p in points if p != points[i]]
+        boxes[i] = _place(points[i], names[i], inside, taken + others)
         taken.append((boxes[i], _THICK))
-        taken += [(box, _THIN) for box in _leader(points[i], boxes[i])]
+        taken += [(box, _THICK) for box in _leader(points[i], boxes[i])]
     for i, point in enumerate(points):
         _write(drawing, point, names[i], boxes[i])
     return [boxes[i] for i in range(len(points))]
+
+
+def _around(point: tuple[float, float], far: float) -> Box:
+    return point[0] - far, point[1] - far, point[0] + far, point[1] + far
 
 
 def _write(drawing: Drawing, point: tuple[float, float], name: str, box: Box) -> None:

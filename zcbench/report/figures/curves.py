@@ -58,24 +58,23 @@ def draw_curves(
     drawing = Drawing(title, max(WIDTH, _LEFT + _LEAST + beside), _BOTTOM + 44)
     drawing.text(4, 16, short(title, 80), bold=True)
     xs = [x for curve in curves for x, *_ in curve.points]
-    ends = [v for c in curves for _, *p in c.points for v in p if not math.isnan(v)]
+    values = [v for c in curves for _, *p in c.points for v in p if not math.isnan(v)]
     right = drawing.width - beside
     horizontal = decades(min(xs), max(xs), _LEFT, right)
-    vertical = spread(min(ends), max(ends), _BOTTOM, _TOP)
+    vertical = spread(min(values), max(values), _BOTTOM, _TOP)
     if ratios:
-        most = max(ends)
-        least = min(v for v in (*ends, most) if v >= most / _RATIO)
+        most = max(values)
+        least = min(v for v in (*values, most) if v >= most / _RATIO)
         vertical = decades(least, most, _BOTTOM, _TOP)
     draw_axes(drawing, horizontal, vertical, tick, (across, upwards))
-    lasts = []
+    lasts = [curve.points[-1] for curve in curves]
+    ends = [(horizontal(x), vertical(y)) for x, y, *_ in lasts]
+    places = apart([y + 4 for _, y in ends], _APART, _TOP + 8, _BOTTOM + 8)
+    for curve, name, end, place in zip(curves, names, ends, places, strict=True):
+        drawing.line(*end, right + 8, place - 4, "faint")
+        drawing.text(right + 10, place, name, curve.role, SMALL)
     for curve in curves:
         _draw(drawing, curve, horizontal, vertical)
-        x, y, *_ = curve.points[-1]
-        lasts.append((horizontal(x), vertical(y)))
-    places = apart([y + 4 for _, y in lasts], _APART, _TOP + 8, _BOTTOM + 8)
-    for curve, name, (x, y), place in zip(curves, names, lasts, places, strict=True):
-        drawing.line(x, y, right + 8, place - 4, "faint")
-        drawing.text(right + 10, place, name, curve.role, SMALL)
     return drawing
 
 

@@ -109,9 +109,9 @@ class Drawing:
         dashed: bool = False,
     ) -> None:
         """Put a straight line on top."""
-        ends: dict[str, Any] = {"x1": x1, "y1": y1, "x2": x2, "y2": y2}
-        style = {"stroke_width": width, "stroke_dasharray": "3 3" if dashed else ""}
-        self.add("line", stroke=role, **ends, **style)
+        line: dict[str, Any] = {"x1": x1, "y1": y1, "x2": x2, "y2": y2}
+        line |= {"stroke_width": width, "stroke_dasharray": "3 3" if dashed else ""}
+        self.add("line", stroke=role, **line)
 
     def rect(
         self,
@@ -165,7 +165,7 @@ class Drawing:
 
         With a halo it can be read over lines.
         """
-        around = {"stroke": "paper", "stroke_width": 3.0, "paint_order": "stroke"}
+        around: dict[str, Any] = {"stroke": "paper", "stroke_width": 3}
         self.add(
             "text",
             clean(text),
@@ -176,7 +176,7 @@ class Drawing:
             text_anchor="" if anchor == "start" else anchor,
             font_weight="bold" if bold else "",
             transform=f"rotate(-90 {_plain(x)} {_plain(y)})" if upwards else "",
-            **(around if halo else {}),
+            **(around | {"paint_order": "stroke"} if halo else {}),
         )
 
 

@@ -105,7 +105,7 @@ def draw_rows(rows: Sequence[Row], scale: Scale, style: Style) -> Drawing:
     across = Scale(scale.low, scale.high, left, words - 14)
     drawing = Drawing(f"{style.title}: {style.axis}", width, bottom + 40)
     drawing.text(4, 16, short(style.title, 60), bold=True)
-    for tick in across.ticks(8):
+    for tick in across.ticks():
         x = across(tick)
         drawing.line(x, top, x, bottom, "muted" if tick == 0 > across.low else "faint")
         drawing.text(x, bottom + 14, style.tick(tick), "muted", SMALL, "middle")
