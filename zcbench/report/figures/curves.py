@@ -10,7 +10,7 @@ from itertools import pairwise
 from zcbench.report.figures.axes import Scale, decades, draw_axes, spread
 from zcbench.report.figures.drawing import SMALL, WIDTH, Drawing, Role, short, widest
 
-_LEFT, _TOP, _BOTTOM = 52.0, 30.0, 300.0
+_TOP, _BOTTOM = 30.0, 300.0
 _LEAST = 260.0  # width of the axis
 _APART = 13.0
 _RATIO = 1000.0  # of the largest to the smallest number on a logarithmic axis
@@ -53,19 +53,20 @@ def draw_curves(
         tick: a number on that one, in words.
         ratios: whether that one is logarithmic, too; what is 0 stands at its end.
     """
-    names = [short(curve.label, 40) for curve in curves]
-    beside = 16 + widest(names, SMALL)
-    drawing = Drawing(title, max(WIDTH, _LEFT + _LEAST + beside), _BOTTOM + 44)
-    drawing.text(4, 16, short(title, 80), bold=True)
     xs = [x for curve in curves for x, *_ in curve.points]
     values = [v for c in curves for _, *p in c.points for v in p if not math.isnan(v)]
-    right = drawing.width - beside
-    horizontal = decades(min(xs), max(xs), _LEFT, right)
     vertical = spread(min(values), max(values), _BOTTOM, _TOP)
     if ratios:
         most = max(values)
         least = min(v for v in (*values, most) if v >= most / _RATIO)
         vertical = decades(least, most, _BOTTOM, _TOP)
+    left = 30 + widest(map(tick, vertical.ticks()), SMALL)
+    names = [short(curve.label, 40) for curve in curves]
+    beside = 16 + widest(names, SMALL)
+    drawing = Drawing(title, max(WIDTH, left + _LEAST + beside), _BOTTOM + 44)
+    drawing.text(4, 16, short(title, 60), bold=True)
+    right = drawing.width - beside
+    horizontal = decades(min(xs), max(xs), left, right)
     draw_axes(drawing, horizontal, vertical, tick, (across, upwards))
     lasts = [curve.points[-1] for curve in curves]
     ends = [(horizontal(x), vertical(y)) for x, y, *_ in lasts]

@@ -26,7 +26,7 @@ from zcbench.report.report import Report
 
 _ROW, _LINE = 19.0, 15.0
 _LEAST = 200.0  # width of the axis
-_WORDS = 26  # characters on the right
+_WORDS, _USUAL = 26, "-.00 [-.00, -.00]"  # characters on the right
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ def draw_rows(rows: Sequence[Row], scale: Scale, style: Style) -> Drawing:
         style: what is written around them.
     """
     left = 16 + max(text_width(short(r.label), bold=r.bold) for r in rows)
-    right = 20 + widest((short(r.words, _WORDS) for r in rows), SMALL)
+    right = 20 + widest([_USUAL, *(short(r.words, _WORDS) for r in rows)], SMALL)
     width = max(WIDTH, left + _LEAST + right + 8 * len(style.joined))
     words = width - right - 8 * len(style.joined) + 14
     top = 26 + _LINE * len(style.guides)
