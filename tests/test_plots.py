@@ -23,6 +23,7 @@ from zcbench.errors import UsageError
 from zcbench.report.figures import FORMATS, KINDS, check, drawings, sections_for
 from zcbench.report.figures.axes import Scale, decades, spread
 from zcbench.report.figures.cost import cost, covered, label_points, together
+from zcbench.report.figures.curves import Curve, draw_curves
 from zcbench.report.figures.drawing import (
     DARK,
     LIGHT,
@@ -275,6 +276,15 @@ def test_no_two_texts_touch(report):
                 found = [(t.text, box_of(t)) for t in shapes(panel, "text")]
                 for (one, a), (other, b) in combinations(found, 2):
                     assert covered(a, b) == 0, (panel.title, one, other)
+
+
+def test_no_two_texts_of_curves_touch():
+    points = [(float(x), 0.9 + x / 1e4, 0.9, 0.99) for x in (10, 100, 900)]
+    curves = [Curve(f"filter: {name}", points) for name in ("params", "flops", "zico")]
+    drawing = draw_curves("a", curves, "b", "share", "{:.1%}".format)
+    assert drawing.width == WIDTH
+    boxes = [box_of(text) for text in shapes(drawing, "text")]
+    assert all(covered(a, b) == 0 for a, b in combinations(boxes, 2))
 
 
 def test_figures_are_of_one_width(report):
