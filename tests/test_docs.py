@@ -23,7 +23,10 @@ from zcbench.types import STATUSES
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
-PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md")),
+    *sorted(DOCS.glob("*.md")),
+]
 NAMES = [page.name for page in PAGES]
 BLOCK = re.compile(
     r"^<!-- (file|run|execute)(?:: (\S+))? -->\n```\w+\n(.*?)^```$",
@@ -130,9 +133,11 @@ def test_pages_name_no_place_of_ours(page: Path) -> None:
     assert not re.search(r"(?<![\w.])/(work|tmp|home|root)/", read(page))
 
 
-def test_readme_links_every_page() -> None:
-    text = read(ROOT / "README.md")
-    assert [p.name for p in PAGES[1:] if f"(docs/{p.name})" not in text] == []
+def test_the_start_page_links_every_page() -> None:
+    text = read(DOCS / "README.md")
+    others = [p.name for p in DOCS.glob("*.md") if p.name != "README.md"]
+    assert [name for name in others if f"({name})" not in text] == []
+    assert "(docs/README.md)" in read(ROOT / "README.md")
 
 
 def test_every_proxy_has_a_section() -> None:
