@@ -14,9 +14,9 @@ _STYLE = "".join(
 )
 _LEAST = 0.8  # of its width, to which a drawing shrinks where there is little room
 _FONT = "Helvetica, Arial, 'Liberation Sans', 'DejaVu Sans', sans-serif"
-# DejaVu Sans 2.37, cut down by fontTools (pyftsubset --no-hinting) to Latin, Greek,
-# punctuation, arrows and signs of mathematics: U+20-7E, U+A0-17F, U+370-3FF, U+2010-203A,
-# U+2070-209F, U+2190-2193, U+2200-2265.
+# DejaVu Sans 2.37, cut down by pyftsubset --no-hinting --layout-features=kern to Latin,
+# Greek, punctuation, arrows and signs of mathematics: U+20-7E, U+A0-17F, U+370-3FF,
+# U+2010-2027, U+2030-203A, U+2070-209F, U+2190-2193, U+2200-2265.
 _FILES = [
     str(Path(__file__).parent / "fonts" / f"DejaVuSans{face}.ttf")
     for face in ("", "-Bold")
