@@ -49,7 +49,7 @@ def spread(low: float, high: float, start: float, end: float) -> Scale:
     """A linear axis from one round number to another that holds these.
 
     >>> scale = spread(0.13, 0.78, 0, 100)
-    >>> scale.low, scale.high, scale.ticks()
+    >>> scale.low, scale.high, scale.ticks(5)
     (0.0, 0.8, [0.0, 0.2, 0.4, 0.6, 0.8])
     """
     if not high - low > 1e-9 * max(1.0, abs(high)):
