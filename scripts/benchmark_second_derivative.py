@@ -19,12 +19,12 @@ import torch
 from benchmark_proxies import machine
 
 import zcbench
-from zcbench.engine.allocator import keep_freed_memory
 from zcbench.engine.sample import sample
+from zcbench.engine.work import keep_freed_memory
 from zcbench.evidence.clock import Clock
 from zcbench.evidence.minibatch_pass import MinibatchPass
-from zcbench.evidence.prepare import prepare
 from zcbench.evidence.records import Gradients, HessianGradient
+from zcbench.evidence.subject import make_subject
 from zcbench.minibatch import open_source
 from zcbench.types import Batch
 
@@ -82,7 +82,7 @@ def measure(network: torch.nn.Module, batch: Batch, rounds: int) -> dict[str, fl
 
 
 def timed(network: torch.nn.Module, batch: Batch, *, second: bool) -> float:
-    subject = prepare(network, batch, seed=0)
+    subject = make_subject(network, batch, seed=0)
     needs = frozenset({Gradients, HessianGradient} if second else {Gradients})
     start = time.perf_counter()
     held = MinibatchPass(subject, needs, Clock(torch.device("cpu")))

@@ -4,7 +4,7 @@
 
 Scores the same architectures with all proxies, each setting in fresh processes: the two
 ways of using two cores, and one process with and without keeping freed memory
-(`zcbench.engine.allocator`). Processes are warm when the clock starts. Writes OUT.json
+(`zcbench.engine.work`). Processes are warm when the clock starts. Writes OUT.json
 and OUT.md.
 """
 
@@ -80,8 +80,8 @@ def work(
     import torch
 
     import zcbench
-    from zcbench.engine.allocator import keep_freed_memory
     from zcbench.engine.sample import sample
+    from zcbench.engine.work import keep_freed_memory
     from zcbench.evaluate import evaluate
     from zcbench.minibatch import open_source
     from zcbench.plan import make_plan

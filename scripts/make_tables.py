@@ -27,8 +27,8 @@ from scipy.stats import spearmanr
 import zcbench
 from zcbench.aggregates import AGGREGATES
 from zcbench.analysis.correlations import tabulate
-from zcbench.analysis.section import Section, sections_of
-from zcbench.analysis.study import studies
+from zcbench.analysis.join import studies
+from zcbench.analysis.study import Study, tables_of
 from zcbench.analysis.verdict import AHEAD, BEHIND, CLEARLY
 from zcbench.analysis.words import interval, milliseconds, number
 from zcbench.engine.sample import sample
@@ -140,9 +140,9 @@ class Sources:
         return self.report.table
 
     @property
-    def sections(self) -> dict[str, tuple[Section, pd.DataFrame]]:
+    def sections(self) -> dict[str, tuple[Study, pd.DataFrame]]:
         """Dataset → what its table is about, and its rows by proxy."""
-        found = sections_of(self.table)
+        found = tables_of(self.table)
         return {s.dataset: (s, rows.set_index("proxy")) for s, rows in found}
 
     @property
@@ -407,7 +407,7 @@ def populations_table(sources: Sources) -> str:
         rows.append((dataset, escape_markdown(proxy), *ours, shown, last))
     header = ("dataset", "proxy", *names, "published, trimmed", "all, failed last")
     right = (False, False, *[True] * 5)
-    sizes = [table.attrs["sections"][0].architectures for table in tables]
+    sizes = [table.attrs["studies"][0].architectures for table in tables]
     counts = ", ".join(f"{k} {n:,}" for k, n in zip(names, sizes, strict=True))
     return (
         f"{markdown_table(header, rows, right)}\nSpearman's ρ. Architectures of the "

@@ -147,9 +147,9 @@ def correlations(report: Report, *, strict: bool = False) -> pd.DataFrame:
         strict: also none where a proxy scores too few, as the section tasks counts.
     """
     places: dict[tuple[str, str], dict[str, float]] = {}
-    for study in sorted(report.studies, key=lambda s: s.section.space != "nb201"):
+    for study in sorted(report.studies, key=lambda s: s.space != "nb201"):
         known = np.isfinite(study.accuracy).sum()
-        column = places.setdefault((study.section.space, study.section.dataset), {})
+        column = places.setdefault((study.space, study.dataset), {})
         for name in study.scores:
             found = study.association(name, "spearman")
             few = strict and found.n < SCORED * known
@@ -167,11 +167,10 @@ def shown(value: float, few: int) -> str:
 
 def about(study: Any) -> str:
     """What one column is made of."""
-    section = study.section
     return (
-        f"{section.space} {section.dataset}: {len(study.archs):,} architectures, "
-        f"population {section.population}, `{section.target}` of {section.release}, "
-        f"images {section.minibatch}, run {section.run}"
+        f"{study.space} {study.dataset}: {len(study.archs):,} architectures, "
+        f"population {study.population}, `{study.target}` of {study.release}, "
+        f"images {study.minibatch}, run {study.run}"
     )
 
 

@@ -20,17 +20,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import scipy
+from simulations import simulate_agreement, simulate_coverage, simulate_family
 
 from zcbench.report.figures import FORMATS
 from zcbench.report.figures.curves import Curve, draw_curves
 from zcbench.report.figures.drawing import Role, sheet
 from zcbench.report.markup import escape_markdown, markdown_table
 from zcbench.stats import KINDS
-from zcbench.stats.coverage import (
-    simulate_agreement,
-    simulate_coverage,
-    simulate_family,
-)
 
 SIZES = (10, 30, 100, 1000)
 TIES = {"none": None, "heavy": 5}

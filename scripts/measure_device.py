@@ -6,8 +6,8 @@
 For each precision that the device has and both engines (one network at a time, and
 many at once): the worst relative difference of single scores, and Spearman's ρ between
 both over the architectures. No self-check: what the device gives as it is. Writes
-device.csv and device.md, and with --docs the table into docs/precision.md. The scores of
-the CPU are kept there, too: --exact-only makes them where there is no GPU yet.
+device.csv and device.md, and with --docs the table into docs/precision.md. The scores
+of the CPU are kept there, too: --exact-only makes them where there is no GPU yet.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import torch
 from scipy import stats
 
 import zcbench
-from zcbench.engine.evaluator import can_stack, evaluate_population
+from zcbench.engine.evaluator import can_stack, evaluate_stack
 from zcbench.engine.job import find_device
 from zcbench.engine.sample import sample
 from zcbench.evaluate import evaluate
@@ -113,7 +113,7 @@ def scores(
 ) -> list[Evaluation]:
     if engine == "alone":
         return one_by_one(archs, options, device, torch.float32, precision)
-    return evaluate_population(
+    return evaluate_stack(
         SPACE,
         archs,
         TASK,

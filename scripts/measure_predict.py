@@ -106,7 +106,7 @@ def main() -> None:
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
     found = {
-        name: {s.section.dataset: s for s in studies([zcbench.load_run(path)])}
+        name: {s.dataset: s for s in studies([zcbench.load_run(path)])}
         for name, path in (("run", options.run), ("all", options.all))
     }
     base = Setting(trials=options.trials, seed=options.seed, features=MAIN)

@@ -27,7 +27,8 @@ import ray
 
 import zcbench
 from zcbench.config import RunConfig
-from zcbench.engine import execute, on_ray
+from zcbench.engine import execute
+from zcbench.engine.executors import ray as on_ray
 from zcbench.engine.observer import Observer
 from zcbench.engine.stacks import Stack
 from zcbench.engine.work import Setup

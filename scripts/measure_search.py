@@ -64,7 +64,7 @@ def main() -> None:
     options.output.mkdir(parents=True, exist_ok=True)
     write_table(over_time.table, options.output / "curves.csv")
     write_table(block.table, options.output / "search.csv")
-    for drawing in regret_curves(over_time, block, pool.baselines, pool.unit):
+    for drawing in regret_curves(over_time, block, pool):
         path = options.output / f"regret-{drawing.title}.svg"
         path.write_text(standalone(drawing), encoding="utf-8", newline="\n")
     alone = {method: seconds[Variant(method)] for method in METHODS}
@@ -72,7 +72,7 @@ def main() -> None:
         f"**{escape_markdown(block.conclusion)}**\n\n"
         f"{table_of(block)}\n"
         f"{escape_markdown(block.about)}\n\n"
-        f"{title(study.section)}; {setting(study.section)}; seed {options.seed}.\n\n"
+        f"{title(study)}; {setting(study)}; seed {options.seed}.\n\n"
         f"{options.trials} searches of {options.evaluations} evaluations take "
         + ", ".join(f"{s:.1f} s by {method}" for method, s in alone.items())
         + f", and {ready:.1f} s to get ready: {sum(alone.values()) + ready:.0f} s for "
@@ -86,7 +86,7 @@ def main() -> None:
         "percent of accuracy that the best find lacks on the best architecture, mean "
         f"of {options.trials} searches, 95% intervals. “Best” is picked by these very "
         "numbers, among several proxies, baselines and ways to use them, which "
-        f"flatters both columns. {title(study.section)}.\n"
+        f"flatters both columns. {title(study)}.\n"
     )
     (options.output / "summary.md").write_text(text, encoding="utf-8", newline="\n")
     print(text)

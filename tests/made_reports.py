@@ -67,7 +67,7 @@ def report_of(
     """A report as `make_report` makes it, without runs on disk."""
     chosen = Options(**{"resamples": 100, **options})
     runs = []
-    for path in dict.fromkeys(s.section.run for s in studies):
+    for path in dict.fromkeys(s.run for s in studies):
         run = pd.DataFrame()
         run.attrs = {"path": path, "manifest": {"config": {"proxies": ["x"], "n": 60}}}
         runs.append(run)

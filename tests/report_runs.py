@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from zcbench.analysis.section import Section
 from zcbench.analysis.study import Study
 from zcbench.spaces import load_space
 
@@ -50,11 +49,12 @@ def write_run(
         indices: which architectures it holds.
         repeats: how many of each.
         specs: architecture strings by index.
-        **config: what differs in the configuration; ``versions``, ``minibatch`` and
-            ``truth_attrs`` go to the manifest.
+        **config: what differs in the configuration; ``versions``, ``traits`` and
+            ``minibatch`` go to the manifest.
     """
     path.mkdir(parents=True)
     versions = config.pop("versions", dict.fromkeys(scores, 1))
+    traits = config.pop("traits", {})
     images = config.pop("minibatch", {"name": "builtin", "digest": "d1"})
     manifest = {
         "schema": 1,
@@ -74,6 +74,7 @@ def write_run(
             **config,
         },
         "proxies": versions,
+        "traits": traits,
         "minibatch": {"toy": images},
     }
     (path / "manifest.json").write_text(json.dumps(manifest))
@@ -170,35 +171,31 @@ def study_of(
 ) -> Study:
     """A study from arrays, as if a run had been joined with a truth."""
     n = len(accuracy)
-    section = Section(
+    values = {name: np.asarray(score, dtype=float) for name, score in scores.items()}
+    return Study(
         run=run,
         space=space,
         dataset=dataset,
         target=target,
+        unit="percent of accuracy",
         population="all",
         sampled="sample",
-        architectures=n,
         networks=n,
         expected=n,
-        sample_digest="",
         truth="made up",
         release="",
         truth_digest="",
-        training_seeds=(0, 0),
         minibatch="builtin",
         minibatch_digest="",
         batch_size=64,
         seed=0,
         repeats=1,
-    )
-    values = {name: np.asarray(score, dtype=float) for name, score in scores.items()}
-    return Study(
-        section=section,
+        precision="float32",
         archs=archs or [f"arch {i}" for i in range(n)],
         scores=values,
         accuracy=np.asarray(accuracy, dtype=float),
         seeds=np.empty((n, 0)) if seeds is None else seeds,
-        repeats={name: score[:, None] for name, score in values.items()},
+        by_repeat={name: score[:, None] for name, score in values.items()},
         seconds=dict.fromkeys(scores, 0.001),
         train_seconds=None,
         baselines=tuple(name for name in scores if name in baselines),

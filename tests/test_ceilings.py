@@ -340,7 +340,7 @@ def test_section_corrects_for_the_proxys_own_noise():
         name: np.stack([s, s + (name == "jacov") * rng.normal(size=400)], axis=1)
         for name, s in study.scores.items()
     }
-    study = dataclasses.replace(study, repeats=repeats)
+    study = dataclasses.replace(study, by_repeat=repeats)
     row = row_of(section([study], Options()), "jacov")
     reliability = of_mean(repeatability(repeats["jacov"]), 2)
     assert row["repeatability"] == pytest.approx(repeatability(repeats["jacov"]))

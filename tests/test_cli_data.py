@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 
 from zcbench.cli import main
 from zcbench.minibatch.download import fetchable, image_folder
-from zcbench.truth.nb201_official import table_path
+from zcbench.truth.nb201_official import TABLE
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def imported(tmp_path: Path, cache: Path) -> Path:
     content = small.official(make=small.old_trial)
     file = small.save(content, tmp_path)
     assert zcbench("import", str(file)).exit_code == 0
-    return table_path()
+    return TABLE.path()
 
 
 def zcbench(*arguments: str) -> Result:

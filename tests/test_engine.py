@@ -14,8 +14,8 @@ import zcbench
 from zcbench.config import RunConfig, load_config
 from zcbench.engine import Observer, execute, run
 from zcbench.engine.dry_run import dry_run
-from zcbench.engine.executors import count_workers, in_this_process
-from zcbench.engine.job import find_device, prepare
+from zcbench.engine.executors import Options, count_workers, here
+from zcbench.engine.job import find_device, make_job
 from zcbench.engine.sample import read_archs, sample
 from zcbench.errors import DataError, UsageError
 from zcbench.proxies import PROXIES
@@ -350,10 +350,10 @@ def test_a_small_population_is_taken_whole() -> None:
     space = load_space("toy")
     everything = sample(space, "all", seed=0, population="all")
     assert sample(space, 100, seed=0, population="all") == everything
-    assert prepare(replace(TOY, n=100)).notes == (
+    assert make_job(replace(TOY, n=100)).notes == (
         "the population all of toy has only 27 architectures: all are taken",
     )
-    assert prepare(replace(TOY, n=27)).notes == ()
+    assert make_job(replace(TOY, n=27)).notes == ()
 
 
 @pytest.mark.parametrize(
@@ -473,12 +473,14 @@ def test_proxies_typed_in_stay_in_this_process(tmp_path: Path) -> None:
     )
     exec(compile(source, "<stdin>", "exec"), {"__name__": "__main__"})
     try:
-        job = prepare(replace(TOY, proxies=("typed_in",), workers=2))
+        job = make_job(replace(TOY, proxies=("typed_in",), workers=2))
         with pytest.raises(UsageError, match="Other machines cannot import typed_in"):
-            prepare(replace(TOY, proxies=("typed_in",), executor="ray"))
+            make_job(replace(TOY, proxies=("typed_in",), executor="ray"))
         assert job.workers == 1
         items = job.items(lambda key: frozenset())
-        assert next(in_this_process(job.setup, items))["scores"] == {"typed_in": 1.0}
+        assert next(here.score(job.setup, items, Options()))["scores"] == {
+            "typed_in": 1.0
+        }
     finally:
         PROXIES.remove("typed_in")
 

@@ -14,8 +14,9 @@ import pytest
 
 from zcbench.config import RunConfig
 from zcbench.engine import executors, run
-from zcbench.engine.executors import executor, in_processes
-from zcbench.engine.job import prepare
+from zcbench.engine.executors import Options, processes, score
+from zcbench.engine.executors.processes import in_processes
+from zcbench.engine.job import make_job
 from zcbench.errors import ZcbenchError
 from zcbench.store import load_run, read_records
 
@@ -74,15 +75,16 @@ def test_automatic_workers_start_when_it_pays_and_change_no_bit_of_a_score(
     expected: dict[int, dict], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(executors, "count_workers", lambda *_: 2)
-    monkeypatch.setattr(executors, "_TRIAL_SECONDS", 0.0)
-    monkeypatch.setattr(executors, "_WORTH_SECONDS", 0.0)
+    monkeypatch.setattr(processes, "count_workers", lambda *_: 2)
+    monkeypatch.setattr(processes, "_TRIAL_SECONDS", 0.0)
+    monkeypatch.setattr(processes, "_WORTH_SECONDS", 0.0)
     sizes = []
 
     def spy(setup: object, items: list, workers: int) -> object:
         sizes.append((len(items), workers))
         return in_processes(setup, items, workers)
 
-    monkeypatch.setattr(executors, "in_processes", spy)
+    monkeypatch.setattr(processes, "in_processes", spy)
     path = run(replace(TOY, workers="auto", out=tmp_path / "run"))
     assert sizes == [(26, 2)]
     assert scores_of(path) == expected
@@ -92,7 +94,8 @@ def test_automatic_workers_stay_here_when_it_does_not_pay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(executors, "count_workers", lambda *_: 2)
-    monkeypatch.setattr(executors, "in_processes", None)  # calling it would fail
+    monkeypatch.setattr(processes, "count_workers", lambda *_: 2)
+    monkeypatch.setattr(processes, "in_processes", None)  # calling it would fail
     run(replace(TOY, n=4, workers="auto", out=tmp_path / "run"))
 
 
@@ -126,9 +129,9 @@ def test_a_network_that_kills_its_worker_twice_is_a_status(
 
 
 def test_a_worker_that_crashes_twice_is_an_error() -> None:
-    job = prepare(TOY)
+    job = make_job(TOY)
     item = job.items(lambda key: frozenset())[0]
-    record = executors._epitaph(job.setup, item, executors._Death(7))
+    record = processes._epitaph(job.setup, item, processes._Death(7))
     assert record["scores"] == dict.fromkeys(PROXIES)
     assert record["status"] == dict.fromkeys(PROXIES, "error")
     assert record["messages"]["snip"].endswith("on this network (exit code 7)")
@@ -137,10 +140,10 @@ def test_a_worker_that_crashes_twice_is_an_error() -> None:
 def test_workers_that_cannot_start_are_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = prepare(TOY)
+    job = make_job(TOY)
     items = job.items(lambda key: frozenset())
-    monkeypatch.setattr(executors, "_serve", os._exit)
-    monkeypatch.setattr(executors._Worker, "__init__", _stillborn)
+    monkeypatch.setattr(processes, "_serve", os._exit)
+    monkeypatch.setattr(processes._Worker, "__init__", _stillborn)
     with pytest.raises(ZcbenchError) as caught:
         list(in_processes(job.setup, items, 2))
     assert str(caught.value) == (
@@ -149,7 +152,7 @@ def test_workers_that_cannot_start_are_an_error(
     )
 
 
-def _stillborn(worker: executors._Worker, setup: object) -> None:
+def _stillborn(worker: processes._Worker, setup: object) -> None:
     import multiprocessing
 
     context = multiprocessing.get_context("fork")
@@ -162,10 +165,10 @@ def _stillborn(worker: executors._Worker, setup: object) -> None:
 
 
 def test_an_error_of_the_run_itself_reaches_the_caller(tmp_path: Path) -> None:
-    setup = replace(prepare(TOY).setup, minibatch=str(tmp_path / "absent"))
-    items = prepare(TOY).items(lambda key: frozenset())
+    setup = replace(make_job(TOY).setup, minibatch=str(tmp_path / "absent"))
+    items = make_job(TOY).items(lambda key: frozenset())
     with pytest.raises(ZcbenchError, match="absent"):
-        list(executor(TOY, 2, "cpu", tmp_path)(setup, items[:1]))
+        list(score(setup, items[:1], Options(workers=2)))
 
 
 def _start(tmp_path: Path, workers: int) -> subprocess.Popen[str]:

@@ -101,7 +101,7 @@ def test_page_holds_the_tables_of_the_report(report, page):
 def test_verdict_comes_first(report, page):
     texts = [text for text in Reader(page).texts if text]
     start = texts.index("zcbench report")
-    run = report.studies[2].section.run
+    run = report.studies[2].run
     assert texts[start + 1] == f"run · {run}"
     assert texts[start + 2] == overall(report)
     assert texts[start + 3] == "one · run"
@@ -223,13 +223,18 @@ def test_facts_say_what_is_known():
 
 
 def test_sources_tell_once_what_is_the_same():
-    found = sources([study(dataset=name).section for name in ("a", "b")])
+    found = sources([study(dataset=name) for name in ("a", "b")])
+    digest = study().sample_digest
     assert found == [
-        ("Sample", "sample of 60 architectures, population all, repeats 1, seed 0"),
+        (
+            "Sample",
+            "sample of 60 architectures, population all, repeats 1, seed 0 "
+            f"(sha256 {digest})",
+        ),
         ("Truth", "val of made up"),
         ("Minibatch", "builtin, batch size 64"),
     ]
-    different = sources([study(n=9).section, study(dataset="b").section])
+    different = sources([study(n=9), study(dataset="b")])
     assert [what for what, _ in different][:2] == ["Sample, one", "Sample, b"]
 
 

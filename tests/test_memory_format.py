@@ -7,9 +7,9 @@ import torch
 
 import zcbench
 from zcbench.evidence.clock import Clock
-from zcbench.evidence.collect import collect
-from zcbench.evidence.prepare import memory_format, prepare
+from zcbench.evidence.passes import make_records
 from zcbench.evidence.records import Gradients
+from zcbench.evidence.subject import make_subject, memory_format
 
 NB201 = zcbench.load_space("nb201")
 SPEC = (
@@ -37,8 +37,8 @@ def gradients(device: str, dtype: torch.dtype) -> Gradients:
     x = torch.randn(8, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     batch = zcbench.Batch(x.to(device, dtype), torch.arange(8).to(device))
     network = NB201.build(NB201.parse(SPEC), "ImageNet16-120").to(device, dtype)
-    subject = prepare(network, batch, 0)
+    subject = make_subject(network, batch, 0)
     needs: frozenset[type] = frozenset({Gradients})
-    record = collect(subject, needs, Clock(subject.batch.x.device))[Gradients]
+    record = make_records(subject, needs, Clock(subject.batch.x.device))[Gradients]
     assert isinstance(record, Gradients)
     return record

@@ -20,8 +20,13 @@ from reference import REFERENCES, reference
 import zcbench
 from zcbench.cli import main
 from zcbench.errors import UsageError
-from zcbench.networks.loading import build_network
-from zcbench.networks.zoos import build, expand, own_shape, split
+from zcbench.networks.loading import (
+    build_network,
+    build_of_zoo,
+    expand,
+    own_shape,
+    split_zoo,
+)
 from zcbench.proxies import PROXIES
 
 RELU = {"nwot", "lin_regions", "swap", "reg_swap"}
@@ -263,7 +268,7 @@ def test_zoo_networks_by_name(zoo, nets):
 def test_own_shapes(zoo):
     def shape(target: str):
         with torch.device("meta"):
-            return own_shape(build(*split(target), 10), target)
+            return own_shape(build_of_zoo(*split_zoo(target), 10), target)
 
     assert shape("torchvision:inception_v3") == (3, 299, 299)
     assert shape("torchvision:vit_b_16") == (3, 224, 224)
@@ -277,7 +282,7 @@ def test_wildcards_and_unknown_names(zoo):
     with pytest.raises(UsageError, match="timm has no network zzz"):
         expand("timm:zzz*")
     with pytest.raises(UsageError, match="Did you mean torchvision:resnet18"):
-        build("torchvision", "resnet1", 10)
+        build_of_zoo("torchvision", "resnet1", 10)
 
 
 def test_a_vit_on_small_images_says_its_own_shape(zoo, nets):
@@ -290,9 +295,9 @@ def test_a_torchvision_that_does_not_load(monkeypatch):
     def refuse(name: str):
         raise RuntimeError("operator torchvision::nms does not exist")
 
-    monkeypatch.setattr("zcbench.networks.zoos.importlib.import_module", refuse)
+    monkeypatch.setattr("zcbench.networks.loading.importlib.import_module", refuse)
     with pytest.raises(UsageError, match="Install a torchvision that matches torch"):
-        build("torchvision", "resnet18", 10)
+        build_of_zoo("torchvision", "resnet18", 10)
 
 
 # --- accuracies --------------------------------------------------------------------

@@ -329,7 +329,7 @@ def rows_of(drawing: Drawing, height: float) -> dict[str, tuple[float, float, st
 def test_forest_lines_stand_at_rho(report):
     for figure, found in zip(forest(report), report.studies, strict=True):
         (drawing,) = figure.panels
-        assert figure.where == found.section.dataset
+        assert figure.where == found.dataset
         value = axis_of(drawing)
         lines = rows_of(drawing, 14)
         for name, score in found.scores.items():

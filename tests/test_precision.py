@@ -8,7 +8,7 @@ import torch
 import zcbench
 from zcbench.errors import UsageError
 from zcbench.evaluate import evaluate
-from zcbench.evidence.precision import arithmetic
+from zcbench.evidence.passes import arithmetic
 from zcbench.plan import make_plan
 from zcbench.proxies import PROXIES
 

@@ -7,7 +7,6 @@ import gzip
 import itertools
 import json
 import math
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,6 @@ from click.testing import CliRunner, Result
 from scipy import stats
 
 import zcbench
-from zcbench import tasks
 from zcbench.analysis.published import load_scores
 from zcbench.cli import main
 from zcbench.errors import DataError, UsageError
@@ -26,14 +24,6 @@ from zcbench.spaces import load_space
 
 NB201 = load_space("nb201")
 FORMATS = "Give the JSON of NAS-Bench-Suite-Zero, or a CSV with a column arch."
-
-
-@pytest.fixture(autouse=True)
-def spaces_as_they_were() -> Iterator[None]:
-    yield
-    for space, name in list(tasks._added):
-        del load_space(space).tasks[name]
-    tasks._added.clear()
 
 
 def invoke(*words: object) -> Result:

@@ -102,13 +102,13 @@ def test_repeats_are_averaged_and_one_failure_fails_the_architecture(tmp_path):
     run.at[one, "status"] = {"jacov": "inf"}
     row = correlations([run]).set_index("proxy").loc["jacov"]
     assert (row["n"], row["failed"], row["status"]) == (N - 1, 1, {"inf": 1})
-    section = correlations([run]).attrs["sections"][0]
+    section = correlations([run]).attrs["studies"][0]
     assert (section.architectures, section.networks, section.partial) == (N, 54, False)
 
 
 def test_section_says_what_the_table_is_about(tmp_path):
     path = write_run(tmp_path / "run", indices=range(10), n=20, seed=7)
-    (section,) = correlations([load_run(path)]).attrs["sections"]
+    (section,) = correlations([load_run(path)]).attrs["studies"]
     assert (section.space, section.dataset, section.target) == ("toy", "toy", "val")
     assert (section.truth, section.release) == ("toy", "made up")
     assert section.training_seeds == (2, 3)
@@ -116,8 +116,8 @@ def test_section_says_what_the_table_is_about(tmp_path):
     assert (section.sampled, section.architectures) == ("sample", 10)
     assert (section.networks, section.expected, section.partial) == (10, 20, True)
     whole = correlations([load_run(write_run(tmp_path / "whole"))])
-    assert whole.attrs["sections"][0].sampled == "all"
-    assert not whole.attrs["sections"][0].partial
+    assert whole.attrs["studies"][0].sampled == "all"
+    assert not whole.attrs["studies"][0].partial
 
 
 def test_study_holds_seeds_and_repeats(tmp_path, monkeypatch):
@@ -137,7 +137,7 @@ def test_study_holds_seeds_and_repeats(tmp_path, monkeypatch):
     assert np.isnan(study.seeds[:, 2]).sum() == 1
     expected = scores["jacov"][place]
     expected[place.index(5)] = np.nan
-    assert np.array_equal(study.repeats["jacov"], expected, equal_nan=True)
+    assert np.array_equal(study.by_repeat["jacov"], expected, equal_nan=True)
     assert study.scores["jacov"] == pytest.approx(expected.mean(axis=1), nan_ok=True)
     assert (study.proxies, study.baselines) == (("jacov",), ("params",))
     assert study.seconds["jacov"] == pytest.approx(0.002)
@@ -165,7 +165,7 @@ def test_correlations_are_computed_once(tmp_path, monkeypatch):
 def test_list_of_architectures_expects_its_lines(tmp_path):
     path = write_run(tmp_path / "run", indices=[3, 5, 7, 9], archs="archs.txt")
     (path / "archs.txt").write_text("".join(f"{SPECS[i]}\n" for i in (3, 5, 7, 9, 11)))
-    (section,) = correlations([load_run(path)]).attrs["sections"]
+    (section,) = correlations([load_run(path)]).attrs["studies"]
     assert (section.sampled, section.expected, section.partial) == ("list", 5, True)
 
 
@@ -173,12 +173,12 @@ def test_target_and_truth_default_to_those_of_the_run(tmp_path):
     run = load_run(write_run(tmp_path / "run", target="test", truth="part"))
     table = correlations([run])
     assert set(table["target"]) == {"test"}
-    assert table.attrs["sections"][0].truth == "part"
+    assert table.attrs["studies"][0].truth == "part"
     other = correlations([run], target="val", truth="auto")
     assert set(other["target"]) == {"val"}
-    assert other.attrs["sections"][0].truth == "toy"
+    assert other.attrs["studies"][0].truth == "toy"
     none = load_run(write_run(tmp_path / "none", truth="none"))
-    assert correlations([none]).attrs["sections"][0].truth == "toy"
+    assert correlations([none]).attrs["studies"][0].truth == "toy"
 
 
 def test_architectures_that_the_truth_lacks_are_named(tmp_path):
@@ -213,6 +213,21 @@ def test_gaps_in_the_truth_are_left_out_but_no_failures(tmp_path):
     assert set(table["failed"]) == {0}
 
 
+@pytest.mark.parametrize("target", ["val", "test_12", "loss"])
+def test_accuracies_have_a_unit(tmp_path, monkeypatch, target):
+    def truth(*args):
+        table = toy_truth(*args).rename(columns={"val": target})
+        table.attrs["targets"] = [target]
+        return table
+
+    monkeypatch.setattr("zcbench.truth.load_truth", truth)
+    run = load_run(write_run(tmp_path / "run", target=target))
+    report = make_report([run], sections=["search"])
+    percent = target != "loss"
+    unit = "percent of accuracy" if percent else "units of loss"
+    assert report.studies[0].unit == unit
+
+
 def test_constant_truth_is_said(tmp_path):
     table = correlations([load_run(write_run(tmp_path / "run"))], truth="flat")
     assert set(table["note"]) == {"constant truth"}
@@ -228,7 +243,7 @@ def test_population_narrows_a_run(tmp_path):
     assert set(table["population"]) == {"connected"}
     assert set(table["n"]) == {len(connected)}
     assert 4 < len(connected) < N
-    assert not table.attrs["sections"][0].partial
+    assert not table.attrs["studies"][0].partial
 
 
 def test_population_is_never_widened(tmp_path):
@@ -261,24 +276,19 @@ def test_several_runs_stay_apart(tmp_path):
     assert table["run"].unique().tolist() == [
         str(tmp_path / n) for n in ("first", "second")
     ]
-    assert [s.seed for s in table.attrs["sections"]] == [0, 1]
+    assert [s.seed for s in table.attrs["studies"]] == [0, 1]
 
 
-def test_a_lower_is_better_proxy_is_ranked_in_its_direction(tmp_path, monkeypatch):
-    from zcbench.analysis import study as module
-
-    known = module.traits
-    monkeypatch.setattr(
-        module, "traits", lambda p: (False, "lower") if p == "loss" else known(p)
-    )
-    path = write_run(tmp_path / "run", {**SCORES, "loss": -GOOD})
-    report = make_report([load_run(path)])
+def test_a_lower_is_better_proxy_is_ranked_in_its_direction(tmp_path):
+    run = load_run(write_run(tmp_path / "run", {**SCORES, "loss": -GOOD}))
+    run.attrs["manifest"]["traits"] = {"loss": {"direction": "lower"}}
+    report = make_report([run])
     table, study = report.table, report.studies[0]
     assert table["proxy"].iloc[:2].tolist() == ["jacov", "loss"]
     assert table["spearman"].iloc[1] == -table["spearman"].iloc[0]
     assert table["kendall_low"].iloc[1] == -table["kendall_high"].iloc[0]
     assert study.scores["loss"].tolist() == study.scores["jacov"].tolist()
-    assert (study.lower, study.repeats["loss"].shape) == ({"loss"}, (N, 1))
+    assert (study.lower, study.by_repeat["loss"].shape) == ({"loss"}, (N, 1))
     rows = report.verdict.table.set_index("proxy")
     assert rows.loc["loss", "delta"] == rows.loc["jacov", "delta"] > 0
 

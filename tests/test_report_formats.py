@@ -28,6 +28,7 @@ from zcbench.report import (
 from zcbench.report.text import render_text
 from zcbench.store import load_run
 
+TRAITS = {"a_b|c": {"direction": "higher"}}
 FAILURES = {("snip", 3): "undefined", ("snip", 4): "nan", ("zen", 0): "inf"}
 FAILURES |= {("epe_nas", i): "undefined" for i in range(N)}
 ALL = {**SCORES, "zen": FAIR, "epe_nas": GOOD, "a_b|c": np.ones(N)}
@@ -40,7 +41,7 @@ def truth(monkeypatch):
 
 @pytest.fixture
 def run_path(tmp_path):
-    return write_run(tmp_path / "run", ALL, status=FAILURES)
+    return write_run(tmp_path / "run", ALL, status=FAILURES, traits=TRAITS)
 
 
 @pytest.fixture

@@ -488,7 +488,9 @@ def test_a_value_without_interval_says_why():
 @pytest.fixture
 def run_path(tmp_path, monkeypatch):
     monkeypatch.setattr("zcbench.truth.load_truth", toy_truth)
-    return write_run(tmp_path / "run", {**SCORES, "zen": FAIR, "a_b|c": np.ones(N)})
+    scores = {**SCORES, "zen": FAIR, "a_b|c": np.ones(N)}
+    traits = {"a_b|c": {"direction": "higher"}}
+    return write_run(tmp_path / "run", scores, traits=traits)
 
 
 def call(*args: object) -> int:

@@ -23,10 +23,10 @@ from zcbench.cli import main
 from zcbench.config import RunConfig
 from zcbench.engine import evaluator, run
 from zcbench.evidence import minibatch_pass
-from zcbench.evidence.collect import Missing
+from zcbench.evidence.passes import Missing
 from zcbench.evidence.records import FreshNetwork, Gradients
-from zcbench.evidence.stacked.collect import OFFERED
-from zcbench.plan import PASSES, make_plan
+from zcbench.evidence.table import RECORDS
+from zcbench.plan import make_plan
 from zcbench.proxies import PROXIES
 from zcbench.report import make_report
 from zcbench.self_check import check, questions
@@ -38,6 +38,7 @@ from zcbench.self_check.questions import OfSpace
 from zcbench.self_check.ways import is_needed, taking, ways_on
 from zcbench.store import load_run, read_records
 
+OFFERED = [record for record in RECORDS if RECORDS[record].stacked]
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 TOY = RunConfig(
     space="toy",
@@ -88,8 +89,8 @@ def manifest(path: Path) -> dict[str, Any]:
 def wrong_pooling(wrong: Callable[[Tensor], bool]) -> Iterator[None]:
     """The CPU's kernel for the backward of average pooling is wrong for some tensors.
 
-    Where the padding is not counted, as cuDNN has been. Mirrored: BatchNorm would take a
-    constant out again.
+    Where the padding is not counted, as cuDNN has been. Mirrored: BatchNorm would take
+    a constant out again.
     """
 
     def backward(
@@ -257,7 +258,7 @@ def proxies_that_read(record: type) -> tuple[str, ...]:
     return tuple(p.name for p in proxies if record in plan.needs[p.name])
 
 
-@pytest.mark.parametrize("record", PASSES, ids=lambda record: record.__name__)
+@pytest.mark.parametrize("record", RECORDS, ids=lambda record: record.__name__)
 def test_a_wrong_record_is_caught(
     record: type, tmp_path: Path, switch: Switch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -291,15 +292,13 @@ def test_a_wrong_record_is_caught(
 def test_a_wrong_record_of_a_stack_is_caught(
     record: type, tmp_path: Path, switch: Switch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    collect = evaluator.collect
+    make_records = evaluator.make_records
 
     def wrong(*args: Any, **more: Any) -> Any:
-        return [
-            {r: corrupted(held) if r is record else held for r, held in one.items()}
-            for one in collect(*args, **more)
-        ]
+        records = make_records(*args, **more)
+        return records | {record: [corrupted(each) for each in records[record]]}
 
-    monkeypatch.setattr(evaluator, "collect", wrong)
+    monkeypatch.setattr(evaluator, "make_records", wrong)
     readers = proxies_that_read(record)
     path = run(replace(TOY, stack=2, proxies=readers, out=tmp_path / "run"))
     for line in read_records(path):
@@ -454,7 +453,7 @@ def test_the_doctor_tells_what_the_check_finds(
 
 
 def test_every_record_has_a_bound_and_the_docs_tell_it() -> None:
-    assert set(BOUNDS) == set(PASSES)
+    assert set(BOUNDS) == set(RECORDS)
     text = (DOCS / "precision.md").read_text(encoding="utf-8")
     for record, bounds in BOUNDS.items():
         cells = " | ".join(f"{bound:g}" for bound in bounds)

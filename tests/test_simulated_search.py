@@ -372,9 +372,24 @@ def test_sections_say_what_traces_hold() -> None:
     over_time = curves(pool, traces)
     here = over_time.table[over_time.table["aid"] == "none"]
     assert here["hours"].iloc[[0, -1]].tolist() == [2.0, 4.0]
-    drawn = regret_curves(over_time, block, ("params",), pool.unit)
+    drawn = regret_curves(over_time, block, pool)
     assert [d.title for d in drawn] == ["random"]
     assert "filter: good" in str(drawn[0].shapes)
+
+
+def test_sections_speak_in_the_unit_of_the_truth() -> None:
+    pool = replace(made_pool(), measure="units of val_MSE", unit="trainings")
+    traces = made_traces()
+    block = searches(pool, replace(SETTING, evaluations=3, trials=2), traces)
+    assert "Regret: units of val_MSE, mean over" in block.about
+    assert "percent of" not in block.about
+    assert block.conclusion.startswith(
+        "Units of val_MSE that finds lack after 2 trainings: random alone 50.00, "
+    )
+    (drawn,) = regret_curves(curves(pool, traces), block, pool)
+    texts = str(drawn.shapes)
+    assert "regret, units of val_MSE" in texts
+    assert "'trainings'" in texts
 
 
 # The command

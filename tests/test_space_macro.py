@@ -16,8 +16,8 @@ import zcbench
 from zcbench.conformance.spaces import check_space
 from zcbench.engine.sample import read_archs
 from zcbench.errors import DataError, UsageError
-from zcbench.evidence.prepare import prepare
 from zcbench.evidence.structure import measure_structure
+from zcbench.evidence.subject import make_subject
 from zcbench.spaces.macro import NASBenchMacro, identities_last
 from zcbench.truth import macro as truth_macro
 
@@ -95,7 +95,7 @@ def literal_forward(spec: str, state: dict[str, Tensor], x: Tensor) -> Tensor:
 def structure(spec: str):
     network = SPACE.build(SPACE.parse(spec), "cifar10")
     batch = zcbench.Batch(torch.zeros(2, 3, 32, 32), torch.zeros(2, dtype=torch.int64))
-    return measure_structure(prepare(network, batch, 0))
+    return measure_structure(make_subject(network, batch, 0))
 
 
 # --- strings ----------------------------------------------------------------------

@@ -20,10 +20,10 @@ import zcbench
 from zcbench.cli import main
 from zcbench.conformance.spaces import check_space
 from zcbench.errors import DataError
-from zcbench.evidence.prepare import prepare
 from zcbench.evidence.structure import measure_structure
+from zcbench.evidence.subject import make_subject
 from zcbench.spaces.nats_sss import NATSBenchSize
-from zcbench.truth.nats_sss import import_archive, read_record, table_path
+from zcbench.truth.nats_sss import TABLE, import_archive
 
 SPACE = NATSBenchSize()
 SPECS = ["8:8:8:8:8", "64:64:64:64:64", "8:16:24:32:40", "48:24:24:56:16"]
@@ -89,7 +89,7 @@ def test_sizes_by_hand(spec: str, task: str, classes: int, side: int) -> None:
     batch = zcbench.Batch(
         torch.zeros(2, 3, side, side), torch.zeros(2, dtype=torch.int64)
     )
-    found = measure_structure(prepare(network, batch, 0))
+    found = measure_structure(make_subject(network, batch, 0))
     assert (found.n_params, found.macs) == literal_sizes(spec, classes, side)
 
 
@@ -246,7 +246,7 @@ def test_import(archive: Path, packed: bool) -> None:
     source = as_tar(archive) if packed else archive
     result = CliRunner().invoke(main, ["data", "import", str(source)])
     assert result.exit_code == 0, result.output
-    assert result.stdout == f"{table_path()}\n"
+    assert result.stdout == f"{TABLE.path()}\n"
     assert "Imported 3 architectures. Use them with --space nats_sss." in result.stderr
     table = zcbench.load_truth("nats_sss", "cifar10")
     assert table["arch"].tolist() == ["8:8:8:8:8", "16:8:8:8:8", "64:64:64:64:64"]
@@ -260,7 +260,7 @@ def test_import(archive: Path, packed: bool) -> None:
     assert table.attrs["missing"] == 32_765
     other = zcbench.load_truth("nats_sss", "ImageNet16-120")
     assert other["test"].tolist() == pytest.approx([33.01, 33.0, 33.02])
-    assert read_record()["source"] == source.name
+    assert TABLE.record().source == source.name
 
 
 def test_run_on_the_imported_architectures(archive: Path, tmp_path: Path) -> None:
@@ -286,12 +286,21 @@ def test_nothing_imported(archive: Path) -> None:
 
 def test_a_table_that_was_changed(archive: Path) -> None:
     import_archive(archive)
-    table_path().write_bytes(table_path().read_bytes() + b" ")
+    TABLE.path().write_bytes(TABLE.path().read_bytes() + b" ")
     with pytest.raises(DataError) as caught:
         zcbench.load_truth("nats_sss", "cifar10")
     assert str(caught.value) == (
-        f"{table_path()} was changed since it was imported. {IMPORT}"
+        f"{TABLE.path()} was changed since it was imported. {IMPORT}"
     )
+
+
+def test_verify_knows_the_imported_table(archive: Path) -> None:
+    import_archive(archive)
+    result = CliRunner().invoke(main, ["data", "verify"])
+    assert (result.exit_code, result.stdout) == (0, f"ok       {TABLE.path()}\n")
+    TABLE.path().write_bytes(TABLE.path().read_bytes() + b" ")
+    result = CliRunner().invoke(main, ["data", "verify"])
+    assert (result.exit_code, result.stdout) == (1, f"changed  {TABLE.path()}\n")
 
 
 class Malicious:
@@ -310,7 +319,7 @@ def test_a_malicious_member_runs_nothing(archive: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"is not plain data \(it names posix\.mkdir\)"):
         import_archive(archive)
     assert not proof.exists()
-    assert not table_path().exists()
+    assert not TABLE.path().exists()
 
 
 def broken(spec: str, **changes: object) -> dict[str, object]:
@@ -347,7 +356,7 @@ def test_other_content_is_refused(archive: Path, content: object, what: str) -> 
         import_archive(archive)
     assert str(caught.value).startswith(f"{archive}, {what}")
     assert str(caught.value).endswith(OFFICIAL)
-    assert not table_path().exists()
+    assert not TABLE.path().exists()
 
 
 def test_files_that_are_no_archive(archive: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy import stats as scipy_stats
+from simulations import simulate_agreement, simulate_coverage, simulate_family
 
 from zcbench.stats import (
     KINDS,
@@ -24,10 +25,8 @@ from zcbench.stats import (
     paired_difference,
     rank_bootstrap,
     resample_counts,
-    simulate_coverage,
 )
 from zcbench.stats.association import standard_error
-from zcbench.stats.coverage import simulate_agreement, simulate_family
 from zcbench.stats.tasks import (
     critical_difference,
     fewest_units,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +12,19 @@ import torch
 from click.testing import CliRunner, Result
 
 import zcbench
-from zcbench import tasks
 from zcbench.cli import main
 from zcbench.engine.sample import read_archs
 from zcbench.errors import DataError, UsageError
 from zcbench.minibatch import open_source
 from zcbench.spaces import load_space
-from zcbench.tasks import GivenTask, add_task, adopt, load_task, own_tasks, task_names
+from zcbench.tasks import (
+    GivenTask,
+    given_tasks,
+    load_task,
+    space_of,
+    task_names,
+    with_tasks,
+)
 from zcbench.types import Task
 
 WIDE = """
@@ -28,14 +33,6 @@ space = "toy"
 input-shape = [1, 8, 12]
 n-classes = 3
 """
-
-
-@pytest.fixture(autouse=True)
-def spaces_as_they_were() -> Iterator[None]:
-    yield
-    for space, name in list(tasks._added):
-        del load_space(space).tasks[name]
-    tasks._added.clear()
 
 
 @pytest.fixture
@@ -75,8 +72,7 @@ def test_named_tasks(name: str, shape: tuple[int, ...], classes: int) -> None:
 
 
 def test_networks_and_images_have_the_tasks_shape() -> None:
-    add_task(load_task("ninapro"))
-    space = load_space("nb201")
+    space = with_tasks(load_space("nb201"), [load_task("ninapro")])
     network = space.build(space.architecture(9_000), "ninapro")
     batch = open_source("builtin", space.tasks["ninapro"]).batch(4, seed=0)
     assert batch.x.shape == (4, 1, 16, 52)
@@ -90,11 +86,19 @@ def test_networks_and_images_have_the_tasks_shape() -> None:
 def test_a_file(wide: Path) -> None:
     given = load_task(str(wide))
     assert given == GivenTask("toy", Task("wide", (1, 8, 12), 3))
-    add_task(given)
-    add_task(given)
-    space = load_space("toy")
+    space = with_tasks(load_space("toy"), [given, given])
     assert list(space.tasks) == ["toy", "wide"]
-    assert own_tasks(space) == ("toy",)
+    assert given_tasks(space) == (given,)
+    assert with_tasks(space, [given]) is space
+    assert list(load_space("toy").tasks) == ["toy"]
+
+
+def test_a_space_whose_tasks_cannot_be_set() -> None:
+    class Fixed(type(load_space("toy"))):
+        tasks = property(lambda _: {"toy": Task("toy", (3, 8, 8), 4)})
+
+    with pytest.raises(UsageError, match="networks of toy cannot take the task wide"):
+        with_tasks(Fixed(), [GivenTask("toy", Task("wide", (1, 8, 12), 3))])
 
 
 @pytest.mark.parametrize(
@@ -183,19 +187,18 @@ def test_names_that_do_not_exist(tmp_path: Path) -> None:
 )
 def test_tasks_that_a_space_cannot_have(given: GivenTask, message: str) -> None:
     with pytest.raises(UsageError) as caught:
-        add_task(given)
+        with_tasks(load_space(given.space), [given])
     assert str(caught.value) == message
-    assert own_tasks(load_space(given.space)) == tuple(load_space(given.space).tasks)
 
 
 def test_the_manifest_keeps_tasks() -> None:
     given = load_task("svhn")
-    manifest = json.loads(json.dumps({"tasks": {"svhn": given.as_dict()}}))
-    adopt(manifest)
-    assert load_space("nb201").tasks["svhn"] == given.task
-    adopt({})
+    config = {"space": "nb201"}
+    manifest = {"config": config, "tasks": {"svhn": given.as_dict()}}
+    assert space_of(json.loads(json.dumps(manifest))).tasks["svhn"] == given.task
+    assert space_of({"config": config}) is load_space("nb201")
     with pytest.raises(DataError, match="The task x in the manifest: name must be a"):
-        adopt({"tasks": {"x": {"space": "nb201"}}})
+        space_of({"config": config, "tasks": {"x": {"space": "nb201"}}})
 
 
 # --- runs -------------------------------------------------------------------------
@@ -209,9 +212,6 @@ def test_run_report_and_resume(wide: Path, tmp_path: Path) -> None:
     result = invoke(*words)
     assert result.exit_code == 0, result.output
     assert "toy · wide · accuracy" in result.stdout
-    spaces = load_space("toy")
-    del spaces.tasks["wide"]  # as in another process
-    tasks._added.clear()
     run = zcbench.load_run(out)
     assert set(run["dataset"]) == {"wide"}
     assert run.attrs["manifest"]["tasks"] == {
@@ -241,6 +241,29 @@ def test_workers_know_the_task(wide: Path, tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert len(zcbench.load_run(out)) == 4
     assert not zcbench.load_run(out)["status"].map(len).any()
+
+
+def test_tasks_of_one_name_in_one_report(wide: Path, tmp_path: Path) -> None:
+    """A task belongs to its run: other sizes and classes under the same name."""
+    other = tmp_path / "other" / "wide.toml"
+    other.parent.mkdir()
+    other.write_text(WIDE.replace("[1, 8, 12]", "[3, 8, 8]").replace("= 3", "= 5"))
+    truth = write_truth(tmp_path / "truth.csv", {"wide": list(range(27))})
+    runs = []
+    for task in (wide, other):
+        runs.append(tmp_path / f"run{len(runs)}")
+        words = ["--task", task, "--truth", truth, "--out", runs[-1], "--n", 12]
+        words += ["--workers", 1, "--batch-size", 8, "--proxies", "params,snip"]
+        result = invoke("run", "--space", "toy", *words)
+        assert result.exit_code == 0, result.output
+    loaded = [zcbench.load_run(run) for run in runs]
+    sizes = [space_of(run.attrs["manifest"]).tasks["wide"] for run in loaded]
+    assert [task.n_classes for task in sizes] == [3, 5]
+    assert not loaded[0]["params"].equals(loaded[1]["params"])
+    report = invoke("report", *runs, "--format", "csv")
+    assert report.exit_code == 0, report.output
+    rows = list(csv.DictReader(report.stdout.splitlines()))
+    assert [row["proxy"] for row in rows].count("snip") == 2
 
 
 @pytest.mark.parametrize(
@@ -330,8 +353,8 @@ def test_other_tasks_of_nb201(shared_data: Path) -> None:
     assert len(read_archs(space, path)) == 199
     sizes = {"1x1": 28_000, "3x3": 243_040}
     for name, rho in expected.items():
-        add_task(load_task(name))
-        table = zcbench.load_truth("nb201", name, str(path))
+        wider = with_tasks(space, [load_task(name)])
+        table = zcbench.load_truth(wider, name, str(path))
         assert (len(table), table.attrs["targets"]) == (199, ["accuracy"])
         params = table["arch"].map(
             lambda spec: sum(spec.count(f"conv_{k}") * n for k, n in sizes.items())

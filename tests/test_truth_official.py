@@ -22,7 +22,7 @@ from nas_201_api import ArchResults, NASBench201API, ResultsCount
 from zcbench.errors import DataError
 from zcbench.spaces import load_space
 from zcbench.truth import load_truth
-from zcbench.truth.nb201_official import import_official, read_record, table_path
+from zcbench.truth.nb201_official import TABLE, import_official
 from zcbench.truth.saved_file import read_saved
 
 SETS = {
@@ -173,7 +173,7 @@ def test_columns_and_attributes(tmp_path: Path, cache: Path) -> None:
     ]
     assert table["index"].dtype == np.int64
     source = hashlib.sha256(file.read_bytes()).hexdigest()
-    written = hashlib.sha256(table_path().read_bytes()).hexdigest()
+    written = hashlib.sha256(TABLE.path().read_bytes()).hexdigest()
     assert table.attrs == {
         "truth": "nas-bench-201",
         "release": "NAS-Bench-201 v1.1, 200 epochs",
@@ -187,9 +187,9 @@ def test_columns_and_attributes(tmp_path: Path, cache: Path) -> None:
         "missing": 15_621,
     }
     assert json.loads(json.dumps(table.attrs)) == table.attrs
-    assert record == read_record()
+    assert record == TABLE.record()
     assert (record.source, record.architectures) == (file.name, 4)
-    assert sorted(p.name for p in table_path().parent.iterdir()) == [
+    assert sorted(p.name for p in TABLE.path().parent.iterdir()) == [
         "nas-bench-201.csv.gz",
         "nas-bench-201.json",
     ]
@@ -211,9 +211,9 @@ def test_version_1_0_has_12_epochs_on_cifar10_validation_only(
 def test_import_is_deterministic_and_replaces(tmp_path: Path, cache: Path) -> None:
     file = save(official(), tmp_path)
     first = import_official(file)
-    content = table_path().read_bytes()
+    content = TABLE.path().read_bytes()
     assert import_official(file) == first
-    assert table_path().read_bytes() == content
+    assert TABLE.path().read_bytes() == content
 
 
 def test_an_architecture_that_was_not_evaluated_is_missing(
@@ -236,8 +236,8 @@ def test_a_dataset_without_results(tmp_path: Path, cache: Path) -> None:
     with pytest.raises(DataError) as caught:
         load_truth("nb201", "cifar100", "nas-bench-201")
     assert str(caught.value) == (
-        "The official file that was imported has no accuracies for cifar100. Import "
-        "the official file again: zcbench data import FILE."
+        "NAS-Bench-201-v1_1-096897.pth, which was imported, has no accuracies for "
+        "cifar100. Import the official file again: zcbench data import FILE."
     )
     assert len(load_truth("nb201", "cifar10", "nas-bench-201")) == 4
 
@@ -277,7 +277,7 @@ def test_a_malicious_file_runs_nothing(
         f"it was run. {GIVE}"
     )
     assert not proof.exists()
-    assert not table_path().exists()
+    assert not TABLE.path().exists()
 
 
 @pytest.mark.parametrize("protocol", [0, 2, 4])
@@ -388,7 +388,7 @@ def test_foreign_content(
         import_official(file)
     assert caught.value.what == what.format(file=file)
     assert caught.value.hint == OFFICIAL
-    assert not table_path().exists()
+    assert not TABLE.path().exists()
 
 
 def test_an_architecture_twice(tmp_path: Path, cache: Path) -> None:
@@ -509,7 +509,7 @@ def test_a_full_disk_leaves_the_table_that_was_there(
 ) -> None:
     file = save(official(make=old_trial), tmp_path)
     import_official(file)
-    before = sorted((p.name, p.read_bytes()) for p in table_path().parent.iterdir())
+    before = sorted((p.name, p.read_bytes()) for p in TABLE.path().parent.iterdir())
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
@@ -517,7 +517,7 @@ def test_a_full_disk_leaves_the_table_that_was_there(
     monkeypatch.setattr("pathlib.Path.replace", full)
     with pytest.raises(DataError, match=r"cannot be written: No space left on device"):
         import_official(file)
-    after = sorted((p.name, p.read_bytes()) for p in table_path().parent.iterdir())
+    after = sorted((p.name, p.read_bytes()) for p in TABLE.path().parent.iterdir())
     assert after == before
 
 
@@ -535,19 +535,19 @@ AGAIN = "Import the official file again: zcbench data import FILE."
 
 def test_a_changed_table(tmp_path: Path, cache: Path) -> None:
     import_official(save(official(make=old_trial), tmp_path))
-    table = pd.read_csv(table_path())
+    table = pd.read_csv(TABLE.path())
     table["cifar10_val_seed0"] = 99.0
-    table_path().write_bytes(gzip.compress(table.to_csv(index=False).encode()))
+    TABLE.path().write_bytes(gzip.compress(table.to_csv(index=False).encode()))
     with pytest.raises(DataError) as caught:
         load_truth("nb201", "cifar10", "nas-bench-201")
     assert str(caught.value) == (
-        f"{table_path()} was changed since it was imported. {AGAIN}"
+        f"{TABLE.path()} was changed since it was imported. {AGAIN}"
     )
-    table_path().unlink()
+    TABLE.path().unlink()
     with pytest.raises(DataError) as caught:
         load_truth("nb201", "cifar10", "nas-bench-201")
     assert str(caught.value) == (
-        f"{table_path()} cannot be read: No such file or directory. {AGAIN}"
+        f"{TABLE.path()} cannot be read: No such file or directory. {AGAIN}"
     )
 
 

@@ -1,6 +1,7 @@
 """Benchmark zero-cost NAS proxies against tabular benchmarks and FLOPs/#params.
 
-Importing zcbench imports neither torch nor pandas; the names below load on first use.
+Importing zcbench imports neither torch nor pandas; the names below load on first use,
+and so does every record that proxies can ask for (zcbench/evidence/table.py).
 """
 
 from __future__ import annotations
@@ -35,33 +36,25 @@ _HOME = {
     "proxy": "zcbench.proxies",
     "run": "zcbench.engine",
     "score": "zcbench.evaluate",
-    "ActivationKernel": "zcbench.evidence.records",
-    "ChannelSaliency": "zcbench.evidence.records",
-    "ActivationPatterns": "zcbench.evidence.records",
-    "BlockFeatures": "zcbench.evidence.records",
-    "ChannelCorrelation": "zcbench.evidence.records",
-    "PartGradients": "zcbench.evidence.records",
-    "SignAgreement": "zcbench.evidence.records",
-    "TangentKernel": "zcbench.evidence.records",
-    "FreshNetwork": "zcbench.evidence.records",
-    "GaussianResponse": "zcbench.evidence.records",
-    "Gradients": "zcbench.evidence.records",
-    "HessianGradient": "zcbench.evidence.records",
-    "InputCorrelation": "zcbench.evidence.records",
-    "Parameters": "zcbench.evidence.records",
-    "Structure": "zcbench.evidence.records",
-    "SynapticFlow": "zcbench.evidence.records",
     "Undefined": "zcbench.errors",
 }
 
-__all__ = ["__version__", *sorted(_HOME)]
-
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'zcbench' has no attribute {name!r}")
-    return getattr(import_module(_HOME[name]), name)
+    if name == "__all__":
+        return __dir__()
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
+    if name in (records := _records()):
+        return records[name]
+    raise AttributeError(f"module 'zcbench' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return ["__version__", *sorted({**_HOME, **_records()})]
+
+
+def _records() -> dict[str, type]:
+    from zcbench.evidence.table import RECORDS
+
+    return {record.__name__: record for record in RECORDS}

@@ -108,8 +108,8 @@ def _ranks(scores: Floats) -> Floats:
 
 
 AGGREGATES: Mapping[str, Aggregate] = {
-    found.name: found
-    for found in (
+    aggregate.name: aggregate
+    for aggregate in (
         Aggregate("vote", ("synflow", "jacov", "snip"), vote, "abdelfattah2021zero"),
         Aggregate(
             "mean_rank", ("synflow", "jacov", "nwot"), mean_rank, "borda1781memoire"
@@ -138,16 +138,16 @@ def parse(text: str) -> Aggregate:
     name, colon, rest = text.partition(":")
     if name.strip() not in AGGREGATES:
         raise unknown("aggregate", name.strip(), AGGREGATES)
-    found = AGGREGATES[name.strip()]
+    aggregate = AGGREGATES[name.strip()]
     if not colon:
-        return found
+        return aggregate
     parts = tuple(dict.fromkeys(p.strip() for p in rest.split(",") if p.strip()))
     if len(parts) < 2:
         raise UsageError(
             f"The aggregate {text!r} names fewer than two parts.",
-            f"Name proxies, such as {found.name}:{','.join(found.parts)}.",
+            f"Name proxies, such as {aggregate.name}:{','.join(aggregate.parts)}.",
         )
-    return replace(found, name=f"{found.name}:{','.join(parts)}", parts=parts)
+    return replace(aggregate, name=f"{aggregate.name}:{','.join(parts)}", parts=parts)
 
 
 def check_parts(

@@ -1,5 +1,7 @@
-"""Configuration of a run: one frozen dataclass, whose keys are the option names.
+"""Options of a run: one table, from which all that knows them takes them.
 
+Each is a field of `RunConfig`, and said nowhere else: the command line, configuration
+files, environment variables, the manifest and docs/configuration.md come from it.
 Where a value comes from, strongest first: command line, environment
 (``ZCBENCH_BATCH_SIZE``), ``--config FILE``, default.
 """
@@ -8,23 +10,20 @@ from __future__ import annotations
 
 import difflib
 import json
-import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from zcbench import options as of
 from zcbench.errors import DataError, UsageError, unknown
+from zcbench.options import option
 from zcbench.types import Precision
 
 ENVIRONMENT_PREFIX = "ZCBENCH_"
 NOT_OPTIONS = frozenset({"CACHE", "DEBUG", "SELF_CHECK"})
 """Environment variables with our prefix that are no options of a run."""
-
-EXECUTORS = ("local", "ray", "slurm")
-OVERWRITE = ("only-missing", "always", "never")
-PRECISIONS: tuple[str, ...] = get_args(Precision)
 _MAX_SEED = 2**63 - 1
 
 
@@ -32,75 +31,137 @@ _MAX_SEED = 2**63 - 1
 class RunConfig:
     """What to run. Every value is checked on construction.
 
-    Attributes:
-        space: search space.
-        datasets: tasks of the space, or ``("all",)``.
-        proxies: proxy names, or ``("all",)``.
-        n: how many architectures to sample, or ``"all"``. Samples are nested: the first
-            100 of 200 are those of 100.
-        population: which architectures to sample from.
-        archs: file with one architecture a line, instead of a sample.
-        seed: seed of the sample, the weights and the minibatch.
-        repeats: initialisations and minibatches for each architecture.
-        batch_size: images in the minibatch.
-        minibatch: ``auto``, ``builtin``, ``gaussian`` or a path.
-        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
-        workers: processes, or ``"auto"``.
-        threads: threads of each worker. Scores can differ in the last digits between
-            thread counts, never between worker counts.
-        precision: ``float32``, or faster and rougher: ``bf16``, on CUDA also ``tf32``.
-        stack: networks scored at once. ``"auto"`` is 1, on CUDA as many as memory
-            holds. Scores can differ in the last digits.
-        executor: ``local``, ``ray`` or ``slurm``: where networks are scored.
-        ray_address: of a Ray cluster; None starts one of so many workers here.
-        slurm: ``key=value`` parameters of Slurm's jobs, as submitit names them.
-        out: run directory; None names a new one under ``runs/``.
-        plugin: Python files with more proxies, spaces or truths.
-        overwrite: ``only-missing`` does what has no score yet, ``always`` does all
-            again, ``never`` refuses a directory that has scores.
-        task: tasks that the space does not bring itself, by name or TOML file; the run
-            is about them, then, instead of the datasets.
-        truth: ``auto``, a name, a path, or ``none`` for no table at the end.
-        target: which accuracy, such as ``val`` or ``test``; ``auto`` is the first that
-            the truth has.
-        dry_run: say what would be done, and do nothing.
-        strict: exit with 4 if any score failed.
+    The text of each option says what it is. ``archs`` goes before ``n`` and
+    ``population``; ``task`` goes before ``datasets``.
     """
 
-    space: str = "nb201"
-    datasets: tuple[str, ...] = ("all",)
-    proxies: tuple[str, ...] = ("all",)
-    n: int | Literal["all"] = 100
-    population: str = "all"
-    archs: Path | None = None
-    seed: int = 0
-    repeats: int = 1
-    batch_size: int = 64
-    minibatch: str = "auto"
-    device: str = "auto"
-    workers: int | Literal["auto"] = "auto"
-    threads: int = 1
-    stack: int | Literal["auto"] = "auto"
-    precision: str = "float32"
-    executor: str = "local"
-    ray_address: str | None = None
-    slurm: tuple[str, ...] = ()
-    out: Path | None = None
-    plugin: tuple[Path, ...] = ()
-    overwrite: str = "only-missing"
-    task: tuple[str, ...] = ()
-    truth: str = "auto"
-    target: str = "auto"
-    dry_run: bool = False
-    strict: bool = False
+    space: str = option(
+        "nb201",
+        of.NAME,
+        "Search space; or several with commas: a run for each, and one report.",
+    )
+    datasets: tuple[str, ...] = option(
+        ("all",), of.NAMES, "Datasets of the space: all, or names with commas."
+    )
+    proxies: tuple[str, ...] = option(
+        ("all",), of.NAMES, "Proxies: all, or names with commas."
+    )
+    n: int | Literal["all"] = option(
+        100,
+        of.whole(1, word="all"),
+        "Architectures to sample, or all. The first 100 of 200 are those of 100.",
+    )
+    population: str = option("all", of.NAME, "Sample from these only.")
+    archs: Path | None = option(  # noqa: RUF009 - makes a field
+        None,
+        of.FILE,
+        "Take these instead of a sample: one architecture string or index a line.",
+    )
+    seed: int = option(0, of.whole(0, _MAX_SEED), "Seed of sample, weights and images.")
+    repeats: int = option(
+        1, of.whole(1), "Initialisations and minibatches per network."
+    )
+    batch_size: int = option(64, of.whole(2), "Images in the minibatch.")
+    minibatch: str = option(
+        "auto", of.SOURCE, "Images: auto, builtin, gaussian, or a path."
+    )
+    device: str = option("auto", of.DEVICE, "auto, cpu, cuda, cuda:1 or mps.")
+    workers: int | Literal["auto"] = option(
+        "auto",
+        of.whole(1, word="auto"),
+        "Processes; auto is one for each core (one in all on a GPU). Scores do not "
+        "depend on it.",
+    )
+    threads: int = option(
+        1,
+        of.whole(1),
+        "Threads of each worker. Last digits of scores can depend on it.",
+    )
+    stack: int | Literal["auto"] = option(
+        "auto",
+        of.whole(1, word="auto"),
+        "Networks scored at once; auto is 1, on CUDA as many as memory holds. Last "
+        "digits of scores can depend on it.",
+    )
+    precision: str = option(
+        "float32",
+        of.choice(*get_args(Precision)),
+        "Arithmetic of the passes: float32, bf16, or on CUDA tf32. See "
+        "docs/precision.md.",
+    )
+    executor: str = option(
+        "local",
+        of.choice("local", "ray", "slurm"),
+        "Where networks are scored: here, on a Ray cluster, or by Slurm's array jobs. "
+        "See docs/scale.md.",
+    )
+    ray_address: str | None = option(
+        None,
+        of.ADDRESS,
+        "Ray cluster, such as auto or HOST:6379; without it one is started here.",
+    )
+    slurm: tuple[str, ...] = option(
+        (),
+        of.PARAMETERS,
+        "Parameters of the jobs, key=value with commas, such as timeout_min=60.",
+    )
+    out: Path | None = option(  # noqa: RUF009 - makes a field
+        None,
+        of.DIR,
+        "Run directory. On one that exists, only what is missing is done. Without it, "
+        "a new one under runs/.",
+        kept=False,
+    )
+    plugin: tuple[Path, ...] = option(
+        (),
+        of.FILES,
+        "Python file with proxies of your own. It is code, and is run.",
+    )
+    overwrite: str = option(
+        "only-missing",
+        of.choice("only-missing", "always", "never"),
+        "What to do with scores that are there.",
+        kept=False,
+    )
+    task: tuple[str, ...] = option(
+        (),
+        of.SOURCES,
+        "Run on these tasks instead of the datasets: names, or TOML files, with "
+        "commas.",
+    )
+    truth: str = option(
+        "auto", of.SOURCE, "Ground truth: auto, a name, a path, or none."
+    )
+    target: str = option(
+        "auto",
+        of.NAME,
+        "Accuracy to correlate with: val, test or another that the truth has; auto is "
+        "its first.",
+    )
+    dry_run: bool = option(
+        False, of.FLAG, "Say what would be done and how long it takes.", kept=False
+    )
+    strict: bool = option(
+        False, of.FLAG, "Exit with 4 if any score failed.", kept=False
+    )
 
     def __post_init__(self) -> None:
         for name in KEYS:
             value = parse(name, getattr(self, name), label=name)
             object.__setattr__(self, name, value)
 
+    def kept(self) -> dict[str, Any]:
+        """What a manifest keeps of it, as JSON has it."""
+        values = {
+            key: getattr(self, key) for key in KEYS if OPTIONS[key].metadata["kept"]
+        }
+        return {key: _plain(value) for key, value in values.items()}
 
-KEYS: tuple[str, ...] = tuple(field.name for field in fields(RunConfig))
+
+OPTIONS = {field.name: field for field in fields(RunConfig)}
+KEYS = tuple(OPTIONS)
+_SAMPLE = ("n", "population")
+"""What a list of architectures takes the place of."""
 
 
 def option_name(key: str) -> str:
@@ -116,6 +177,8 @@ def load_config(
 ) -> RunConfig:
     """Configuration from all its sources.
 
+    Of a list of architectures and a sample, the stronger source decides.
+
     Args:
         options: what the command line gives, by key; strings are parsed.
         file: a TOML file, or the ``manifest.json`` of a run to do again.
@@ -125,29 +188,50 @@ def load_config(
         The configuration, defaults filled in.
 
     Raises:
-        UsageError: a key is unknown or a value is not acceptable.
+        UsageError: a key is unknown, a value is not acceptable, or one source gives
+            both a list and a sample.
         DataError: the file is missing or no valid TOML or JSON.
     """
     values: dict[str, Any] = {}
     if file is not None:
-        for key, value in _read(file).items():
-            name = _known_key(key, f"key of {file.name}")
-            label = f"{option_name(name)} in {file.name}"
-            values[name] = parse(name, value, label=label)
+        keys = {_known_key(k, f"key of {file.name}"): v for k, v in _read(file).items()}
+        _override(values, keys, lambda key: f"{option_name(key)} in {file.name}")
+    variables = {}
     for variable, text in (environ or {}).items():
         suffix = variable.removeprefix(ENVIRONMENT_PREFIX)
         if suffix == variable or suffix in NOT_OPTIONS or not text:
             continue
         if (name := suffix.lower()) in KEYS:
-            values[name] = parse(name, text, label=variable)
+            variables[name] = text
         elif difflib.get_close_matches(name, KEYS, n=1, cutoff=0.75):
             # A slip of the pen; what resembles nothing here belongs to something else.
             known = [ENVIRONMENT_PREFIX + key.upper() for key in KEYS]
             raise unknown("environment variable", variable, known)
-    for key, value in (options or {}).items():
-        name = _known_key(key, "option")
-        values[name] = parse(name, value, label=f"--{option_name(name)}")
+    _override(values, variables, lambda key: ENVIRONMENT_PREFIX + key.upper())
+    given = {_known_key(k, "option"): value for k, value in (options or {}).items()}
+    _override(values, given, lambda key: f"--{option_name(key)}")
     return RunConfig(**values)
+
+
+def _override(
+    values: dict[str, Any],
+    stronger: Mapping[str, object],
+    label: Callable[[str], str],
+) -> None:
+    """Put the values of a stronger source over others; label names it to the user."""
+    if stronger.get("archs") is not None:
+        for key in _SAMPLE:
+            if key in stronger:
+                both = label("archs"), label(key)
+                raise UsageError(
+                    f"{both[0]} and {both[1]} exclude each other.",
+                    f"Drop {both[1]} or {both[0]}.",
+                )
+            values.pop(key, None)
+    elif any(key in stronger for key in _SAMPLE):
+        values.pop("archs", None)
+    for key, value in stronger.items():
+        values[key] = parse(key, value, label=label(key))
 
 
 def parse(key: str, value: object, *, label: str) -> Any:
@@ -164,12 +248,11 @@ def parse(key: str, value: object, *, label: str) -> Any:
     Raises:
         UsageError: the value is not acceptable.
     """
-    if key in _CHOICES:
-        if value not in _CHOICES[key]:
-            raise unknown(label, str(value), _CHOICES[key])
-        return value
+    kind: of.Kind = OPTIONS[key].metadata["kind"]
+    if kind.words and value not in kind.words:
+        raise unknown(label, str(value), kind.words)
     try:
-        return _PARSERS[key](value)
+        return kind.parser(value)
     except ValueError as error:
         shown = value if isinstance(value, str) else str(value)
         raise UsageError(f"{label} must be {error}, not {shown[:200]!r}.") from None
@@ -198,6 +281,7 @@ def _read(file: Path) -> Mapping[str, object]:
         )
     if config.get("archs"):  # the run keeps its own copy, beside the manifest
         config["archs"] = str(file.parent / "archs.txt")
+        config = {key: value for key, value in config.items() if key not in _SAMPLE}
     return {key: value for key, value in config.items() if value is not None}
 
 
@@ -216,121 +300,8 @@ def _known_key(key: str, kind: str) -> str:
     return name
 
 
-def _text(value: object) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise ValueError("a name")
-    return value.strip()
-
-
-def _names(value: object) -> tuple[str, ...]:
-    parts = [value] if isinstance(value, str) else value
-    if not isinstance(parts, (list, tuple)) or not all(
-        isinstance(part, str) for part in parts
-    ):
-        raise ValueError("a list of names")
-    names = [name.strip() for part in parts for name in part.split(",")]
-    kept = tuple(dict.fromkeys(name for name in names if name))
-    if not kept:
-        raise ValueError("a list of names")
-    return kept
-
-
-def _sources(value: object) -> tuple[str, ...]:
-    """Names, or none at all."""
-    return () if value in ("", (), []) else _names(value)
-
-
-def _parameters(value: object) -> tuple[str, ...]:
-    """key=value, none or several."""
-    found = _sources(value)
-    if not all(re.fullmatch(r"[a-z_]+=.+", word) for word in found):
-        raise ValueError("key=value, or several with commas")
-    return found
-
-
-def _address(value: object) -> str | None:
-    return None if value is None else _text(value)
-
-
-def _path(value: object) -> Path | None:
-    if value is None or isinstance(value, Path):
-        return value
-    if not isinstance(value, str) or not value or "\0" in value:
-        raise ValueError("a path")
-    return Path(value)
-
-
-def _paths(value: object) -> tuple[Path, ...]:
-    parts = value.split(",") if isinstance(value, str) else value
-    if not isinstance(parts, (list, tuple)):
-        raise ValueError("a list of paths")
-    return tuple(path for part in parts if (path := _path(part)) is not None)
-
-
-def _flag(value: object) -> bool:
-    if isinstance(value, bool):
-        return value
-    words = {"1": True, "true": True, "yes": True, "on": True}
-    words |= {"0": False, "false": False, "no": False, "off": False}
-    if not isinstance(value, str) or value.lower() not in words:
-        raise ValueError("true or false")
-    return words[value.lower()]
-
-
-def _integer(
-    low: int, high: int | None = None, *, word: str | None = None
-) -> Callable[[object], int | str]:
-    """Parser of whole numbers from low to high, or a word that stands for one."""
-    bounds = f"a whole number of at least {low:,}"
-    if high is not None:
-        bounds = f"a whole number from {low:,} to {high:,}"
-    if word is not None:
-        bounds += f" or {word!r}"
-
-    def parser(value: object) -> int | str:
-        if word is not None and value == word:
-            return word
-        if isinstance(value, str) and re.fullmatch(r"\s*[+-]?\d{1,19}\s*", value):
-            value = int(value)
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise ValueError(bounds)
-        if value < low or (high is not None and value > high):
-            raise ValueError(bounds)
-        return value
-
-    return parser
-
-
-def _device(value: object) -> str:
-    if isinstance(value, str) and re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", value):
-        return value
-    raise ValueError("auto, cpu, cuda, cuda:1 or mps")
-
-
-_CHOICES = {"executor": EXECUTORS, "overwrite": OVERWRITE, "precision": PRECISIONS}
-
-_PARSERS: Mapping[str, Callable[[object], object]] = {
-    "space": _text,
-    "datasets": _names,
-    "proxies": _names,
-    "n": _integer(1, word="all"),
-    "population": _text,
-    "archs": _path,
-    "seed": _integer(0, _MAX_SEED),
-    "repeats": _integer(1),
-    "batch_size": _integer(2),
-    "minibatch": _text,
-    "device": _device,
-    "workers": _integer(1, word="auto"),
-    "threads": _integer(1),
-    "stack": _integer(1, word="auto"),
-    "ray_address": _address,
-    "slurm": _parameters,
-    "out": _path,
-    "plugin": _paths,
-    "task": _sources,
-    "truth": _text,
-    "target": _text,
-    "dry_run": _flag,
-    "strict": _flag,
-}
+def _plain(value: object) -> object:
+    """A value as JSON has it."""
+    if isinstance(value, tuple):
+        return [str(part) for part in value]
+    return str(value) if isinstance(value, Path) else value

@@ -16,11 +16,16 @@ from torch import Tensor, nn
 
 from zcbench.errors import UsageError
 from zcbench.evidence.clock import Clock
-from zcbench.evidence.collect import Missing, attempt, collect, first_missing
 from zcbench.evidence.copies import cast, copied_network, left_alone
-from zcbench.evidence.precision import arithmetic
-from zcbench.evidence.prepare import prepare
+from zcbench.evidence.passes import (
+    Missing,
+    arithmetic,
+    attempt,
+    first_missing,
+    make_records,
+)
 from zcbench.evidence.records import FreshNetwork
+from zcbench.evidence.subject import make_subject
 from zcbench.evidence.watch import as_written, default_dtype
 from zcbench.plan import Plan, make_plan
 from zcbench.proxies import PROXIES
@@ -181,10 +186,10 @@ def gather(
     device = _device(network)
     batch = replace(batch, x=batch.x.to(device), y=batch.y.to(device))
     with _surroundings(device, seed):
-        subject = attempt(lambda: prepare(network, batch, seed))
+        subject = attempt(lambda: make_subject(network, batch, seed))
         if isinstance(subject, Missing):
             return dict.fromkeys(records, subject), {}
-        return collect(subject, records, clock, precision), subject.remarks
+        return make_records(subject, records, clock, precision), subject.remarks
 
 
 def apply_proxies(

@@ -137,8 +137,8 @@ def architectures(
     for other in frame.columns:
         if other == key or not _could_name(file, space, other):
             continue
-        found = _of_column(file, space, other)
-        differ = archs.map(_index) != found.map(_index)
+        others = _of_column(file, space, other)
+        differ = archs.map(_index) != others.map(_index)
         if differ.any() and {key, other} == {"arch", "index"}:
             reasons[other] = f"{key} counts, and names other architectures"
         elif differ.any():
@@ -175,15 +175,15 @@ def _of_column(file: FlatFile, space: Space, column: str) -> pd.Series[Any]:
     import pandas as pd
 
     given = file.frame[column]
-    found: list[Architecture | None]
+    archs: list[Architecture | None]
     if column == "index":
         numbers = pd.to_numeric(given, errors="coerce")
         possible = (numbers % 1 == 0) & numbers.between(0, len(space) - 1)
         whole = numbers.where(possible, -1).astype("int64")
-        found = [_or_none(space.architecture, number) for number in whole]
+        archs = [_or_none(space.architecture, number) for number in whole]
     else:
-        found = [_or_none(lambda s: read_name(space, s), str(spec)) for spec in given]
-    return pd.Series(found, index=given.index, name=column, dtype=object)
+        archs = [_or_none(lambda s: read_name(space, s), str(spec)) for spec in given]
+    return pd.Series(archs, index=given.index, name=column, dtype=object)
 
 
 def _check(file: FlatFile, space: Space, key: str, archs: pd.Series[Any]) -> None:

@@ -8,55 +8,9 @@ from dataclasses import dataclass
 from typing import get_type_hints
 
 from zcbench.errors import UsageError
-from zcbench.evidence.records import REQUIRES as REQUIRES
-from zcbench.evidence.records import (
-    ActivationKernel,
-    ActivationPatterns,
-    BlockFeatures,
-    ChannelCorrelation,
-    ChannelSaliency,
-    FreshNetwork,
-    GaussianResponse,
-    Gradients,
-    HessianGradient,
-    InputCorrelation,
-    Parameters,
-    PartGradients,
-    SignAgreement,
-    Structure,
-    SynapticFlow,
-    TangentKernel,
-)
+from zcbench.evidence.records import FreshNetwork
+from zcbench.evidence.table import RECORDS
 from zcbench.types import Proxy
-
-PASSES: Mapping[type, tuple[str, ...]] = {
-    Parameters: (),
-    Structure: ("structure",),
-    ActivationKernel: ("forward", "relu_codes"),
-    ActivationPatterns: ("forward", "relu_patterns"),
-    Gradients: ("forward", "loss_backward"),
-    ChannelSaliency: ("forward", "loss_backward", "channel_saliency"),
-    HessianGradient: ("forward", "loss_backward", "hessian_product"),
-    InputCorrelation: ("forward", "input_backward"),
-    PartGradients: ("part_gradients",),
-    SignAgreement: ("per_image_forward", "per_image_loss"),
-    TangentKernel: ("per_image_forward", "per_image_logits"),
-    SynapticFlow: ("synaptic_flow",),
-    ChannelCorrelation: ("channel_correlation",),
-    BlockFeatures: ("block_features",),
-    GaussianResponse: ("gaussian_response",),
-    FreshNetwork: (),
-}
-"""Passes that each record type takes, by the names that timings use."""
-
-
-_FORWARD = frozenset(
-    {
-        *("structure", "forward", "relu_codes", "relu_patterns"),
-        *("gaussian_response", "channel_correlation"),
-    }
-)
-"""Passes without a backward."""
 
 
 def cost_class(proxy: Proxy) -> str:
@@ -69,12 +23,12 @@ def cost_class(proxy: Proxy) -> str:
     if proxy.costly:
         return "training"
     needs = evidence_of(proxy.function)
-    passes = {name for record in needs for name in PASSES[record]}
     if FreshNetwork in needs:
         return "own"
-    if passes <= {"structure"}:
+    if {name for record in needs for name in RECORDS[record].passes} <= {"structure"}:
         return "none"
-    return "forward" if passes <= _FORWARD else "backward"
+    forward_only = all(RECORDS[record].forward_only for record in needs)
+    return "forward" if forward_only else "backward"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +46,17 @@ class Plan:
     @property
     def records(self) -> frozenset[type]:
         """Every record type that must be made."""
-        wanted = {record for needs in self.needs.values() for record in needs}
-        return frozenset(wanted | {REQUIRES[r] for r in wanted if r in REQUIRES})
+        records = {record for needs in self.needs.values() for record in needs}
+        while more := {b for r in records if (b := RECORDS[r].requires)} - records:
+            records |= more
+        return frozenset(records)
 
     @property
     def users(self) -> Mapping[str, tuple[str, ...]]:
         """Pass → ids of the proxies that share it, in the order of running."""
-        order = dict.fromkeys(name for passes in PASSES.values() for name in passes)
+        order = dict.fromkeys(
+            name for making in RECORDS.values() for name in making.passes
+        )
         users = {
             name: tuple(p.name for p in self.proxies if name in self.passes_of(p.name))
             for name in order
@@ -112,7 +70,9 @@ class Plan:
 
     def passes_of(self, proxy: str) -> tuple[str, ...]:
         """Names of the passes that one proxy needs."""
-        names = (name for record in self.needs[proxy] for name in PASSES[record])
+        names = (
+            name for record in self.needs[proxy] for name in RECORDS[record].passes
+        )
         return tuple(dict.fromkeys(names))
 
 
@@ -132,7 +92,7 @@ def evidence_of(function: Callable[..., float]) -> tuple[type, ...]:
         UsageError: a parameter has no annotation, or one that is not evidence.
     """
     name = getattr(function, "__name__", "the proxy")
-    known = ", ".join(record.__name__ for record in PASSES)
+    known = ", ".join(record.__name__ for record in RECORDS)
     try:
         hints = get_type_hints(function)
     except NameError as error:
@@ -142,7 +102,7 @@ def evidence_of(function: Callable[..., float]) -> tuple[type, ...]:
         ) from error
     needs = []
     for parameter in inspect.signature(function).parameters:
-        if hints.get(parameter) not in PASSES:
+        if hints.get(parameter) not in RECORDS:
             raise UsageError(
                 f"Parameter {parameter!r} of proxy {name!r} is not annotated with "
                 "an evidence type.",

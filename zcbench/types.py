@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -115,6 +115,15 @@ class Proxy:
     label_free: bool = False
     costly: bool = False
     origin: str = "built-in"
+
+    @property
+    def traits(self) -> dict[str, Any]:
+        """What reading its scores takes: runs keep it, as plug-ins come and go."""
+        return {
+            "direction": self.direction,
+            "baseline": self.baseline,
+            "aliases": list(self.aliases),
+        }
 
     @property
     def reads(self) -> str:

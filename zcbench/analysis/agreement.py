@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from zcbench.analysis.block import Block, Column, Options
-from zcbench.analysis.place import PLACE, place
-from zcbench.analysis.study import Study
+from zcbench.analysis.study import PLACE, Study, place
 from zcbench.analysis.words import number
 from zcbench.stats.agreement import ALIKE, Agreement
 from zcbench.stats.agreement import agreement as agreement_of

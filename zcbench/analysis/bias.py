@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from zcbench.analysis.block import Block, Column, Options
-from zcbench.analysis.place import PLACE, place
-from zcbench.analysis.study import Study
+from zcbench.analysis.study import PLACE, Study, place
 from zcbench.analysis.words import number
 from zcbench.errors import DataError, UsageError
 from zcbench.stats.agreement import rank_correlations
@@ -112,7 +111,7 @@ def _rows(study: Study) -> list[dict[str, Any]]:
         for name, proxy in SIZES.items()
         if proxy in study.scores
     }
-    traits |= counts_of(study.section.space, study.archs)
+    traits |= counts_of(study.space, study.archs)
     rho, _ = rank_correlations(np.stack([*values, *traits.values()]))
     rows = []
     for i, name in enumerate(names):

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from zcbench.analysis.block import Block, Column, Options
-from zcbench.analysis.place import PLACE, place
-from zcbench.analysis.study import Study
+from zcbench.analysis.study import PLACE, Study, place
 from zcbench.analysis.words import number, percent
 from zcbench.stats.ceilings import (
     UNKNOWN,
@@ -140,7 +139,7 @@ def _row(
     options: Options,
 ) -> dict[str, Any]:
     """One proxy in each of the sets of the architectures that have an accuracy."""
-    repeats = study.repeats[proxy]
+    repeats = study.by_repeat[proxy]
     count = repeats.shape[1]
     note = "one repeat" if count < 2 else "unknown"
     row: dict[str, Any] = {"proxy": proxy, "repeats": count, "note": note}

@@ -89,8 +89,8 @@ def by_space(studies: Sequence[Study]) -> dict[str, Rows]:
     import pandas as pd
 
     found = {}
-    for space in dict.fromkeys(study.section.space for study in studies):
-        here = [i for i, s in enumerate(studies) if s.section.space == space]
+    for space in dict.fromkeys(study.space for study in studies):
+        here = [i for i, s in enumerate(studies) if s.space == space]
         codes, known = pd.factorize(np.concatenate([studies[i].archs for i in here]))
         ends = np.cumsum([len(studies[i].archs) for i in here])
         places = np.split(codes, ends[:-1])

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zcbench.analysis.study import Study, studies
+from zcbench.analysis.join import studies
+from zcbench.analysis.study import Study, place
 from zcbench.self_check.words import disagreements
 from zcbench.stats import KINDS, Association, association
 
@@ -62,7 +63,7 @@ def correlations(
         too, with its number of ``epochs``, which is 0 for a proxy.
         ``n`` counts the architectures with a score and an accuracy, ``failed`` those
         whose score is not ok; with several repeats a score is their mean, and not ok
-        if one of them is not. ``attrs`` hold ``sections`` (a `Section` for each run and
+        if one of them is not. ``attrs`` hold ``studies`` (a `Study` for each run and
         dataset), ``runs`` (the manifests) and ``notes`` (lines for the user).
 
     Raises:
@@ -87,7 +88,7 @@ def tabulate(
     rows = [row for study in found for row in _rows(study, confidence)]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     table.attrs = {
-        "sections": [study.section for study in found],
+        "studies": list(found),
         "runs": [{"path": run.attrs["path"], **run.attrs["manifest"]} for run in runs],
         "notes": _notes(found, runs),
     }
@@ -108,14 +109,7 @@ def _notes(found: Sequence[Study], runs: Sequence[pd.DataFrame]) -> list[str]:
 
 
 def _rows(study: Study, confidence: float) -> list[dict[str, Any]]:
-    section = study.section
-    about = {
-        "space": section.space,
-        "dataset": section.dataset,
-        "target": section.target,
-        "population": section.population,
-        "run": section.run,
-    }
+    about = place(study, [study])
     rows = [about | _row(proxy, study, confidence) for proxy in study.scores]
     rows += [about | _early_row(name, study, confidence) for name in study.early]
     return sorted(rows, key=_rank)

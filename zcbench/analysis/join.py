@@ -1,120 +1,208 @@
-"""Scores of one dataset of a run, joined with the ground truth on the architecture."""
+"""From runs to studies: scores joined with the ground truth on the architecture."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zcbench.analysis.scores import Scores, gather
+from zcbench.aggregates import Aggregate, check_parts
+from zcbench.analysis.study import PERCENT, Early, Study
+from zcbench.analysis.traits import traits
 from zcbench.errors import DataError, UsageError
 from zcbench.stats.ranks import Floats
 
 if TYPE_CHECKING:
     import pandas as pd
 
+Reasons = dict[str, dict[int, str]]
+"""Proxy → position of an architecture → the first status of it that is not ok."""
 
-@dataclass(frozen=True, slots=True)
-class Question:
-    """What to correlate with; None leaves it to the run.
 
-    Attributes:
-        target: ``"val"`` or ``"test"``.
-        truth: ``"auto"``, a name or a path.
-        population: which architectures.
+def studies(
+    runs: Sequence[pd.DataFrame],
+    target: str | None = None,
+    truth: str | None = None,
+    population: str | None = None,
+    aggregates: Sequence[Aggregate] = (),
+) -> list[Study]:
+    """Join every dataset of some runs with the ground truth.
+
+    Args:
+        runs: tables from `load_run`.
+        target: ``"val"`` or ``"test"``; None for what each run was made for.
+        truth: ``"auto"``, a name or a path; None for what each run was made with.
+        population: architectures to speak of; None for those the run sampled from.
+        aggregates: combinations of ranks, to stand beside the proxies.
+
+    Returns:
+        One for each run and dataset, in the order of the runs and of their datasets.
+
+    Raises:
+        DataError: there is no such target or truth, or it knows no architecture.
+        UsageError: a run says nothing about that population, or lacks a part of an
+            aggregate.
     """
+    from zcbench.tasks import space_of
+    from zcbench.truth import load_truth
 
-    target: str | None = None
-    truth: str | None = None
-    population: str | None = None
-
-    def of(self, config: Mapping[str, Any]) -> tuple[str, str, str]:
-        """(target, truth, population) for a run of that configuration."""
-        truth = self.truth or config.get("truth", "auto")
-        return (
-            self.target or config.get("target", "val"),
-            "auto" if truth == "none" else truth,
-            self.population or config.get("population", "all"),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Early:
-    """Early stopping: an accuracy after a part of the training, as a method.
-
-    Attributes:
-        accuracy: [n] mean over training seeds; NaN where it is not known.
-        epochs: after how many.
-        share: of a whole training.
-    """
-
-    accuracy: Floats
-    epochs: int
-    share: float
+    for run in runs:
+        check_parts(aggregates, run.attrs["proxies"], run.attrs["path"])
+    joined = []
+    for run in runs:
+        config = run.attrs["manifest"]["config"]
+        space = space_of(run.attrs["manifest"])
+        accuracy = target or config.get("target", "val")
+        source = truth or config.get("truth", "auto")
+        source = "auto" if source == "none" else source
+        for dataset in _datasets(run):
+            table = load_truth(space, dataset, source, accuracy)
+            joined.append(
+                study_of(run, dataset, table, accuracy, population, aggregates)
+            )
+    return joined
 
 
-@dataclass(frozen=True, slots=True)
-class Joined:
-    """One dataset of one run with its accuracies.
-
-    Attributes:
-        scores: of the n architectures that the truth knows.
-        rows: those of the run that they come from, one for each repeat.
-        accuracy: [n] of them; NaN where the truth has a gap.
-        seeds: [n, s] by training seed, NaN where not trained; [n, 0] if unknown.
-        train_seconds: [n] cost of one training; None if the truth does not know it.
-        early: validation accuracies after a part of the training.
-        target: which accuracy.
-        population: which architectures.
-        truth: attributes of the ground truth.
-        note: lines for the user: architectures left out, how the truth was read.
-    """
-
-    scores: Scores
-    rows: pd.DataFrame
-    accuracy: Floats
-    seeds: Floats
-    train_seconds: Floats | None
-    early: Mapping[str, Early]
-    target: str
-    population: str
-    truth: Mapping[str, Any]
-    note: str
-
-
-def join(run: pd.DataFrame, dataset: str, question: Question) -> Joined:
-    """Join one dataset of a run with the ground truth.
+def study_of(
+    run: pd.DataFrame,
+    dataset: str,
+    truth: pd.DataFrame,
+    target: str,
+    population: str | None = None,
+    aggregates: Sequence[Aggregate] = (),
+) -> Study:
+    """Join one dataset of a run with accuracies.
 
     Args:
         run: from `load_run`.
         dataset: one of its datasets.
-        question: what to correlate with.
+        truth: from `load_truth`.
+        target: which accuracy of the truth.
+        population: architectures to speak of; None for those the run sampled from.
+        aggregates: combinations of ranks, to stand beside the proxies.
 
     Raises:
-        DataError: there is no such target or truth, or it knows no architecture.
+        DataError: there is no such target, or the truth knows no architecture.
         UsageError: the run says nothing about that population.
     """
-    from zcbench.tasks import adopt
-    from zcbench.truth import choose_target, load_truth
+    from zcbench.truth import choose_target
 
     manifest = run.attrs["manifest"]
-    adopt(manifest)
-    target, name, population = question.of(manifest["config"])
-    space = str(run["space"].iloc[0])
-    truth = load_truth(space, dataset, name, target)
+    config = manifest["config"]
     target = choose_target(truth, target)
-    rows = run[(run["dataset"] == dataset) & members(run, population)]
-    path = run.attrs["path"]
+    rows, notes = _known_rows(run, dataset, truth, population)
+    sampled = "list" if config.get("archs") else config.get("population", "all")
+    scores, reasons = mean_scores(rows, run.attrs["proxies"])
+    values = {proxy: scores[proxy].to_numpy() for proxy in scores}
+    accuracies = truth.set_index("arch").reindex(scores.index)
+    known = traits(manifest, scores)
+    notes += known.notes(run.attrs["path"])
+    sign = {proxy: -1 if proxy in known.lower else 1 for proxy in scores}
+    study = Study(
+        **_setting(run, dataset),
+        target=target,
+        unit=_unit(truth, target),
+        population=population or sampled,
+        truth=str(truth.attrs.get("truth", "")),
+        release=str(truth.attrs.get("release", "")),
+        truth_digest=str(truth.attrs.get("digest", "")),
+        archs=list(scores.index),
+        scores={p: sign[p] * v for p, v in values.items()},
+        by_repeat={p: sign[p] * v for p, v in _by_repeat(rows, scores).items()},
+        accuracy=accuracies[target].to_numpy(dtype=np.float64),
+        seeds=_seeds(accuracies, target),
+        seconds=_seconds(rows["seconds"], run.attrs["proxies"]),
+        train_seconds=_train_seconds(accuracies),
+        baselines=known.baselines,
+        lower=known.lower,
+        versions={proxy: manifest["proxies"].get(proxy, 1) for proxy in scores},
+        statuses={p: _counts(v, [reasons.get(p, {})]) for p, v in values.items()},
+        note="\n".join(notes),
+        early=_early(accuracies, truth.attrs.get("epochs", {}), target),
+    )
+    for aggregate in aggregates:
+        study = _with_aggregate(study, aggregate, reasons)
+    return study
+
+
+def mean_scores(
+    rows: pd.DataFrame, proxies: Sequence[str]
+) -> tuple[pd.DataFrame, Reasons]:
+    """Average repeats: an architecture fails if any of its repeats does.
+
+    Args:
+        rows: of one dataset, from `load_run`.
+        proxies: its columns of scores.
+
+    Returns:
+        Scores by architecture and proxy, NaN where there is none; why they are not ok.
+    """
+    import pandas as pd
+
+    code, archs = pd.factorize(rows["arch"])
+    n, repeats = len(archs), np.bincount(code)
+    values = {
+        proxy: np.bincount(code, rows[proxy].to_numpy(float), minlength=n) / repeats
+        for proxy in proxies
+    }
+    reasons: Reasons = {}
+    for position, status in zip(code.tolist(), rows["status"], strict=True):
+        for proxy, word in status.items():
+            reasons.setdefault(proxy, {}).setdefault(position, word)
+    for proxy, failed in reasons.items():
+        if proxy in values:
+            values[proxy][list(failed)] = np.nan
+    return pd.DataFrame(values, index=pd.Index(archs)), reasons
+
+
+def _datasets(run: pd.DataFrame) -> list[str]:
+    """Datasets of a run, in the order it names them."""
+    present = run["dataset"].unique().tolist()
+    config = run.attrs["manifest"]["config"]
+    named = [name for name in config.get("datasets", ()) if name in present]
+    return named + [d for d in present if d not in named]
+
+
+def _setting(run: pd.DataFrame, dataset: str) -> dict[str, Any]:
+    """What a study says of how its run was made."""
+    manifest = run.attrs["manifest"]
+    config = manifest["config"]
+    images: Mapping[str, Any] = manifest.get("minibatch", {}).get(dataset, {})
+    kind = "list" if config.get("archs") else "sample"
+    return {
+        "run": run.attrs["path"],
+        "space": str(run["space"].iloc[0]),
+        "dataset": dataset,
+        "sampled": "all" if config.get("n") == "all" and kind == "sample" else kind,
+        "networks": int((run["dataset"] == dataset).sum()),
+        "expected": _expected_networks(run),
+        "minibatch": str(images.get("name", "")),
+        "minibatch_digest": str(images.get("digest", "")),
+        "batch_size": config.get("batch_size"),
+        "seed": config.get("seed"),
+        "repeats": config.get("repeats", 1),
+        "precision": config.get("precision", "float32"),
+    }
+
+
+def _known_rows(
+    run: pd.DataFrame, dataset: str, truth: pd.DataFrame, population: str | None
+) -> tuple[pd.DataFrame, list[str]]:
+    """Rows of a dataset and population that the truth knows; lines for the user."""
+    path, space = run.attrs["path"], str(run["space"].iloc[0])
+    rows = run[(run["dataset"] == dataset) & _members(run, population)]
     if not len(rows):
         raise DataError(
             f"{path} holds no architecture of population {population}.",
             "Give another --population.",
         )
     there = rows["arch"].isin(truth["arch"])
-    source = f"the ground truth {truth.attrs.get('truth', name)} for {space} {dataset}"
+    source = f"the ground truth {truth.attrs.get('truth')} for {space} {dataset}"
     absent = rows.loc[~there, "arch"].unique()
     if not there.any():
         raise DataError(
@@ -123,25 +211,13 @@ def join(run: pd.DataFrame, dataset: str, question: Question) -> Joined:
         )
     notes = list(truth.attrs.get("notes", ()))
     if len(absent):
-        notes.append(f"{path}: {_named(absent)} not in {source}, and left out.")
-    rows = rows[there]
-    scores = gather(rows, run.attrs["proxies"])
-    known = truth.set_index("arch").reindex(scores.archs)
-    return Joined(
-        scores=scores,
-        rows=rows,
-        accuracy=known[target].to_numpy(dtype=np.float64),
-        seeds=_seeds(known, target),
-        train_seconds=_train_seconds(known),
-        early=_early(known, truth.attrs.get("epochs", {}), target),
-        target=target,
-        population=population,
-        truth=truth.attrs,
-        note="\n".join(notes),
-    )
+        several = f"{len(absent):,} architectures (such as {absent[0]}) are"
+        named = several if len(absent) > 1 else f"1 architecture ({absent[0]}) is"
+        notes.append(f"{path}: {named} not in {source}, and left out.")
+    return rows[there], notes
 
 
-def members(run: pd.DataFrame, population: str) -> pd.Series[bool]:
+def _members(run: pd.DataFrame, population: str | None) -> pd.Series[bool]:
     """Which rows of a run belong to a population that it can speak for.
 
     A random sample of a population is one of each part of it, never of a larger one.
@@ -155,7 +231,7 @@ def members(run: pd.DataFrame, population: str) -> pd.Series[bool]:
 
     config = run.attrs["manifest"]["config"]
     sampled = config.get("population", "all")
-    if population == sampled:
+    if population in (None, sampled):
         return pd.Series(True, index=run.index)
     space = load_space(str(run["space"].iloc[0]))
     wanted = space.population(population)
@@ -168,51 +244,108 @@ def members(run: pd.DataFrame, population: str) -> pd.Series[bool]:
     return run["index"].isin(wanted)
 
 
-def expected_networks(run: pd.DataFrame) -> int | None:
+def _expected_networks(run: pd.DataFrame) -> int | None:
     """How many (architecture, repeat) a run asks for on each dataset; None if unknown.
 
     Raises:
-        UsageError: it asks for all architectures of a space that is not there.
+        UsageError: an earlier zcbench wrote it, and its space is not there.
     """
     from zcbench.spaces import load_space
 
-    config = run.attrs["manifest"]["config"]
-    n = config.get("n")
+    manifest = run.attrs["manifest"]
+    config = manifest["config"]
+    n: int | None = manifest.get("architectures")
     if config.get("archs"):
         listed = Path(run.attrs["path"]) / str(config["archs"])
         n = len(listed.read_text(encoding="utf-8").split()) if listed.exists() else None
-    elif n == "all":
+    elif n is None and config.get("n"):  # written before runs kept the number
         space = load_space(str(run["space"].iloc[0]))
         n = len(space.population(config.get("population", "all")))
-    return n * int(config.get("repeats", 1)) if isinstance(n, int) else None
+        n = n if config["n"] == "all" else min(n, config["n"])
+    return n and n * int(config.get("repeats", 1))
 
 
-def _named(absent: Any) -> str:
-    if len(absent) == 1:
-        return f"1 architecture ({absent[0]}) is"
-    return f"{len(absent):,} architectures (such as {absent[0]}) are"
+def _by_repeat(rows: pd.DataFrame, scores: pd.DataFrame) -> dict[str, Floats]:
+    """Proxy → [n, r] its scores by repeat, NaN where it has none."""
+    import pandas as pd
+
+    row = scores.index.get_indexer(pd.Index(rows["arch"]))
+    column, labels = pd.factorize(rows["repeat"], sort=True)
+    values = {p: np.full((len(scores), len(labels)), np.nan) for p in scores}
+    for proxy, by_repeat in values.items():
+        by_repeat[row, column] = rows[proxy].to_numpy(float)
+    return values
 
 
-def _seeds(known: pd.DataFrame, target: str) -> Floats:
+def _counts(values: Floats, reasons: Sequence[Mapping[int, str]]) -> dict[str, int]:
+    """Why there is no value → how often, ``"missing"`` last.
+
+    Args:
+        values: [n], NaN where there is none.
+        reasons: position → why, of each score that a value is made of.
+    """
+    words = Counter(
+        next((reason[i] for reason in reasons if i in reason), "missing")
+        for i in np.flatnonzero(np.isnan(values)).tolist()
+    )
+    return dict(sorted(words.items(), key=lambda item: (item[0] == "missing", item)))
+
+
+def _seconds(column: pd.Series[Any], proxies: Sequence[str]) -> dict[str, float]:
+    spent: dict[str, list[float]] = {proxy: [] for proxy in proxies}
+    for seconds in column:
+        for proxy, value in seconds.get("proxies", {}).items():
+            if proxy in spent:
+                spent[proxy].append(value)
+    return {p: float(np.mean(v)) if v else math.nan for p, v in spent.items()}
+
+
+def _unit(truth: pd.DataFrame, target: str) -> str:
+    from zcbench.truth.units import is_percent
+
+    percent = is_percent(target) or truth.attrs.get("unit") == "percent"
+    return PERCENT if percent else f"units of {target}"
+
+
+def _seeds(accuracies: pd.DataFrame, target: str) -> Floats:
     """Accuracy by training seed, [n, s]."""
-    columns = [name for name in known.columns if name.startswith(f"{target}_seed")]
-    return np.asarray(known[columns].to_numpy(dtype=np.float64))
+    names = [name for name in accuracies if str(name).startswith(f"{target}_seed")]
+    return np.asarray(accuracies[names].to_numpy(dtype=np.float64))
 
 
 def _early(
-    known: pd.DataFrame, epochs: Mapping[str, int], target: str
+    accuracies: pd.DataFrame, epochs: Mapping[str, int], target: str
 ) -> dict[str, Early]:
     """Those that a search may look at: of validation images, as ``val_12``."""
     whole = epochs.get(target, 0)
     return {
-        name: Early(known[name].to_numpy(dtype=np.float64), count, count / whole)
+        name: Early(accuracies[name].to_numpy(np.float64), count, count / whole)
         for name, count in epochs.items()
-        if name.startswith("val_") and name in known and 0 < count < whole
+        if name.startswith("val_") and name in accuracies and 0 < count < whole
     }
 
 
-def _train_seconds(known: pd.DataFrame) -> Floats | None:
+def _train_seconds(accuracies: pd.DataFrame) -> Floats | None:
     """Seconds of one training, [n]."""
-    if "train_time" not in known.columns:
+    if "train_time" not in accuracies:
         return None
-    return np.asarray(known["train_time"].to_numpy(dtype=np.float64))
+    return np.asarray(accuracies["train_time"].to_numpy(dtype=np.float64))
+
+
+def _with_aggregate(study: Study, aggregate: Aggregate, reasons: Reasons) -> Study:
+    """The study with one more score; its cohort are the architectures of the study."""
+    name, parts = aggregate.name, aggregate.parts
+    values = aggregate.of(np.stack([study.scores[part] for part in parts]))
+    by_repeat = np.stack([study.by_repeat[part] for part in parts])
+    columns = [aggregate.of(by_repeat[:, :, r]) for r in range(by_repeat.shape[2])]
+    why = _counts(values, [reasons.get(part, {}) for part in parts])
+    return replace(
+        study,
+        scores={**study.scores, name: values},
+        by_repeat={**study.by_repeat, name: np.stack(columns, axis=1)},
+        # Parts share passes, so that their costs do not add up to what it costs.
+        seconds={**study.seconds, name: math.nan},
+        versions={**study.versions, name: aggregate.version},
+        statuses={**study.statuses, name: why},
+        aggregates=(*study.aggregates, name),
+    )

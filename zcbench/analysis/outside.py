@@ -12,9 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zcbench.analysis.join import Joined
-from zcbench.analysis.scores import gather
-from zcbench.analysis.study import study_of
+from zcbench.analysis.join import study_of
 from zcbench.errors import DataError
 from zcbench.report.report import Report, report_of
 
@@ -120,7 +118,7 @@ def _accuracy(path: Path, name: str, written: str) -> float:
 
 
 def report_networks(
-    found: Mapping[str, Mapping[str, Score]],
+    scores: Mapping[str, Mapping[str, Score]],
     accuracies: Accuracies,
     setting: Mapping[str, Any],
     sections: Sequence[str],
@@ -131,13 +129,14 @@ def report_networks(
     one over less than half of those of another proxy stands below the others.
 
     Args:
-        found: target → proxy → score.
+        scores: target → proxy → score.
         accuracies: of those networks; those without one are left out.
         setting: batch_size, seed, precision, and minibatch (its name and digest).
         sections: of the report.
     """
-    run = _run(found, accuracies, setting)
-    study = study_of(run, accuracies.path.stem, _join(run, accuracies))
+    run = _run(scores, accuracies, setting)
+    truth = _truth(scores, accuracies)
+    study = study_of(run, accuracies.path.stem, truth, accuracies.column)
     counts = {name: study.association(name, "spearman").n for name in study.scores}
     few = [name for name, n in counts.items() if _is_few(n, counts)]
     judged = replace(
@@ -167,15 +166,15 @@ def _cautious(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _run(
-    found: Mapping[str, Mapping[str, Score]],
+    scores: Mapping[str, Mapping[str, Score]],
     accuracies: Accuracies,
     setting: Mapping[str, Any],
 ) -> pd.DataFrame:
     """Scores as `load_run` gives those of a run."""
     import pandas as pd
 
-    names = [name for name in found if math.isfinite(accuracies.of(name))]
-    proxies = list(next(iter(found.values())))
+    names = [name for name in scores if math.isfinite(accuracies.of(name))]
+    proxies = list(next(iter(scores.values())))
     dataset = accuracies.path.stem
     columns: dict[str, Any] = {
         "space": "networks",
@@ -185,14 +184,14 @@ def _run(
         "repeat": 0,
     }
     for proxy in proxies:
-        values = [found[name][proxy].value for name in names]
+        values = [scores[name][proxy].value for name in names]
         columns[proxy] = [math.nan if value is None else value for value in values]
     columns["status"] = [
-        {p: s.status for p, s in found[name].items() if s.status != "ok"}
+        {p: s.status for p, s in scores[name].items() if s.status != "ok"}
         for name in names
     ]
     columns["seconds"] = [
-        {"proxies": {p: s.seconds for p, s in found[name].items() if s.value}}
+        {"proxies": {p: s.seconds for p, s in scores[name].items() if s.value}}
         for name in names
     ]
     table = pd.DataFrame(columns)
@@ -227,17 +226,16 @@ def _manifest(
     }
 
 
-def _join(run: pd.DataFrame, accuracies: Accuracies) -> Joined:
-    scores = gather(run, run.attrs["proxies"])
-    return Joined(
-        scores=scores,
-        rows=run,
-        accuracy=np.array([accuracies.of(name) for name in scores.archs]),
-        seeds=np.empty((len(scores.archs), 0)),
-        train_seconds=None,
-        early={},
-        target=accuracies.column,
-        population="all",
-        truth={"truth": str(accuracies.path), "digest": accuracies.digest},
-        note="",
-    )
+def _truth(scores: Mapping[str, object], accuracies: Accuracies) -> pd.DataFrame:
+    """Accuracies as `load_truth` gives those of a benchmark."""
+    import pandas as pd
+
+    column = {"arch": list(scores), accuracies.column: map(accuracies.of, scores)}
+    table = pd.DataFrame(column)
+    table.attrs = {
+        "truth": str(accuracies.path),
+        "digest": accuracies.digest,
+        "targets": [accuracies.column],
+        "unit": "percent",
+    }
+    return table

@@ -8,7 +8,7 @@ from typing import Any
 
 from zcbench.analysis.block import Block, Column, Options
 from zcbench.analysis.comparisons import Comparison, Comparisons, comparisons
-from zcbench.analysis.study import Study, mixture, tables
+from zcbench.analysis.study import Study, mixture, place, tables
 from zcbench.analysis.words import percent
 
 TABLE = (
@@ -86,17 +86,10 @@ def paired(studies: Sequence[Study], options: Options) -> Block:
 
 def _about(studies: Sequence[Study], entry: Comparison) -> dict[str, Any]:
     study = studies[entry.study]
-    section = study.section
-    several = len({s.section.run for s in studies}) > 1
     return {
         "study": entry.study,
         "place": study.baselines.index(entry.baseline),
-        "run": section.run,
-        "space": section.space,
-        "dataset": section.dataset,
-        "target": section.target,
-        "population": section.population,
-        "where": section.dataset + (f" · {section.run}" if several else ""),
+        **place(study, studies),
         "proxy": entry.proxy,
         "baseline": entry.baseline,
         "n": entry.found.n,

@@ -29,7 +29,7 @@ from zcbench.flat_file import FlatFile, architectures, csv_frame, is_accuracy, u
 from zcbench.spaces import Space, load_space
 from zcbench.spaces.base import check_name
 from zcbench.spaces.names import read_name
-from zcbench.tasks import GivenTask, add_task, is_added, load_task, task_names
+from zcbench.tasks import given_tasks, load_task, task_names, with_tasks
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,12 +48,14 @@ Entry = Mapping[str, Any]
 """Proxy → what is said of it, for one architecture."""
 
 
-def load_scores(path: Path, space: str, datasets: Sequence[str] = ()) -> pd.DataFrame:
+def load_scores(
+    path: Path, space: str | Space, datasets: Sequence[str] = ()
+) -> pd.DataFrame:
     """Published scores as `zcbench.load_run` gives those of a run.
 
     Args:
         path: the file.
-        space: name of the space.
+        space: name of the space, or the space itself where it was given tasks.
         datasets: which ones; none means all in the file that the space brings. A table
             without datasets needs exactly one.
 
@@ -66,22 +68,25 @@ def load_scores(path: Path, space: str, datasets: Sequence[str] = ()) -> pd.Data
         DataError: the file cannot be read, or holds no scores of that space.
         UsageError: there is no such space or dataset.
     """
-    found = load_space(space)
-    given = [_prepare(found, name) for name in datasets]
+    searched = load_space(space) if isinstance(space, str) else space
+    named = [n for n in datasets if n not in searched.tasks and n in task_names()]
+    searched = with_tasks(searched, map(load_task, named))
+    for name in datasets:
+        check_name(searched, "dataset", name)
     content = _content(path)
     notes: list[str] = []
-    by_dataset = _read(path, content, found, datasets, notes)
+    by_dataset = _read(path, content, searched, datasets, notes)
     rows = [
         row
         for dataset, entries in by_dataset.items()
-        for row in _rows(path, found, dataset, entries)
+        for row in _rows(path, searched, dataset, entries)
     ]
     proxies = list(dict.fromkeys(name for row in rows for name in row["scores"]))
     if not proxies:
         raise DataError(f"{path} holds no scores.", _FORMATS)
     table = _table(rows, proxies)
     table.attrs = {
-        "manifest": _manifest(path, content, space, list(by_dataset), proxies, given),
+        "manifest": _manifest(path, content, searched, list(by_dataset), proxies),
         "proxies": proxies,
         "path": str(path),
         "notes": notes,
@@ -104,29 +109,19 @@ def _table(rows: Sequence[Mapping[str, Any]], proxies: list[str]) -> pd.DataFram
     )
 
 
-def _prepare(space: Space, dataset: str) -> GivenTask | None:
-    """Make sure that the space has a dataset; the task that it is given for that."""
-    if dataset not in space.tasks and dataset in task_names():
-        add_task(load_task(dataset))
-    check_name(space, "dataset", dataset)
-    added = is_added(space.name, dataset)
-    return GivenTask(space.name, space.tasks[dataset]) if added else None
-
-
 def _manifest(
     path: Path,
     content: bytes,
-    space: str,
+    space: Space,
     datasets: list[str],
     proxies: list[str],
-    given: Sequence[GivenTask | None],
 ) -> dict[str, Any]:
     digest = hashlib.sha256(content).hexdigest()
     images = {"name": f"of {path.name}", "digest": digest}
     return {
         "schema": 1,
         "config": {
-            "space": space,
+            "space": space.name,
             "datasets": datasets,
             "proxies": proxies,
             "n": None,
@@ -138,7 +133,11 @@ def _manifest(
         },
         "proxies": dict.fromkeys(proxies, 0),
         "minibatch": dict.fromkeys(datasets, images),
-        "tasks": {task.task.name: task.as_dict() for task in given if task},
+        "tasks": {
+            given.task.name: given.as_dict()
+            for given in given_tasks(space)
+            if given.task.name in datasets
+        },
     }
 
 

@@ -122,7 +122,8 @@ def compare(
         Where both are run directories ``scores`` counts the pairs of scores compared
         and ``scores_differ`` those beyond the tolerance, and the columns of changes
         have the paired differences, up is better. ``attrs["notes"]`` says which
-        datasets were compared on a part of their architectures.
+        datasets were compared on a part of their architectures, and how scores and
+        truth were read.
 
     Raises:
         DataError: one of them cannot be read, or its truth is missing.
@@ -152,7 +153,9 @@ def compare(
     rank = table["verdict"].map(VERDICTS.index)
     table = table.loc[rank.sort_values(kind="stable").index].reset_index(drop=True)
     table.attrs = {"baseline": before.name, "run": after.name, "target": target}
-    table.attrs["notes"] = notes
+    read = [s.note for side in (before, after) for s in side.studies.values()]
+    notes += [line for note in read for line in note.splitlines()]
+    table.attrs["notes"] = list(dict.fromkeys(notes))
     return table
 
 
@@ -230,7 +233,7 @@ def _side(
     if isinstance(loaded, Mapping):
         return _parsed(path, loaded, None, {})
     found = studies([loaded], target)
-    by_place = {(s.section.space, s.section.dataset): s for s in found}
+    by_place = {(s.space, s.dataset): s for s in found}
     return _parsed(path, strict(document(tabulate(found, [loaded]))), loaded, by_place)
 
 
@@ -288,10 +291,12 @@ def _settings(
 ) -> dict[str, Any]:
     """What must be equal for two tables to be comparable, by the name users know."""
     config = manifest["config"]
+    # Reports of earlier versions say of a list that it is of the population "all".
+    listed = section["sampled"] == "list" and section["population"] == "all"
     return {
         "target": section["target"],
         "truth": (section["truth"], section["truth_digest"]),
-        "population": section["population"],
+        "population": "list" if listed else section["population"],
         "sample of architectures": section["sample_digest"],
         "minibatch": (section["minibatch"], section["minibatch_digest"]),
         "batch size": config.get("batch_size"),
@@ -357,6 +362,9 @@ def _obstacle(key: Key, before: Side, after: Side) -> str:
     differing = [f"other {name}" for name in there if there[name] != here.get(name)]
     if old["missing"] or new["missing"]:
         differing.append("not all scores are there yet")
+    if old["direction"] != new["direction"]:
+        words = f"{old['direction']} is better then, {new['direction']} now"
+        differing.append(words)
     if old["version"] != new["version"]:
         differing.append(f"proxy version {old['version']} then, {new['version']} now")
     return ", ".join(differing)

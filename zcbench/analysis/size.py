@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from zcbench.analysis.block import Block, Column, Options
-from zcbench.analysis.place import PLACE, place
-from zcbench.analysis.study import Study
+from zcbench.analysis.study import PLACE, Study, place
 from zcbench.analysis.words import interval, number, percent
 from zcbench.stats.gain import Gain, gain
 from zcbench.stats.partial import partial_association

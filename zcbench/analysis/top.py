@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from zcbench.analysis.block import Block, Column, Options
-from zcbench.analysis.place import PLACE, place
-from zcbench.analysis.study import Study
+from zcbench.analysis.study import PERCENT, PLACE, Study, place
 from zcbench.analysis.words import percent
 from zcbench.stats import Kind
 from zcbench.stats.ceilings import top
@@ -170,9 +169,10 @@ def _about(options: Options) -> str:
         "(1%) by proxy that are among the best 10% (1%) by accuracy. Weighted τ: upper "
         "ranks count more (Vigna 2015). nDCG: gain 2^accuracy, as by VKDNW: only the "
         "very best count. Regret of k: draw k architectures at random, take the best "
-        "by proxy; how many percent of accuracy it lacks on the best of the k, on "
-        "average. Architectures without a score are never taken. s for 100: seconds to "
-        f"score, or train, 100 of them. {percent(options.confidence)} intervals."
+        "by proxy; how much accuracy it lacks on the best of the k, on average: in "
+        "percent, or in the unit of the target. Architectures without a score are "
+        "never taken. s for 100: seconds to score, or train, 100 of them. "
+        f"{percent(options.confidence)} intervals."
     )
 
 
@@ -198,16 +198,17 @@ def _best(rows: Mapping[str, Mapping[str, Any]], study: Study) -> str:
     if not proxies:
         return ""
     best = max(proxies, key=known.__getitem__)
-    text = f"of 100 at random, {best} finds {known[best]:.2f}%"
+    sign = "%" if study.unit == PERCENT else ""
+    text = f"of 100 at random, {best} finds {known[best]:.2f}{sign}"
     seconds = rows[best]["seconds_100"]
     text += f" in {seconds:,.3g} s" if seconds < 1000 else ""
     baselines = [name for name in study.baselines if name in known]
     others = [
-        f"{known[name]:.2f}% by {name}"
+        f"{known[name]:.2f}{sign} by {name}"
         for name in sorted(baselines, key=known.__getitem__)[-1:]
     ]
-    others.append(f"{known[RANDOM]:.2f}% without looking")
+    others.append(f"{known[RANDOM]:.2f}{sign} without looking")
     training = rows[TRAINED]["seconds_100"]
     cost = "" if math.isnan(training) else f" in {training:,.0f} s"
-    others.append(f"{known[TRAINED]:.2f}% by training them all{cost}")
+    others.append(f"{known[TRAINED]:.2f}{sign} by training them all{cost}")
     return f"{text}, against {', '.join(others)}"

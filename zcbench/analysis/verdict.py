@@ -15,7 +15,7 @@ from typing import Any
 
 from zcbench.analysis.block import Block, Column, Options
 from zcbench.analysis.comparisons import Comparison, Comparisons, comparisons
-from zcbench.analysis.study import Study, mixture, tables
+from zcbench.analysis.study import Study, mixture, place, tables
 from zcbench.analysis.words import number, percent
 
 CLEARLY, AHEAD, NONE, BEHIND = (
@@ -150,16 +150,9 @@ def _row(
     options: Options,
 ) -> dict[str, Any]:
     study = studies[position]
-    section = study.section
-    several = len({s.section.run for s in studies}) > 1
     own = study.association(proxy, "spearman", confidence=options.confidence)
     row = dict.fromkeys(TABLE, math.nan) | {
-        "run": section.run,
-        "space": section.space,
-        "dataset": section.dataset,
-        "target": section.target,
-        "population": section.population,
-        "where": section.dataset + (f" · {section.run}" if several else ""),
+        **place(study, studies),
         "proxy": proxy,
         "baseline": "",
         "n": own.n,

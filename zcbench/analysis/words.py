@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from zcbench.analysis.section import Section
+from zcbench.analysis.study import Study
 
 _TARGETS = {"val": "validation accuracy", "test": "test accuracy"}
 
@@ -58,31 +58,31 @@ def milliseconds(seconds: float) -> str:
     return f"{value:.{1 - math.floor(math.log10(value))}f}"
 
 
-def title(section: Section) -> str:
+def title(study: Study) -> str:
     """What a table shows: space, dataset, target, truth."""
-    few, many = section.training_seeds
+    few, many = study.training_seeds
     seeds = f"{few} to {many}" if few < many else str(many)
     plural = "" if seeds == "1" else "s"
     of = f"mean of {seeds} training seed{plural}" if many else "training seeds unknown"
-    release = f", {section.release}" if section.release else ""
-    target = _TARGETS.get(section.target, section.target)
-    return f"{section.space} · {section.dataset} · {target} ({of}{release})"
+    release = f", {study.release}" if study.release else ""
+    target = _TARGETS.get(study.target, study.target)
+    return f"{study.space} · {study.dataset} · {target} ({of}{release})"
 
 
-def setting(section: Section) -> str:
+def setting(study: Study) -> str:
     """How a table was made: architectures, minibatch, seed."""
-    kind = {"all": "", "sample": "sample of ", "list": "list of "}[section.sampled]
+    kind = {"all": "", "sample": "sample of ", "list": "list of "}[study.sampled]
     parts = [
-        f"population {section.population}",
-        f"{kind}{section.architectures:,} architectures",
-        f"minibatch {section.minibatch or 'unknown'}",
+        *([f"population {study.population}"] if study.population != "list" else []),
+        f"{kind}{study.architectures:,} architectures",
+        f"minibatch {study.minibatch or 'unknown'}",
     ]
-    for name, value in (("batch size", section.batch_size), ("seed", section.seed)):
+    for name, value in (("batch size", study.batch_size), ("seed", study.seed)):
         parts += [f"{name} {value}"] if value is not None else []
-    if section.repeats > 1:
-        parts.append(f"mean of {section.repeats} repeats")
-    if section.precision != "float32":
-        parts.append(section.precision)
-    if section.partial:
-        parts.append(f"PARTIAL: {section.networks:,} of {section.expected:,} networks")
+    if study.repeats > 1:
+        parts.append(f"mean of {study.repeats} repeats")
+    if study.precision != "float32":
+        parts.append(study.precision)
+    if study.partial:
+        parts.append(f"PARTIAL: {study.networks:,} of {study.expected:,} networks")
     return " · ".join(parts)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from zcbench.cli.plugin import plugin_option
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -35,6 +37,7 @@ _WIDTH = 88
     show_default=True,
     help="How to write the comparison.",
 )
+@plugin_option
 def agree(run: Path, scores: Path, datasets: tuple[str, ...], format_name: str) -> None:
     """Tell how far the scores of RUN rank architectures as those in SCORES do.
 
@@ -50,10 +53,8 @@ def agree(run: Path, scores: Path, datasets: tuple[str, ...], format_name: str) 
     """  # noqa: D301 - click wants \b itself
     from zcbench.report.agree import agree as compare
     from zcbench.store import load_run
-    from zcbench.tasks import adopt
 
     ours = load_run(run)
-    adopt(ours.attrs["manifest"])
     theirs = load_run(scores) if scores.is_dir() else _published(ours, scores, datasets)
     for note in theirs.attrs.get("notes", ()):
         click.echo(note, err=True)
@@ -67,10 +68,22 @@ def _published(
     ours: pd.DataFrame, scores: Path, datasets: tuple[str, ...]
 ) -> pd.DataFrame:
     from zcbench.analysis.published import load_scores
+    from zcbench.analysis.traits import aliases
+    from zcbench.tasks import space_of
 
     there = list(dict.fromkeys(ours["dataset"]))
     chosen = datasets or (there if len(there) == 1 else ())
-    return load_scores(scores, str(ours["space"].iloc[0]), chosen)
+    theirs = load_scores(scores, space_of(ours.attrs["manifest"]), chosen)
+    known = theirs.attrs["proxies"]
+    names = {
+        alias: name
+        for alias, name in aliases(ours.attrs["manifest"]).items()
+        if alias in known and name not in known
+    }
+    proxies = [names.get(proxy, proxy) for proxy in known]
+    renamed = theirs.rename(columns=names)
+    renamed.attrs = {**theirs.attrs, "proxies": proxies}
+    return renamed
 
 
 def _say_alone(one: pd.DataFrame, other: pd.DataFrame) -> None:

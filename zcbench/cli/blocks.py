@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from zcbench.cli.plugin import plugin_option
 from zcbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ _OPTIONS = (
 
 def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Options that say which dataset, which accuracy, and where the result goes."""
-    for option in reversed((_DATASET, *_OPTIONS)):
+    for option in reversed((_DATASET, *_OPTIONS, plugin_option)):
         command = option(command)
     return command
 
@@ -137,7 +138,7 @@ def heads(study: Study) -> list[str]:
     """Lines that say what was analysed."""
     from zcbench.analysis.words import setting, title
 
-    return [title(study.section), setting(study.section)]
+    return [title(study), setting(study)]
 
 
 def one_thread() -> None:

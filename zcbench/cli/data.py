@@ -89,14 +89,14 @@ def import_file(file: Path) -> None:
       zcbench data import NATS-sss-v1_0-50262-simple.tar
     """  # noqa: D301 - click wants \b itself
     from zcbench.truth import nats_sss
-    from zcbench.truth.nb201_official import import_official, table_path
+    from zcbench.truth.nb201_official import TABLE, import_official
 
     if file.name.startswith(nats_sss.NAME):
         click.echo(f"Reading {file}; the whole archive takes minutes.", err=True)
-        count = nats_sss.import_archive(file)
+        count = nats_sss.import_archive(file).architectures
         text = f"Imported {count:,} architectures. Use them with --space nats_sss."
         click.echo(text, err=True)
-        click.echo(nats_sss.table_path())
+        click.echo(nats_sss.TABLE.path())
         return
     click.echo(f"Reading {file}; the official file takes minutes.", err=True)
     record = import_official(file)
@@ -105,7 +105,7 @@ def import_file(file: Path) -> None:
         "Use them with --truth nas-bench-201.",
         err=True,
     )
-    click.echo(table_path())
+    click.echo(TABLE.path())
 
 
 @data.command(short_help="Check that the files of the cache are unchanged.")
@@ -136,22 +136,23 @@ def verify() -> None:
 def _findings(cache: Path) -> Iterator[tuple[str, Path]]:
     """Verdict and path of each file that has a checksum."""
     from zcbench.minibatch.download import fetchable, image_folder
-    from zcbench.truth.nb201_official import read_record, table_path
+    from zcbench.truth import nats_sss, nb201_official
 
     for layout in fetchable().values():
         archive = image_folder(cache) / layout.archive
         if archive.exists():
             yield _verdict(archive, layout.sha256), archive
-    table = table_path(cache)
-    try:
-        record = read_record(cache)
-    except DataError:
-        yield "damaged", table
-        return
-    if record is not None:
-        yield _verdict(table, record.table_sha256), table
-    elif table.exists():
-        yield "unknown", table
+    for imported in (nb201_official.TABLE, nats_sss.TABLE):
+        table = imported.path(cache)
+        try:
+            record = imported.record(cache)
+        except DataError:
+            yield "damaged", table
+            continue
+        if record is not None:
+            yield _verdict(table, record.table_sha256), table
+        elif table.exists():
+            yield "unknown", table
 
 
 def _verdict(file: Path, sha256: str | None) -> str:

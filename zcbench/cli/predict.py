@@ -173,7 +173,7 @@ def predict(
     facts = {
         "command": "predict",
         "run": str(run),
-        "section": study.section.as_dict(),
+        "section": study.about(),
         "setting": asdict(setting) | {"isomorphs": isomorphs},
         "scores": list(pool.scores),
     }

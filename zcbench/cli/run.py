@@ -3,160 +3,69 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from zcbench.cli.complete import complete_datasets, complete_proxies, complete_spaces
-from zcbench.config import EXECUTORS, OVERWRITE, PRECISIONS, RunConfig, load_config
-from zcbench.errors import UsageError, ZcbenchError
+from zcbench.config import KEYS, OPTIONS, RunConfig, load_config, option_name
+from zcbench.errors import ZcbenchError
 
-F = TypeVar("F", bound=Callable[..., Any])
-
-_DEFAULTS = RunConfig()
+Command = Callable[..., Any]
+_COMPLETE = {
+    "space": complete_spaces,
+    "datasets": complete_datasets,
+    "proxies": complete_proxies,
+}
 _FINISHED_WITH_FAILURES = 4
 
 
-def _option(name: str, text: str, **settings: Any) -> Callable[[F], F]:
+def _click_option(key: str) -> Callable[[Command], Command]:
     """Option of a configuration key: its default is said here, and filled in later.
 
     Environment and configuration file come between the command line and the default,
     so click must not know the default.
     """
-    key = name.removeprefix("--").replace("-", "_")
-    default = getattr(_DEFAULTS, key)
-    if isinstance(default, tuple):
-        default = ",".join(map(str, default))
-    if default not in (None, "") and default is not False:
-        text = f"{text}  [default: {default}]"
-    return click.option(name, key, default=None, help=text, **settings)
+    default: Any = OPTIONS[key].default
+    said = OPTIONS[key].metadata
+    metavar, text = said["kind"].metavar, said["text"]
+    several = isinstance(default, tuple)
+    shown = ",".join(map(str, default)) if several else default
+    if shown not in (None, "") and shown is not False:
+        text = f"{text}  [default: {shown}]"
+    settings: dict[str, Any] = {"metavar": metavar, "multiple": several}
+    if metavar in ("FILE", "DIR"):
+        settings["type"] = click.Path(path_type=Path)
+    return click.option(
+        f"--{option_name(key)}",
+        key,
+        default=None,
+        help=text,
+        shell_complete=_COMPLETE.get(key),
+        **({"is_flag": True} if default is False else settings),
+    )
 
 
-def _file() -> click.Path:
-    return click.Path(path_type=Path)
+def _options(command: Command) -> Command:
+    """Those of `RunConfig`, in its order."""
+    for key in reversed(KEYS):
+        command = _click_option(key)(command)
+    return command
 
 
 @click.command(short_help="Score architectures and print how the proxies rank them.")
-@_option(
-    "--space",
-    "Search space; or several with commas: a run for each, and one report.",
-    metavar="NAME",
-    shell_complete=complete_spaces,
-)
-@_option(
-    "--datasets",
-    "Datasets of the space: all, or names with commas.",
-    metavar="NAMES",
-    multiple=True,
-    shell_complete=complete_datasets,
-)
-@_option(
-    "--proxies",
-    "Proxies: all, or names with commas.",
-    metavar="NAMES",
-    multiple=True,
-    shell_complete=complete_proxies,
-)
-@_option(
-    "--n",
-    "Architectures to sample, or all. The first 100 of 200 are those of 100.",
-    metavar="N",
-)
-@_option("--population", "Sample from these only.", metavar="NAME")
-@_option(
-    "--archs",
-    "Take these instead of a sample: one architecture string or index a line.",
-    type=_file(),
-    metavar="FILE",
-)
-@_option("--seed", "Seed of sample, weights and images.", metavar="N")
-@_option("--repeats", "Initialisations and minibatches per network.", metavar="N")
-@_option("--batch-size", "Images in the minibatch.", metavar="N")
-@_option("--minibatch", "Images: auto, builtin, gaussian, or a path.", metavar="SOURCE")
-@_option("--device", "auto, cpu, cuda, cuda:1 or mps.", metavar="DEVICE")
-@_option(
-    "--workers",
-    "Processes; auto is one for each core (one in all on a GPU). Scores do not "
-    "depend on it.",
-    metavar="N",
-)
-@_option(
-    "--threads",
-    "Threads of each worker. Last digits of scores can depend on it.",
-    metavar="N",
-)
-@_option(
-    "--precision",
-    "Arithmetic of the passes: float32, bf16, or on CUDA tf32. See docs/precision.md.",
-    metavar=f"[{'|'.join(PRECISIONS)}]",
-)
-@_option(
-    "--stack",
-    "Networks scored at once; auto is 1, on CUDA as many as memory holds. Last digits "
-    "of scores can depend on it.",
-    metavar="N",
-)
-@_option(
-    "--executor",
-    "Where networks are scored: here, on a Ray cluster, or by Slurm's array jobs. See "
-    "docs/scale.md.",
-    metavar=f"[{'|'.join(EXECUTORS)}]",
-)
-@_option(
-    "--ray-address",
-    "Ray cluster, such as auto or HOST:6379; without it one is started here.",
-    metavar="ADDRESS",
-)
-@_option(
-    "--slurm",
-    "Parameters of the jobs, key=value with commas, such as timeout_min=60.",
-    metavar="PARAMETERS",
-    multiple=True,
-)
-@_option(
-    "--out",
-    "Run directory. On one that exists, only what is missing is done. Without it, a "
-    "new one under runs/.",
-    type=_file(),
-    metavar="DIR",
-)
-@_option(
-    "--overwrite",
-    "What to do with scores that are there.",
-    metavar=f"[{'|'.join(OVERWRITE)}]",
-)
-@_option(
-    "--task",
-    "Run on these tasks instead of the datasets: names, or TOML files, with commas.",
-    metavar="NAMES",
-    multiple=True,
-)
-@_option("--truth", "Ground truth: auto, a name, a path, or none.", metavar="SOURCE")
-@_option(
-    "--target",
-    "Accuracy to correlate with: val, test or another that the truth has; auto is its "
-    "first.",
-    metavar="NAME",
-)
-@_option(
-    "--plugin",
-    "Python file with proxies of your own. It is code, and is run.",
-    type=_file(),
-    multiple=True,
-    metavar="FILE",
-)
+@_options
 @click.option(
     "--config",
     "config_file",
-    type=_file(),
+    type=click.Path(path_type=Path),
     metavar="FILE",
     help="TOML file with these options, or the manifest.json of a run to do again.",
 )
-@_option("--dry-run", "Say what would be done and how long it takes.", is_flag=True)
-@_option("--strict", "Exit with 4 if any score failed.", is_flag=True)
 def run(config_file: Path | None, **options: object) -> None:
     """Score architectures with proxies, and print how well the proxies rank them.
 
@@ -175,11 +84,6 @@ def run(config_file: Path | None, **options: object) -> None:
       zcbench run --space nb201,fcnet --n 100 --out runs/across
     """  # noqa: D301 - click wants \b itself
     given = {k: v for k, v in options.items() if v is not None and v != ()}
-    for key in ("n", "population"):
-        if "archs" in given and key in given:
-            raise UsageError(
-                f"--archs and --{key} exclude each other.", f"Drop --{key} or --archs."
-            )
     config = load_config(given, file=config_file, environ=os.environ)
     if config.dry_run:
         from zcbench.engine.dry_run import dry_run
@@ -205,12 +109,20 @@ def _by_space(config: RunConfig) -> list[RunConfig]:
 
 def _run(configs: list[RunConfig]) -> None:
     from zcbench.cli.progress import TerminalObserver
-    from zcbench.engine import execute
+    from zcbench.engine import InterruptedRunError, execute
 
     paths = []
     for config in configs:
         observer = TerminalObserver()
-        outcome = execute(config, observer)
+        try:
+            outcome = execute(config, observer)
+        except InterruptedRunError as error:
+            if len(configs) == 1 or config.out is None:
+                raise
+            folder = shlex.quote(str(config.out.parent))  # a manifest is of one space
+            raise InterruptedRunError(
+                error.what, f"Go on with: the same command, with --out {folder}"
+            ) from None
         observer.conclude(outcome)
         paths.append(outcome.path)
     failed = _print_table(configs[0], paths)

@@ -181,7 +181,7 @@ class _Session:
 
     def expand(self, targets: Iterable[str]) -> Iterator[str]:
         """Every network once; wildcards that find none stay, and will say so."""
-        from zcbench.networks.zoos import expand
+        from zcbench.networks.loading import expand
 
         seen = set()
         for target in targets:
@@ -215,8 +215,7 @@ class _Session:
 
     def _scores(self, target: str) -> Scores:
         from zcbench.evaluate import score as score_network
-        from zcbench.networks.loading import build_network, check_network
-        from zcbench.networks.zoos import own_shape
+        from zcbench.networks.loading import build_network, check_network, own_shape
 
         network = build_network(target, self.classes, self.seed)
         batch = self._batch(self.shape or own_shape(network, target) or _SHAPE)

@@ -92,14 +92,15 @@ def search(
     blocks, drawn = [searches(pool, setting, traces)], []
     if format_name in ("json", "html"):
         over_time = curves(pool, traces)
-        drawn = regret_curves(over_time, blocks[0], pool.baselines, pool.unit)
+        drawn = regret_curves(over_time, blocks[0], pool)
         blocks += [over_time] if format_name == "json" else []
     facts = {
         "command": "search",
         "run": str(run),
-        "section": study.section.as_dict(),
+        "section": study.about(),
         "setting": asdict(setting) | {"methods": methods, "aids": aids},
         "unit": pool.unit,
+        "measure": pool.measure,
         "scores": list(pool.proxies),
     }
     emit(blocks, heads(study), facts, format_name, output, drawn)

@@ -13,8 +13,8 @@ from pathlib import Path
 from types import FrameType
 
 from zcbench.config import RunConfig
-from zcbench.engine.executors import executor
-from zcbench.engine.job import Job, prepare
+from zcbench.engine.executors import Options, score
+from zcbench.engine.job import Job, make_job
 from zcbench.engine.manifest import (
     Manifest,
     changed_proxies,
@@ -69,7 +69,7 @@ def run(config: RunConfig, observer: Observer | None = None) -> Path:
 def execute(config: RunConfig, observer: Observer | None = None) -> Outcome:
     """As `run`, with more to say about it."""
     observer = observer or Observer()
-    job = prepare(config)
+    job = make_job(config)
     for note in job.notes:
         observer.message(note)
     path = config.out or new_directory(job.space.name)
@@ -127,9 +127,16 @@ def _work(job: Job, store: RunStore, items: list[WorkItem], observer: Observer) 
     if not items:
         observer.finish()
         return 0
-    execution = executor(job.config, job.workers, job.device, store.path)
+    config = job.config
+    options = Options(
+        executor=config.executor,
+        workers=job.workers,
+        folder=store.path,
+        ray_address=config.ray_address,
+        slurm=dict(word.split("=", 1) for word in config.slurm),
+    )
     try:
-        with closing(execution(job.setup, items)) as records:
+        with closing(score(job.setup, items, options)) as records:
             for record in records:
                 if found := record.pop(DEVICE_CHECK, None):
                     _keep_check(store, found, observer)
@@ -138,12 +145,17 @@ def _work(job: Job, store: RunStore, items: list[WorkItem], observer: Observer) 
                 failed += len(record["status"])
                 observer.advance(len(record["status"]))
     except KeyboardInterrupt:
-        manifest = shlex.quote(str(store.path / "manifest.json"))
+        words = [
+            "--config",
+            str(store.path / "manifest.json"),
+            "--out",
+            str(store.path),
+        ]
+        words += ["--strict"] if job.config.strict else []
         raise InterruptedRunError(
             f"Interrupted: {n_done:,} of {len(items):,} networks were done and are "
             f"kept in {store.path}.",
-            f"Go on with: zcbench run --config {manifest} "
-            f"--out {shlex.quote(str(store.path))}",
+            f"Go on with: zcbench run {shlex.join(words)}",
         ) from None
     finally:
         observer.finish()

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from zcbench.config import RunConfig
 from zcbench.engine.executors import count_workers
-from zcbench.engine.job import Job, prepare
+from zcbench.engine.job import Job, make_job
 from zcbench.engine.manifest import check_same, describe
 from zcbench.engine.observer import duration
 from zcbench.engine.stacks import Stack, stacks_of
@@ -24,7 +24,7 @@ def dry_run(config: RunConfig) -> list[str]:
     Raises:
         ZcbenchError: whatever would stop the run before it starts.
     """
-    job = prepare(config)
+    job = make_job(config)
     done = _done(job)
     items = job.items(lambda key: done.get(key, frozenset()))
     total = len(job.archs) * len(job.datasets) * config.repeats

@@ -1,4 +1,4 @@
-"""Scores of a population: the stack's passes once, the rest one network at a time."""
+"""Scores of a stack: the stack's passes once, the rest one network at a time."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ import torch
 
 from zcbench.engine.memory import (
     bytes_of_networks,
-    memory_for_populations,
-    populations,
+    memory_for_stacks,
+    stacks_that_fit,
 )
 from zcbench.evaluate import apply_proxies, check_batch, evaluate
 from zcbench.evidence.clock import Clock
-from zcbench.evidence.collect import Missing, attempt
-from zcbench.evidence.stacked.collect import OFFERED, collect
+from zcbench.evidence.passes import Missing, attempt, make_records
+from zcbench.evidence.subject import StackedSubject
+from zcbench.evidence.table import RECORDS
 from zcbench.plan import Plan, make_plan
 from zcbench.seeding import repeat_seed
 from zcbench.spaces.base import Space, Stackable, build_network
 from zcbench.types import Architecture, Batch, Evaluation, Precision, Score
 
 
-def evaluate_population(
+def evaluate_stack(
     space: Space,
     architectures: Sequence[Architecture],
     task: str,
@@ -40,7 +41,7 @@ def evaluate_population(
     """Score networks of a space, as many at once as memory holds.
 
     The scores are those of `zcbench.evaluate.evaluate`, to rounding (docs/precision.md
-    says what that means for each proxy), whoever else is in the population.
+    says what that means for each proxy), whoever else is in the stack.
 
     Args:
         space: the space; one that is not `Stackable` is scored network by network.
@@ -55,12 +56,12 @@ def evaluate_population(
         precision: what float32 passes may round to.
 
     Returns:
-        For each network its scores; seconds are its share of the population's passes.
+        For each network its scores; seconds are its share of the stack's passes.
 
     Raises:
         UsageError: the batch is not one of images and labels, or there is no such task.
     """
-    evaluator = PopulationEvaluator(
+    evaluator = StackEvaluator(
         space,
         task,
         batch,
@@ -76,10 +77,10 @@ def evaluate_population(
     sizes = bytes_of_networks(
         space, architectures, task, len(batch.x), plan.records, dtype
     )
-    found: list[Evaluation] = []
-    for part in populations(sizes, memory_for_populations(device)):
-        found += evaluator(architectures[part])
-    return found
+    evaluations: list[Evaluation] = []
+    for part in stacks_that_fit(sizes, memory_for_stacks(device)):
+        evaluations += evaluator(architectures[part])
+    return evaluations
 
 
 def can_stack(space: Space, precision: Precision) -> bool:
@@ -87,10 +88,10 @@ def can_stack(space: Space, precision: Precision) -> bool:
     return isinstance(space, Stackable) and precision != "bf16"
 
 
-class PopulationEvaluator:
-    """`evaluate_population` that remembers how many networks memory holds.
+class StackEvaluator:
+    """`evaluate_stack` that remembers how many networks memory holds.
 
-    Args: see `evaluate_population`.
+    Args: see `evaluate_stack`.
 
     Attributes:
         device: where it calculates.
@@ -121,25 +122,25 @@ class PopulationEvaluator:
         able = [
             proxy
             for proxy in plan.proxies
-            if stackable and set(plan.needs[proxy.name]) <= OFFERED
+            if stackable and all(RECORDS[r].stacked for r in plan.needs[proxy.name])
         ]
         self._together = make_plan(able)
         self._alone = make_plan([p for p in plan.proxies if p not in able])
 
     def __call__(self, architectures: Sequence[Architecture]) -> list[Evaluation]:
         """Scores of each network, in the order given."""
-        found: list[Evaluation] = []
-        while left := architectures[len(found) :]:
+        evaluations: list[Evaluation] = []
+        while left := architectures[len(evaluations) :]:
             some = left[: self.most]
             if len(some) == 1 or not self._together.proxies:
-                found += [self._one(arch, self._plan) for arch in some]
+                evaluations += [self._one(arch, self._plan) for arch in some]
                 continue
             scored = self._stacked(some)
             if scored is None:
                 self.most = len(some) // 2
             else:
-                found += scored
-        return found
+                evaluations += scored
+        return evaluations
 
     def _one(self, arch: Architecture, plan: Plan) -> Evaluation:
         """The one-network engine."""
@@ -167,12 +168,12 @@ class PopulationEvaluator:
         scores = [apply_proxies(self._together, records, share) for records in evidence]
         del evidence
         share["total"] = (time.perf_counter() - start) / len(architectures)
-        found = [Evaluation(each, share) for each in scores]
+        evaluations = [Evaluation(each, share) for each in scores]
         if not self._alone.proxies:
-            return found
+            return evaluations
         return [
             self._merged(one, self._one(arch, self._alone))
-            for arch, one in zip(architectures, found, strict=True)
+            for arch, one in zip(architectures, evaluations, strict=True)
         ]
 
     def evidence(
@@ -188,22 +189,22 @@ class PopulationEvaluator:
         )
         needs = self._together.records
         if isinstance(network, Missing):
-            evidence: list[Mapping[type, Any]] = [
-                dict.fromkeys(needs, network) for _ in architectures
-            ]
+            records: dict[type, Any] = dict.fromkeys(needs, network)
         else:
+            seed = repeat_seed(self._seed, self._repeat)
+            subject = StackedSubject(network, self._batch, seed)
             with torch.enable_grad():
-                evidence = collect(
-                    network,
-                    self._batch,
-                    needs,
-                    clock,
-                    seed=repeat_seed(self._seed, self._repeat),
-                    precision=self._precision,
-                )
-        if not _out_of_memory(evidence[0]):
-            return evidence
-        del network, evidence
+                records = make_records(subject, needs, clock, self._precision)
+            del subject
+        if not _out_of_memory(records):
+            return [
+                {
+                    kind: r if isinstance(r, Missing) else r[p]
+                    for kind, r in records.items()
+                }
+                for p in range(len(architectures))
+            ]
+        del network, records
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         return None

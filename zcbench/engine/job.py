@@ -17,7 +17,7 @@ from zcbench.plugins import load_plugins
 from zcbench.proxies import PROXIES
 from zcbench.spaces import SPACES, Space, load_space
 from zcbench.store import Key
-from zcbench.tasks import GivenTask, add_task, load_task, own_tasks
+from zcbench.tasks import GivenTask, load_task, with_tasks
 
 if TYPE_CHECKING:
     from zcbench.types import Precision, Proxy
@@ -107,7 +107,7 @@ def typed_in(proxies: Iterable[Proxy]) -> list[str]:
     ]
 
 
-def prepare(config: RunConfig) -> Job:
+def make_job(config: RunConfig) -> Job:
     """Check a configuration against what is there.
 
     Raises:
@@ -116,14 +116,19 @@ def prepare(config: RunConfig) -> Job:
     """
     import torch
 
-    from zcbench.evidence.precision import check_arithmetic
+    from zcbench.evidence.passes import check_arithmetic
 
     load_plugins(config.plugin)
-    space = load_space(config.space)
-    tasks = _given_tasks(config)
-    datasets = _datasets(space, config.datasets)
-    if tasks:
-        datasets = tuple(given.task.name for given in tasks)
+    tasks = tuple(load_task(source) for source in config.task)
+    if tasks and "all" not in config.datasets:
+        raise UsageError(
+            "--task and --datasets exclude each other.",
+            "Drop --datasets: the run is about the tasks.",
+        )
+    own = load_space(config.space)
+    space = with_tasks(own, tasks)
+    datasets = tuple(given.task.name for given in tasks)
+    datasets = datasets or _datasets(own, config.datasets)
     proxies = tuple(PROXIES.select(config.proxies))
     if config.executor != "local" and (names := typed_in(proxies)):
         raise UsageError(
@@ -195,28 +200,9 @@ def _notes(config: RunConfig, n_archs: int) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _given_tasks(config: RunConfig) -> tuple[GivenTask, ...]:
-    """Tasks that are given to the space, which has them from now on."""
-    tasks = tuple(load_task(source) for source in config.task)
-    if tasks and "all" not in config.datasets:
-        raise UsageError(
-            "--task and --datasets exclude each other.",
-            "Drop --datasets: the run is about the tasks.",
-        )
-    for given in tasks:
-        if given.space != config.space:
-            raise UsageError(
-                f"The task {given.task.name} is for {given.space}, not for "
-                f"{config.space}.",
-                f"Say --space {given.space}.",
-            )
-        add_task(given)
-    return tasks
-
-
 def _datasets(space: Space, wanted: tuple[str, ...]) -> tuple[str, ...]:
     if "all" in wanted:
-        return own_tasks(space)
+        return tuple(space.tasks)
     for name in wanted:
         if name not in space.tasks:
             raise unknown(f"dataset of {space.name}", name, space.tasks)
@@ -239,7 +225,7 @@ def _truth(
     """Attributes of the truth, once it is known to cover the sample."""
     from zcbench.truth import choose_target, load_truth
 
-    table = load_truth(space.name, dataset, config.truth, config.target)
+    table = load_truth(space, dataset, config.truth, config.target)
     target = choose_target(table, config.target)
     known = set(table.loc[table[target].notna(), "index"])
     lacking = [index for index in archs if index not in known]

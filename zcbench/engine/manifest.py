@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import math
 import platform
 import subprocess
 from collections.abc import Iterable, Mapping
@@ -42,29 +43,17 @@ def describe(job: Job) -> Manifest:
         "schema": SCHEMA,
         "zcbench": zcbench.__version__,
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "config": {
-            "space": config.space,
+        "config": config.kept()
+        | {
             "datasets": list(job.datasets),
             "proxies": [proxy.name for proxy in job.proxies],
-            "n": config.n,
-            "population": config.population,
             "archs": "archs.txt" if config.archs else None,
-            "seed": config.seed,
-            "repeats": config.repeats,
-            "batch_size": config.batch_size,
-            "minibatch": config.minibatch,
             "device": job.device,
-            "workers": config.workers,
-            "threads": config.threads,
-            "executor": config.executor,
             "stack": job.stack,
-            "precision": config.precision,
-            "plugin": [str(file) for file in config.plugin],
-            "task": list(config.task),
-            "target": config.target,
-            "truth": config.truth,
         },
         "proxies": {proxy.name: proxy.version for proxy in job.proxies},
+        "traits": {proxy.name: proxy.traits for proxy in job.proxies},
+        "architectures": len(job.archs),
         "plugins": _plugin_digests(job),
         "tasks": {given.task.name: given.as_dict() for given in job.tasks},
         "minibatch": dict(job.minibatches),
@@ -101,6 +90,8 @@ def check_same(path: Path, old: Manifest, new: Manifest) -> None:
     there, here = {**_BEFORE, **old["config"]}, new["config"]
     differing, fix = [], []
     for key in _MUST_MATCH:
+        if key == "population" and here["archs"]:
+            continue
         if there.get(key) != here[key]:
             differing.append(
                 f"{option_name(key)} is {there.get(key)} there, {here[key]} here"
@@ -138,18 +129,18 @@ def merged(old: Manifest, new: Manifest, *, worked: bool) -> Manifest:
             of its own stands behind a score.
     """
     there, here = old["config"], new["config"]
-    sizes = there.get("n", 0), here["n"]
+    larger = max((new, old), key=_sample_size)
     config = {
         **here,
         "datasets": _union(there.get("datasets", ()), here["datasets"]),
         "proxies": _union(there.get("proxies", ()), here["proxies"]),
         "plugin": _union(there.get("plugin", ()), here["plugin"]),
         "task": _union(there.get("task", ()), here["task"]),
-        "n": "all" if "all" in sizes else max(sizes),
+        "n": larger["config"].get("n"),
         "repeats": max(there.get("repeats", 1), here["repeats"]),
         "workers": here["workers"] if worked else there.get("workers"),
     }
-    parts = ("proxies", "plugins", "tasks", "minibatch", "truth")
+    parts = ("proxies", "traits", "plugins", "tasks", "minibatch", "truth")
     earlier = {key: old.get(key) for key in ("created", "zcbench", "versions")}
     earlier |= {key: old.get(key) for key in ("device", "platform", "git")}
     this = {key: new[key] for key in earlier}
@@ -162,10 +153,16 @@ def merged(old: Manifest, new: Manifest, *, worked: bool) -> Manifest:
         **new,
         **earlier,
         "config": config,
+        "architectures": larger.get("architectures"),
         **{part: {**old.get(part, {}), **new[part]} for part in parts},
         **({"device_check": checks} if checks else {}),
         **({"resumed": history} if history else {}),
     }
+
+
+def _sample_size(manifest: Manifest) -> float:
+    n = manifest["config"].get("n", 0)
+    return math.inf if n == "all" else n
 
 
 def _minibatch_differences(
@@ -229,7 +226,7 @@ def _commit() -> str | None:
     """Commit of zcbench's sources, where they are a git checkout."""
     command = ["git", "rev-parse", "HEAD"]
     try:
-        found = subprocess.run(  # noqa: S603 - fixed words
+        head = subprocess.run(  # noqa: S603 - fixed words
             command,
             cwd=Path(__file__).parent,
             capture_output=True,
@@ -239,4 +236,4 @@ def _commit() -> str | None:
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return found.stdout.strip() or None
+    return head.stdout.strip() or None

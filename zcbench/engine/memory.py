@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from zcbench.evidence.records import HessianGradient
-from zcbench.evidence.stacked.split import split
 from zcbench.networks.stacked import Rules, StackedBatchNorm, StackedLayer
 from zcbench.spaces.base import Space, Stackable
 from zcbench.types import Architecture
@@ -18,7 +17,7 @@ MOST = 256
 """More networks at once gain nothing, and an interrupted run would lose more."""
 
 _SHARE = 0.8
-"""Part of the free memory that a population may take."""
+"""Part of the free memory that a stack may take."""
 
 _IN_PASSING = 16
 """Maps of a network's largest size that come and go during a pass."""
@@ -53,9 +52,9 @@ def bytes_of_networks(
     image = torch.empty((1, *space.tasks[task].input_shape), device="meta", dtype=dtype)
     with torch.no_grad():
         network(network.images(image), rules)
-    kept = split(network.n_networks, rules.kept)
-    largest = split(network.n_networks, rules.largest)
-    weights = split(network.n_networks, rules.weights)
+    kept = network.split(rules.kept)
+    largest = network.split(rules.largest)
+    weights = network.split(rules.weights)
     return [
         dtype.itemsize
         * (
@@ -66,14 +65,14 @@ def bytes_of_networks(
     ]
 
 
-def largest_population(sizes: Sequence[int], free: int) -> int:
+def largest_stack(sizes: Sequence[int], free: int) -> int:
     """How many of the first networks fit, at least one and at most `MOST`.
 
     Args:
         sizes: bytes of each network, from `bytes_of_networks`.
         free: bytes that they may take together.
 
-    >>> largest_population([400, 300, 200, 100], free=750)
+    >>> largest_stack([400, 300, 200, 100], free=750)
     2
     """
     total = 0
@@ -84,25 +83,25 @@ def largest_population(sizes: Sequence[int], free: int) -> int:
     return max(len(sizes[:MOST]), 1)
 
 
-def populations(sizes: Sequence[int], free: int) -> Iterator[slice]:
-    """Cut networks into populations that fit, one after the other.
+def stacks_that_fit(sizes: Sequence[int], free: int) -> Iterator[slice]:
+    """Cut networks into stacks that fit, one after the other.
 
     Args:
         sizes: bytes of each network, from `bytes_of_networks`.
-        free: bytes that a population may take.
+        free: bytes that a stack may take.
 
-    >>> list(populations([400, 300, 200, 100], free=750))
+    >>> list(stacks_that_fit([400, 300, 200, 100], free=750))
     [slice(0, 2, None), slice(2, 4, None)]
     """
     start = 0
     while start < len(sizes):
-        end = start + largest_population(sizes[start : start + MOST], free)
+        end = start + largest_stack(sizes[start : start + MOST], free)
         yield slice(start, end)
         start = end
 
 
-def memory_for_populations(device: torch.device | str) -> int:
-    """Bytes that a population may take: most of what is free now."""
+def memory_for_stacks(device: torch.device | str) -> int:
+    """Bytes that a stack may take: most of what is free now."""
     if torch.device(device).type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0] * _SHARE)
     return int(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * _SHARE)

@@ -68,20 +68,20 @@ def read_archs(space: Space, file: Path) -> list[int]:
             f"The list of architectures {file} cannot be read: {reason}.",
             "Give a text file with one architecture string or index a line.",
         ) from None
-    found: dict[int, None] = {}
+    indices: dict[int, None] = {}
     for number, spec in _listed(text):
         try:
-            found[_architecture(space, spec).index] = None
+            indices[_architecture(space, spec).index] = None
         except ZcbenchError as error:
             raise DataError(
                 f"{file}, line {number}: {error.what}", error.hint
             ) from None
-    if not found:
+    if not indices:
         raise DataError(
             f"The list of architectures {file} is empty.",
             "Write one architecture string or index a line.",
         )
-    return list(found)
+    return list(indices)
 
 
 def _listed(text: str) -> Iterator[tuple[int, str]]:

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from zcbench.engine.work import Setup, WorkItem
-from zcbench.spaces import load_space
 
 if TYPE_CHECKING:
     from zcbench.types import Precision
@@ -37,16 +36,16 @@ def stacks_of(
     from zcbench.engine.evaluator import can_stack
 
     size = resolve(setup.stack, setup.device, setup.precision)
-    if size == 1 or not can_stack(load_space(setup.space), setup.precision):
+    if size == 1 or not can_stack(setup.load_space(), setup.precision):
         return ((item,) for item in items)
     groups: dict[tuple[object, ...], list[WorkItem]] = {}
     for item in items:
         key = (item.dataset, item.repeat, item.proxies)
         groups.setdefault(key, []).append(item)
     if size == "auto":
-        from zcbench.engine.memory import memory_for_populations
+        from zcbench.engine.memory import memory_for_stacks
 
-        free = memory_for_populations(setup.device) // workers
+        free = memory_for_stacks(setup.device) // workers
         cuts = [_by_memory(setup, group, free) for group in groups.values()]
     else:
         cuts = [_by_number(group, size) for group in groups.values()]
@@ -59,11 +58,11 @@ def _by_number(items: Sequence[WorkItem], size: int) -> Iterator[Stack]:
 
 
 def _by_memory(setup: Setup, items: Sequence[WorkItem], free: int) -> Iterator[Stack]:
-    from zcbench.engine.memory import bytes_of_networks, populations
+    from zcbench.engine.memory import bytes_of_networks, stacks_that_fit
     from zcbench.plan import make_plan
     from zcbench.proxies import PROXIES
 
-    space = load_space(setup.space)
+    space = setup.load_space()
     sizes = bytes_of_networks(
         space,
         [space.architecture(item.index) for item in items],
@@ -71,7 +70,7 @@ def _by_memory(setup: Setup, items: Sequence[WorkItem], free: int) -> Iterator[S
         setup.batch_size,
         make_plan(PROXIES.select(items[0].proxies)).records,
     )
-    for part in populations(sizes, free):
+    for part in stacks_that_fit(sizes, free):
         yield tuple(items[part])
 
 

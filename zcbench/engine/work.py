@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
+import platform
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,7 +12,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from zcbench.engine.allocator import keep_freed_memory
 from zcbench.errors import ZcbenchError
 from zcbench.minibatch import open_source
 from zcbench.plugins import load_plugins
@@ -18,16 +19,17 @@ from zcbench.proxies import PROXIES
 from zcbench.seeding import repeat_seed
 from zcbench.spaces import load_space
 from zcbench.store import Record
-from zcbench.tasks import GivenTask, add_task
+from zcbench.tasks import GivenTask, with_tasks
 from zcbench.types import Precision
 
 if TYPE_CHECKING:
     import torch
 
-    from zcbench.engine.evaluator import PopulationEvaluator
+    from zcbench.engine.evaluator import StackEvaluator
     from zcbench.plan import Plan
     from zcbench.self_check.finding import Finding
     from zcbench.self_check.ways import Way
+    from zcbench.spaces import Space
     from zcbench.types import Batch, Evaluation, Status
 
 _LONGEST_MESSAGE = 500
@@ -80,6 +82,10 @@ class Setup:
     plugin: tuple[Path, ...] = ()
     tasks: tuple[GivenTask, ...] = ()
 
+    def load_space(self) -> Space:
+        """The space with these tasks; plug-ins have to be loaded."""
+        return with_tasks(load_space(self.space), self.tasks)
+
 
 class Evaluator:
     """Scores networks; keeps plans and minibatches between them.
@@ -90,14 +96,12 @@ class Evaluator:
 
     def __init__(self, setup: Setup) -> None:
         load_plugins(setup.plugin)
-        for given in setup.tasks:
-            add_task(given)
         self.setup = setup
-        self.space = load_space(setup.space)
+        self.space = setup.load_space()
         self._warm = False
         self._plans: dict[tuple[str, ...], Plan] = {}
         self._batches: dict[tuple[str, int], Batch] = {}
-        self._populations: dict[tuple[object, ...], PopulationEvaluator] = {}
+        self._stack_evaluators: dict[tuple[object, ...], StackEvaluator] = {}
         self._findings: dict[tuple[str, tuple[str, ...]], Finding] = {}
         self._reported: set[tuple[str, tuple[str, ...]]] = set()
 
@@ -186,15 +190,15 @@ class Evaluator:
     def _at_once(
         self, items: Sequence[WorkItem], plan: Plan, way: Way
     ) -> list[Evaluation]:
-        from zcbench.engine.evaluator import PopulationEvaluator
+        from zcbench.engine.evaluator import StackEvaluator
         from zcbench.self_check.ways import taking
 
         setup, first = self.setup, items[0]
         names = tuple(proxy.name for proxy in plan.proxies)
         key = (first.dataset, first.repeat, names, way)
-        if key not in self._populations:
+        if key not in self._stack_evaluators:
             dtype, precision = self._arithmetic(way)
-            self._populations[key] = PopulationEvaluator(
+            self._stack_evaluators[key] = StackEvaluator(
                 self.space,
                 first.dataset,
                 self._batch(first.dataset, first.repeat),
@@ -207,7 +211,7 @@ class Evaluator:
             )
         archs = [self.space.architecture(item.index) for item in items]
         with taking(way):
-            return self._populations[key](archs)
+            return self._stack_evaluators[key](archs)
 
     def _arithmetic(self, way: Way) -> tuple[torch.dtype, Precision]:
         import torch
@@ -335,3 +339,27 @@ def _status(error: Exception) -> Status:
 
     memory = (MemoryError, torch.OutOfMemoryError)
     return "oom" if isinstance(error, memory) else "error"
+
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # mallopt(3)
+_NEVER = 2**31 - 1
+_LARGEST = 32 * 2**20  # of the blocks that glibc lets its heap serve
+
+
+def keep_freed_memory() -> bool:
+    """Tell glibc's allocator to keep freed memory for the next network.
+
+    A network's feature maps are a few megabytes each. By default glibc returns such
+    blocks to the operating system, and the next network pays for every page again
+    (docs/performance.md has what that costs). The process stays as large as its largest
+    network has made it.
+
+    Returns:
+        Whether that was done; False with another C library.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return False
+    mallopt = ctypes.CDLL(None).mallopt
+    return bool(mallopt(_MMAP_THRESHOLD, _LARGEST)) and bool(
+        mallopt(_TRIM_THRESHOLD, _NEVER)
+    )

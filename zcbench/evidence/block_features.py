@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from zcbench.errors import Undefined
 from zcbench.evidence.gaussian_response import gaussian
-from zcbench.evidence.prepare import Subject
 from zcbench.evidence.records import BlockFeatures
+from zcbench.evidence.subject import Subject
 from zcbench.evidence.watch import Watch, channel_axis
 from zcbench.seeding import generator, reseed
 
@@ -47,7 +47,7 @@ def _forward(subject: Subject) -> list[tuple[Tensor, Tensor]]:
     """Input and output of every block, in the order of the calls."""
     x = subject.batch.x
     images = gaussian("block features", tuple(x.shape), subject.seed)
-    found: list[tuple[Tensor, Tensor]] = []
+    features: list[tuple[Tensor, Tensor]] = []
 
     def note(_module: nn.Module, inputs: tuple[object, ...], output: object) -> None:
         value = inputs[0] if inputs else None
@@ -58,7 +58,7 @@ def _forward(subject: Subject) -> list[tuple[Tensor, Tensor]]:
         ):
             if not subject.plain and {channel_axis(value), channel_axis(output)} != {1}:
                 raise Undefined("a block's features are not known to be [N, C, H, W]")
-            found.append((value, output))
+            features.append((value, output))
 
     blocks = blocks_of(subject.network)
     hooks = [block.register_forward_hook(note) for block in blocks]
@@ -71,7 +71,7 @@ def _forward(subject: Subject) -> list[tuple[Tensor, Tensor]]:
     finally:
         for hook in hooks:
             hook.remove()
-    return found
+    return features
 
 
 def _with_gradient(
@@ -88,13 +88,13 @@ def _with_gradient(
 
 def blocks_of(module: nn.Module) -> list[nn.Module]:
     """Blocks of a network, in order of definition."""
-    found = []
+    blocks = []
     for child in module.children():
         if isinstance(child, nn.Sequential | nn.ModuleList):
-            found += blocks_of(child)
+            blocks += blocks_of(child)
         elif next(child.children(), None) is not None:
-            found.append(child)
-    return found
+            blocks.append(child)
+    return blocks
 
 
 def _entropy(features: Tensor) -> float:

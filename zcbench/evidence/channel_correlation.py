@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from zcbench.errors import Undefined
 from zcbench.evidence.gaussian_response import gaussian
-from zcbench.evidence.image_alone import each_image_alone
-from zcbench.evidence.prepare import Subject
+from zcbench.evidence.per_image_pass import each_image_alone
 from zcbench.evidence.records import ChannelCorrelation
+from zcbench.evidence.subject import Subject
 from zcbench.evidence.watch import LayerCall, Watch, channel_axis
 from zcbench.seeding import reseed
 

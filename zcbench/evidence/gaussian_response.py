@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from zcbench.errors import Undefined
 from zcbench.evidence.copies import copied_network
-from zcbench.evidence.prepare import Subject, memory_format
 from zcbench.evidence.records import GaussianResponse
-from zcbench.evidence.watched_features import watched_features
+from zcbench.evidence.subject import StackedSubject, Subject, memory_format
+from zcbench.evidence.watch import NORMALISATIONS, LayerCall, Watch
+from zcbench.networks.stacked import Rules, StackedBatchNorm, StackedLayer
 from zcbench.seeding import normal, reseed
 
 STEP = 0.01
@@ -69,10 +72,10 @@ def _watched(
         for name, tensor in tensors:
             tensor.copy_(values[name])
         reseed(subject.seed)  # noise that evaluation mode does not turn off
-        found = watched_features(copied, image)
+        maps = _features_by_calls(copied, image)
         for name, buffer in copied.named_buffers():
             values[name].copy_(buffer)
-        return found
+        return maps
 
     return features
 
@@ -139,3 +142,135 @@ def _features(network: nn.Module, values: dict[str, Tensor], x: Tensor) -> Tenso
     if not (pooled or maps):
         raise Undefined("the network has no feature maps")
     return (pooled or maps)[0]
+
+
+_POOLS = frozenset(
+    {"adaptive_avg_pool2d", "adaptive_max_pool2d", "avg_pool2d", "max_pool2d"}
+)
+_MEANS = frozenset({"mean", "amax", "sum"})
+
+
+def _features_by_calls(network: nn.Module, x: Tensor) -> Tensor:
+    """Input of the last global pooling; else the last feature map [N, C, H, W].
+
+    Global pooling is a pooling to 1×1, or a mean over height and width. A layer with
+    several places an image after it makes it no global pooling of the features.
+
+    Raises:
+        Undefined: there are tokens or vectors, no feature maps, before the logits; or
+            layers other than BatchNorm normalise, for which zen has no term.
+    """
+    finder = _Finder(len(x))
+    with Watch(on_layer=finder.layer, on_call=finder.call):
+        network(x)
+    if finder.normalised:
+        raise Undefined(
+            f"it normalises by {finder.normalised}, zen's term is BatchNorm's"
+        )
+    features = finder.pooled if finder.pooled is not None else finder.last
+    if features is None:
+        raise Undefined("the network has no feature maps")
+    return features
+
+
+class _Finder:
+    def __init__(self, n_images: int) -> None:
+        self._n = n_images
+        self.pooled: Tensor | None = None
+        self.last: Tensor | None = None
+        self.normalised = ""
+
+    def layer(self, call: LayerCall, output: Tensor) -> Tensor:
+        if call.places(output) > self._n:
+            self.pooled = None
+            self.last = output if output.dim() == 4 else None
+        return output
+
+    def call(self, name: str, args: tuple[Any, ...], output: object) -> None:
+        value = args[0] if args else None
+        if not isinstance(value, Tensor) or not isinstance(output, Tensor):
+            return
+        if name in NORMALISATIONS - {"batch_norm"}:
+            self.normalised = name
+        if value.dim() != 4:
+            return
+        # Gating by squeeze and excitation pools, too: a layer that follows undoes it.
+        if _is_global(name, value, output):
+            self.pooled = value
+        elif (
+            self.last is not None
+            and self.pooled is None
+            and output.dim() == 4
+            and output.shape[1] == self.last.shape[1]
+            and len(output) == self._n
+        ):
+            self.last = output
+
+
+def _is_global(name: str, value: Tensor, output: Tensor) -> bool:
+    places = value.shape[2] * value.shape[3]
+    if name in _POOLS:
+        return places > 1 and output.dim() == 4 and output[0, 0].numel() == 1
+    if name not in _MEANS or output.dim() == 0 or len(output) != len(value):
+        return False
+    per_image = value[0].numel() // max(1, output[0].numel())
+    first = per_image == places and output.shape[1:2] == value.shape[1:2]
+    last = value.shape[1] * value.shape[2] == per_image
+    return per_image > 1 and (first or (last and output.shape[-1] == value.shape[-1]))
+
+
+@torch.no_grad()
+def stacked_gaussian_response(subject: StackedSubject) -> list[GaussianResponse]:
+    """The same of every network of a stack."""
+    network, x, seed = subject.network, subject.batch.x, subject.seed
+    base = gaussian("input", tuple(x.shape), seed)
+    change = gaussian("change", tuple(x.shape), seed)
+    rules = _GaussianWeights(seed)
+    responses = []
+    for images in (base, base + STEP * change):
+        network(network.images(images.to(x.device, x.dtype)), rules)
+        responses.append(rules.last)
+    moved = (responses[0] - responses[1]).abs()
+    each = moved.reshape(len(x), network.n_networks, -1).sum(2)
+    differences = each.double().mean(0).tolist()
+    means = {
+        norm: rules.variances[norm].reshape(-1, norm.channels).mean(1).tolist()
+        for norm in network.batchnorms
+    }
+    variances = network.split(means)
+    return [
+        GaussianResponse(difference, tuple(variance))
+        for difference, variance in zip(differences, variances, strict=True)
+    ]
+
+
+class _GaussianWeights(Rules):
+    """Gaussian weights, no bias; BatchNorm keeps its running variances."""
+
+    def __init__(self, seed: int) -> None:
+        self.last: Tensor
+        self.variances: dict[StackedBatchNorm, Tensor] = {}
+        self._seed = seed
+
+    def layer(self, layer: StackedLayer, x: Tensor) -> Tensor:
+        drawn = gaussian(f"{layer.name}.weight", layer.shape, self._seed)
+        out: Tensor = layer(x, drawn.reshape(layer.weight.shape).to(layer.weight))
+        return out
+
+    def batchnorm(self, norm: StackedBatchNorm, x: Tensor) -> Tensor:
+        if norm not in self.variances:
+            self.variances[norm] = torch.ones_like(norm.weight)
+        return F.batch_norm(
+            x,
+            torch.zeros_like(norm.bias),  # running means: nobody asks for them
+            self.variances[norm],
+            norm.weight,
+            norm.bias,
+            training=True,
+            momentum=norm.momentum,
+            eps=norm.eps,
+        )
+
+    def features(self, x: Tensor) -> Tensor:
+        self.last = x
+        return x

@@ -35,7 +35,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn.modules.conv import _ConvNd
 from torch.utils.hooks import RemovableHandle
 
-from zcbench.evidence.prepare import Subject
+from zcbench.evidence.subject import Subject
 
 
 def carries_derivatives(subject: Subject) -> bool:
@@ -50,7 +50,7 @@ def carries_derivatives(subject: Subject) -> bool:
 
 
 @dataclass
-class Trace:
+class Crossing:
     """What the minibatch pass saw at one module.
 
     Attributes:
@@ -71,7 +71,7 @@ class Tape:
     """
 
     def __init__(self) -> None:
-        self.traces: dict[nn.Module, Trace] = {}
+        self.crossings: dict[nn.Module, Crossing] = {}
         self.listening = False
 
     def watch(self, network: nn.Module) -> list[RemovableHandle]:
@@ -85,14 +85,14 @@ class Tape:
     def _note(
         self, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor
     ) -> None:
-        trace = Trace(inputs[0].detach(), output.detach())
-        self.traces[module] = trace
+        crossing = Crossing(inputs[0].detach(), output.detach())
+        self.crossings[module] = crossing
         if output.requires_grad and not isinstance(module, nn.ReLU):
-            output.register_hook(partial(self._add, trace))  # type: ignore[no-untyped-call]
+            output.register_hook(partial(self._add, crossing))  # type: ignore[no-untyped-call]
 
-    def _add(self, trace: Trace, grad: Tensor) -> None:
+    def _add(self, crossing: Crossing, grad: Tensor) -> None:
         if self.listening:
-            trace.delta = grad.detach()
+            crossing.delta = grad.detach()
 
 
 def by_tangents(
@@ -149,8 +149,8 @@ def _tangent_rules(
     """Let every module map the derivative of its input to that of its output."""
     changed = []
     try:
-        for module, trace in tape.traces.items():
-            rule = _rule(module, trace, directions.get(module), scale)
+        for module, crossing in tape.crossings.items():
+            rule = _rule(module, crossing, directions.get(module), scale)
             module.forward = rule
             changed.append(module)
         yield
@@ -160,25 +160,25 @@ def _tangent_rules(
 
 
 def _rule(
-    module: nn.Module, trace: Trace, direction: Tensor | None, scale: Tensor
+    module: nn.Module, crossing: Crossing, direction: Tensor | None, scale: Tensor
 ) -> Callable[[Tensor], Tensor]:
     if isinstance(module, nn.ReLU):
-        return partial(_through_relu, trace)
-    if trace.delta is None:  # the loss does not see it
-        return partial(_constant, trace)
+        return partial(_through_relu, crossing)
+    if crossing.delta is None:  # the loss does not see it
+        return partial(_constant, crossing)
     if isinstance(module, nn.BatchNorm2d):
-        return partial(BatchNormTangent.apply, module, trace)
-    return partial(_LayerTangent.apply, scale, module, trace, direction)
+        return partial(BatchNormTangent.apply, module, crossing)
+    return partial(_LayerTangent.apply, scale, module, crossing, direction)
 
 
-def _constant(trace: Trace, _: Tensor) -> Tensor:
-    return trace.output.new_zeros(()).expand_as(trace.output)
+def _constant(crossing: Crossing, _: Tensor) -> Tensor:
+    return crossing.output.new_zeros(()).expand_as(crossing.output)
 
 
-def _through_relu(trace: Trace, change: Tensor) -> Tensor:
+def _through_relu(crossing: Crossing, change: Tensor) -> Tensor:
     if not change.requires_grad:
-        return _constant(trace, change)
-    return torch.ops.aten.threshold_backward(change, trace.output, 0)  # type: ignore[no-any-return]
+        return _constant(crossing, change)
+    return torch.ops.aten.threshold_backward(change, crossing.output, 0)  # type: ignore[no-any-return]
 
 
 class _LayerTangent(torch.autograd.Function):
@@ -189,15 +189,15 @@ class _LayerTangent(torch.autograd.Function):
         ctx: Any,
         scale: Tensor,  # noqa: ARG004 - its gradient collects the shares
         module: nn.Module,
-        trace: Trace,
+        crossing: Crossing,
         grad: Tensor,
         change: Tensor,
     ) -> Tensor:
         """Arguments as `_rule` gives them; change is ẋ."""
         weight: Tensor = module.weight  # type: ignore[assignment]
         moved = _forward(module, weight, change)
-        moved += _forward(module, grad, trace.input)
-        ctx.module, ctx.trace, ctx.grad = module, trace, grad
+        moved += _forward(module, grad, crossing.input)
+        ctx.module, ctx.crossing, ctx.grad = module, crossing, grad
         ctx.moved = moved.detach()  # itself would be a cycle that is never freed
         return moved
 
@@ -205,16 +205,16 @@ class _LayerTangent(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, adjoint: Tensor) -> tuple[Tensor | None, ...]:
         """Adjoint a_z → a_x and the share of the result."""
-        module, trace, grad = ctx.module, ctx.trace, ctx.grad
-        value = trace.output
+        module, crossing, grad = ctx.module, ctx.crossing, ctx.grad
+        value = crossing.output
         if module.bias is not None:
             value = value - module.bias.reshape(-1, *[1] * (value.dim() - 2))
-        share = (value * adjoint).sum() + (ctx.moved * trace.delta).sum()
+        share = (value * adjoint).sum() + (ctx.moved * crossing.delta).sum()
         share -= grad.square().sum()
         before = None
         if ctx.needs_input_grad[-1]:
-            before = _backward(module, module.weight, trace.input, adjoint)
-            before += _backward(module, grad, trace.input, trace.delta)
+            before = _backward(module, module.weight, crossing.input, adjoint)
+            before += _backward(module, grad, crossing.input, crossing.delta)
         return share, None, None, None, before
 
 
@@ -258,15 +258,15 @@ class BatchNormTangent(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, module: nn.BatchNorm2d, trace: Trace, change: Tensor
+        ctx: Any, module: nn.BatchNorm2d, crossing: Crossing, change: Tensor
     ) -> Tensor:
         """Arguments as `_rule` gives them; change is ż."""
-        z = trace.input
+        z = crossing.input
         # The fused forward gives mean and r sooner than torch.var_mean.
         _, mean, r = torch.native_batch_norm(
             z, module.weight, module.bias, None, None, True, 0.0, module.eps
         )
-        ctx.module, ctx.trace, ctx.change = module, trace, change
+        ctx.module, ctx.crossing, ctx.change = module, crossing, change
         ctx.mean, ctx.r = mean, r
         moved, ctx.total_of_products, ctx.total = _jacobian(module, z, mean, r, change)
         return moved
@@ -275,7 +275,7 @@ class BatchNormTangent(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, adjoint: Tensor) -> tuple[Tensor | None, ...]:
         """Adjoint a_y → a_z."""
-        module, z, delta = ctx.module, ctx.trace.input, ctx.trace.delta
+        module, z, delta = ctx.module, ctx.crossing.input, ctx.crossing.delta
         change, mean, r = ctx.change, ctx.mean, ctx.r
         before = _jacobian(module, z, mean, r, adjoint)[0]
         count = z.numel() // z.shape[1]
@@ -300,10 +300,10 @@ def _jacobian(
     module: nn.BatchNorm2d, z: Tensor, mean: Tensor, r: Tensor, change: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """(J ż, Σ ż ŷ, Σ ż) of a BatchNorm at z; the sums are per channel."""
-    found: tuple[Tensor, Tensor, Tensor] = torch.ops.aten.native_batch_norm_backward(
+    terms: tuple[Tensor, Tensor, Tensor] = torch.ops.aten.native_batch_norm_backward(
         change, z, module.weight, None, None, mean, r, True, module.eps, [True] * 3
     )
-    return found
+    return terms
 
 
 def _channel_mean(a: Tensor, b: Tensor) -> Tensor:

@@ -79,7 +79,7 @@ class Probe:
     def __init__(
         self, network: nn.Module, image_shape: tuple[int, ...], device: torch.device
     ) -> None:
-        from zcbench.evidence.prepare import layers_of
+        from zcbench.evidence.subject import layers_of
 
         network = cast(copied_network(network).to(device), torch.float64)
         network.eval()

@@ -1,9 +1,8 @@
 """One forward over the minibatch, and the backwards that start from it.
 
 The forward feeds the ReLU codes (`ActivationKernel`, `ActivationPatterns`), the loss
-backward (`Gradients`,
-`ChannelSaliency`), the Hessian product (`HessianGradient`) and the input backward
-(`InputCorrelation`). Each is done at most once, and only if asked for.
+backward (`Gradients`, `ChannelSaliency`), the Hessian product (`HessianGradient`) and
+the input backward (`InputCorrelation`). Each is done at most once, if asked for.
 """
 
 from __future__ import annotations
@@ -22,8 +21,6 @@ from zcbench.evidence.hessian_product import (
     by_tangents,
     carries_derivatives,
 )
-from zcbench.evidence.loss import LOSSES, check_labels
-from zcbench.evidence.prepare import Subject
 from zcbench.evidence.records import (
     ActivationKernel,
     ActivationPatterns,
@@ -32,6 +29,8 @@ from zcbench.evidence.records import (
     HessianGradient,
     InputCorrelation,
 )
+from zcbench.evidence.relu_codes import CodeAgreement, Patterns, codes_of
+from zcbench.evidence.subject import LOSSES, Subject, check_labels
 from zcbench.evidence.watched_forward import NO_NUMBER, WatchedForward, remark_dead
 from zcbench.seeding import reseed
 
@@ -50,8 +49,8 @@ class MinibatchPass:
         self.subject = subject
         self.needs = needs
         self.clock = clock
-        self._codes = _CodeAgreement(subject.batch.x.shape[0], subject.batch.x.device)
-        self._patterns = _Patterns(subject.batch.x.shape[0], subject.batch.x.device)
+        self._codes = CodeAgreement(subject.batch.x.shape[0], subject.batch.x.device)
+        self._patterns = Patterns(subject.batch.x.shape[0], subject.batch.x.device)
         self._saliency = _Saliency(clock)
         second = HessianGradient in needs
         short = second and carries_derivatives(subject)
@@ -161,14 +160,14 @@ class MinibatchPass:
         weights = self.subject.weights
         if not self.subject.plain:
             self._watched_forward.check(weights, self._grads_seen)
-        found = self._saliency.channels
+        channels_of = self._saliency.channels
         saliency = []
         for number, (layer, w) in enumerate(
             zip(self.subject.layers, weights, strict=True)
         ):
             channels = getattr(layer, "out_channels", w.shape[0])
             none = w.new_zeros(channels, dtype=torch.float64)
-            saliency.append(found.get(number, none))
+            saliency.append(channels_of.get(number, none))
         fan_in = (
             w.numel() // len(channels)
             for w, channels in zip(weights, saliency, strict=True)
@@ -181,8 +180,8 @@ class MinibatchPass:
         tape, self._tape = self._tape, None
         with self.clock.time("hessian_product"):
             if tape is not None:
-                found = by_tangents(self.subject, grads, tape, self.logits.detach())
-                return HessianGradient(found)
+                product = by_tangents(self.subject, grads, tape, self.logits.detach())
+                return HessianGradient(product)
             self._graph_readers -= 1
             keep = self._graph_readers > 0
             weights = self.subject.weights
@@ -198,7 +197,7 @@ class MinibatchPass:
             if bool(rows.isnan().any()):
                 raise Undefined("the gradient with respect to an image is not a number")
             return InputCorrelation(
-                _row_correlation(rows),
+                row_correlation(rows),
                 self._labels(),
                 self.logits.shape[1],
             )
@@ -284,82 +283,13 @@ class _Saliency:
         self.channels[number] = self.channels.get(number, 0) + saliency
 
 
-def codes_of(value: Tensor) -> Tensor:
-    """1 where the input of a ReLU is positive, [N, units] float32."""
-    value = value.detach()
-    if value.dim() == 4:  # a view for channels-last memory; order is free
-        value = value.permute(0, 2, 3, 1)
-    return (value > 0).flatten(1).to(torch.float32)
-
-
-class _CodeAgreement:
-    """Sums b bᵀ over ReLU layers; b [N, units] is 1 where the input is positive."""
-
-    def __init__(self, n_images: int, device: torch.device) -> None:
-        dtype = torch.float32 if device.type == "mps" else torch.float64
-        self.both_on = torch.zeros(n_images, n_images, dtype=dtype, device=device)
-        self.units = 0
-
-    def add(self, codes: Tensor, multiplicity: int) -> None:
-        # Sums of zeros and ones: exact in float32 below 2²⁴ units a layer.
-        with torch.autocast(codes.device.type, enabled=False):
-            both = codes @ codes.T
-        self.both_on += both.to(self.both_on.dtype) * multiplicity
-        self.units += codes.shape[1] * multiplicity
-
-    def kernel(self) -> Tensor:
-        """B bᵀ + (1 − b)(1 − b)ᵀ = 2 b bᵀ + units − (1 b) − (1 b)ᵀ."""
-        on = self.both_on.diagonal()
-        return 2 * self.both_on + self.units - on[:, None] - on[None, :]
-
-
-class _Patterns:
-    """Counts the different columns of b [N, units], each packed into whole numbers."""
-
-    def __init__(self, n_images: int, device: torch.device) -> None:
-        self.units = 0
-        self._short = n_images <= 64  # fits into one number of 64 bits
-        self._found: list[Tensor] = []
-        image = torch.arange(n_images)
-        packing = torch.zeros(-(-n_images // _WORD), n_images, dtype=torch.float32)
-        packing[image // _WORD, image] = 2.0 ** (image % _WORD)
-        self._packing = packing.to(device)
-        shifts = _WORD * torch.arange(len(packing), device=device)
-        self._shifts = shifts[:, None]
-
-    def add(self, codes: Tensor) -> None:
-        self.units += codes.shape[1]
-        # Sums of different powers of two below 2²⁴: exact in float32.
-        with torch.autocast(codes.device.type, enabled=False):
-            words = (self._packing.to(codes.dtype) @ codes).to(torch.int64)
-        if self._short:
-            words = (words << self._shifts).sum(0, keepdim=True)
-        self._found.append(self._different(words))
-
-    def record(self) -> ActivationPatterns:
-        if not self._found:
-            raise Undefined("the network has no ReLU")
-        distinct = self._different(torch.cat(self._found, dim=1)).shape[1]
-        return ActivationPatterns(distinct, self.units)
-
-    def _different(self, words: Tensor) -> Tensor:
-        """The different columns; single numbers are sorted much faster."""
-        if self._short:
-            found: Tensor = torch.unique(words)
-            return found[None]
-        columns: Tensor = torch.unique(words, dim=1)
-        return columns
-
-
 _NO_GRADIENT = "the outputs do not depend on what the gradient is taken of"
-_WORD = 24
-"""Images in one number that float32 holds exactly."""
 
 
-def _row_correlation(rows: Tensor) -> Tensor:
-    """Pearson correlation between rows [N, D] → [N, N]; NaN for constant rows."""
-    centred = rows - rows.mean(1, keepdim=True)
-    norm = centred.norm(dim=1, keepdim=True)
-    constant = (rows == rows[:, :1]).all(1, keepdim=True)
+def row_correlation(rows: Tensor) -> Tensor:
+    """Pearson correlation between rows [..., N, D] → [..., N, N]; NaN if constant."""
+    centred = rows - rows.mean(-1, keepdim=True)
+    norm = centred.norm(dim=-1, keepdim=True)
+    constant = (rows == rows[..., :1]).all(-1, keepdim=True)
     unit = torch.where(constant, torch.nan, centred / norm)
-    return (unit @ unit.T).clamp(-1, 1)
+    return (unit @ unit.mT).clamp(-1, 1)

@@ -13,11 +13,19 @@ from torch import Tensor
 
 from zcbench.errors import Undefined
 from zcbench.evidence.clock import Clock
-from zcbench.evidence.loss import LOSSES, check_labels
-from zcbench.evidence.per_image_pass import MOST_NUMBERS
-from zcbench.evidence.prepare import Subject
+from zcbench.evidence.per_image_pass import MOST_NUMBERS, PerImagePass
 from zcbench.evidence.records import SignAgreement, TangentKernel
+from zcbench.evidence.subject import LOSSES, Subject, check_labels
 from zcbench.seeding import reseed
+
+
+def each_image(
+    subject: Subject, needs: frozenset[type], clock: Clock
+) -> PerImagePass | OneByOne:
+    """The fast pass where module hooks see the whole network, else the plain one."""
+    if subject.plain:
+        return PerImagePass(subject, needs, clock)
+    return OneByOne(subject, clock)
 
 
 class OneByOne:
@@ -25,12 +33,10 @@ class OneByOne:
 
     Args:
         subject: the network and its minibatch.
-        needs: record types that will be asked for.
         clock: gets the seconds of per_image_loss and per_image_logits.
     """
 
-    def __init__(self, subject: Subject, needs: frozenset[type], clock: Clock) -> None:
-        del needs
+    def __init__(self, subject: Subject, clock: Clock) -> None:
         self._subject, self._clock = subject, clock
 
     def sign_agreement(self) -> SignAgreement:

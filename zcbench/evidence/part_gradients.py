@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 
 from zcbench.errors import Undefined
-from zcbench.evidence.loss import LOSSES, check_labels
-from zcbench.evidence.prepare import Subject
 from zcbench.evidence.records import PartGradients
+from zcbench.evidence.subject import LOSSES, Subject, check_labels
 from zcbench.seeding import reseed
 from zcbench.types import Batch
 
@@ -26,7 +25,7 @@ def measure_part_gradients(subject: Subject) -> PartGradients:
     batch, weights = subject.batch, subject.weights
     if len(batch.x) < 2 * PARTS:
         raise Undefined(f"{len(batch.x)} images do not make {PARTS} minibatches")
-    found = []
+    parts = []
     reseed(subject.seed)
     for x, y in zip(batch.x.chunk(PARTS), batch.y.chunk(PARTS), strict=True):
         outputs = subject.network(x)
@@ -34,13 +33,13 @@ def measure_part_gradients(subject: Subject) -> PartGradients:
             _check(outputs, replace(batch, x=x, y=y))
         loss = LOSSES[batch.loss](outputs, y)
         if loss.requires_grad or not subject.plain:
-            found.append(torch.autograd.grad(loss, weights, allow_unused=True))
+            parts.append(torch.autograd.grad(loss, weights, allow_unused=True))
     return PartGradients(
         tuple(
             torch.stack([torch.zeros_like(w) if g is None else g for g in grads])
-            for w, grads in zip(weights, zip(*found, strict=True), strict=True)
+            for w, grads in zip(weights, zip(*parts, strict=True), strict=True)
         )
-        if found
+        if parts
         else ()
     )
 

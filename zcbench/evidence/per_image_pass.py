@@ -1,10 +1,12 @@
 """Gradients of each image alone: one forward for all, two backwards, never all at once.
 
 The rule for BatchNorm, one for all proxies that read this: an image is a minibatch of
-its own (`zcbench.evidence.image_alone`). So the images do not mix, one forward of all
-of them is the same as one after the other, and the gradient of a layer's weight
-for every image follows from the layer's input and the gradient of its output. Each is
-reduced at once: what is held is [images, weights of one layer] at most.
+its own. It takes its statistics over the height and width of that image, as in code
+that hands a network one image after the other (Zhang & Jia 2022, GradSign). So the
+images do not mix, one forward of all of them is the same as one after the other, and
+the gradient of a layer's weight for every image follows from the layer's input and the
+gradient of its output. Each is reduced at once: what is held is [images, weights of one
+layer] at most.
 """
 
 from __future__ import annotations
@@ -19,14 +21,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn import grad as weight_gradients
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from zcbench.errors import Undefined
 from zcbench.evidence.clock import Clock
-from zcbench.evidence.image_alone import each_image_alone
-from zcbench.evidence.loss import LOSSES
-from zcbench.evidence.prepare import Subject
 from zcbench.evidence.records import SignAgreement, TangentKernel
+from zcbench.evidence.subject import LOSSES, Subject
 from zcbench.seeding import reseed
 
 MOST_NUMBERS = 2**26
@@ -208,3 +209,24 @@ def _convolution(layer: _ConvNd, value: Tensor, grad: Tensor, groups: int) -> Te
         groups=n * groups,
     )
     return gradients.reshape(n, -1)
+
+
+@contextmanager
+def each_image_alone(batchnorms: tuple[_BatchNorm, ...]) -> Iterator[None]:
+    """BatchNorm with the statistics of each image, for the time of a forward."""
+    for module in batchnorms:
+        module.__dict__["forward"] = partial(_normalise_alone, module)
+    try:
+        yield
+    finally:
+        for module in batchnorms:
+            del module.__dict__["forward"]
+
+
+def _normalise_alone(module: _BatchNorm, x: Tensor) -> Tensor:
+    if math.prod(x.shape[2:]) == 1:
+        raise Undefined(
+            "BatchNorm has one value per channel in an image, and cannot normalise it"
+        )
+    # A group for every channel: the statistics of one channel of one image.
+    return F.group_norm(x, x.shape[1], module.weight, module.bias, module.eps)

@@ -6,7 +6,7 @@ are no raw activations. Importing this file does not import torch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -249,10 +249,3 @@ class FreshNetwork:
     batch: Batch
     loss: Callable[[Tensor, Tensor], Tensor]
     seed: int = 0
-
-
-REQUIRES: Mapping[type, type] = {
-    ChannelSaliency: Gradients,
-    HessianGradient: Gradients,
-}
-"""Records that are made on the way to others."""

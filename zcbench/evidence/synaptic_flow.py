@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -14,9 +14,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from zcbench.errors import Undefined
 from zcbench.evidence.copies import cast, copied_network
-from zcbench.evidence.prepare import Subject, layers_of
 from zcbench.evidence.records import SynapticFlow
+from zcbench.evidence.subject import StackedSubject, Subject, layers_of
 from zcbench.evidence.watch import NORMALISATIONS, Watch, doubled, first_argument
+from zcbench.networks.stacked import Rules, StackedBatchNorm, StackedLayer
 from zcbench.seeding import reseed
 
 
@@ -46,15 +47,7 @@ def measure_synaptic_flow(subject: Subject) -> SynapticFlow:
     ones = torch.ones_like(subject.batch.x[:1], dtype=torch.float64, device=device)
     with _without_batchnorm(network):
         output: Tensor = functional_call(network, values, (ones,)).sum()
-    if not output.requires_grad:
-        return SynapticFlow(tuple(0.0 for _ in weights))
-    grads = torch.autograd.grad(output, weights, allow_unused=True)
-    return SynapticFlow(
-        tuple(
-            0.0 if grad is None else float((weight.detach() * grad).sum())
-            for weight, grad in zip(weights, grads, strict=True)
-        )
-    )
+    return _flow(output, weights)
 
 
 def _watched(subject: Subject, device: torch.device) -> SynapticFlow:
@@ -90,10 +83,13 @@ def _watched(subject: Subject, device: torch.device) -> SynapticFlow:
     if others:
         subject.remarks[SynapticFlow] = f"takes {', '.join(sorted(others))} out, too"
     weights: list[Tensor] = [layer.weight for layer in layers]  # type: ignore[misc]
-    total = output.sum()
-    if not total.requires_grad:
+    return _flow(output.sum(), weights)
+
+
+def _flow(output: Tensor, weights: Sequence[Tensor]) -> SynapticFlow:
+    if not output.requires_grad:
         return SynapticFlow(tuple(0.0 for _ in weights))
-    grads = torch.autograd.grad(total, weights, allow_unused=True)
+    grads = torch.autograd.grad(output, weights, allow_unused=True)
     return SynapticFlow(
         tuple(
             0.0 if grad is None else float((weight.detach() * grad).sum())
@@ -127,3 +123,50 @@ def _without_batchnorm(network: nn.Module) -> Iterator[None]:
     finally:
         for parent, name, child in taken:
             setattr(parent, name, child)
+
+
+def stacked_synaptic_flow(subject: StackedSubject) -> list[SynapticFlow]:
+    """The same of every network of a stack.
+
+    What flows through a layer z = w x is Σ_w w · ∂R/∂w = Σ_z z · ∂R/∂z: no gradient of
+    a weight is needed.
+    """
+    network = subject.network
+    ones = torch.ones_like(subject.batch.x[:1], dtype=torch.float64)
+    rules = _Absolute()
+    logits = network(network.images(ones), rules)
+    through = rules.through
+    grads = torch.autograd.grad(logits.sum(), list(through.values()), allow_unused=True)
+    flows = {layer: [0.0] * len(layer.members) for layer in network.layers}
+    for (layer, out), grad in zip(through.items(), grads, strict=True):
+        if grad is not None:
+            flows[layer] = _sums(out.detach() * grad, layer).tolist()
+    return [SynapticFlow(tuple(flow)) for flow in network.split(flows)]
+
+
+class _Absolute(Rules):
+    """Absolute weights and biases, no BatchNorm."""
+
+    dead = False
+
+    def __init__(self) -> None:
+        self.through: dict[StackedLayer, Tensor] = {}
+        """Output of each layer before its bias."""
+
+    def layer(self, layer: StackedLayer, x: Tensor) -> Tensor:
+        out: Tensor = layer(x, layer.weight.double().abs())
+        if not out.requires_grad:
+            out.requires_grad_(True)
+        self.through[layer] = out
+        if layer.bias is None:
+            return out
+        bias = layer.bias.double().abs().repeat(len(layer.members))
+        return out + bias[:, None, None]
+
+    def batchnorm(self, _norm: StackedBatchNorm, x: Tensor) -> Tensor:
+        return x
+
+
+def _sums(products: Tensor, layer: StackedLayer) -> Tensor:
+    """[1, G·C, H, W] → [G]."""
+    return products.reshape(len(layer.members), -1).sum(1)

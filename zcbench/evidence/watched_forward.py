@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from zcbench.errors import Undefined
-from zcbench.evidence.prepare import Subject
 from zcbench.evidence.records import (
     ActivationKernel,
     ActivationPatterns,
@@ -20,6 +19,7 @@ from zcbench.evidence.records import (
     HessianGradient,
     PartGradients,
 )
+from zcbench.evidence.subject import Subject
 from zcbench.evidence.watch import LayerCall, Watch
 from zcbench.seeding import reseed
 
@@ -77,8 +77,8 @@ class WatchedForward:
         watch = Watch(self._subject.layers, self._on_layer, self._on_activation)
         reseed(self._subject.seed)
         with watch.seeing(self._subject.network) as network:
-            found: object = network(x)
-        return found
+            outputs: object = network(x)
+        return outputs
 
     def _on_activation(self, kind: str, value: Tensor) -> None:
         self._events += 1
@@ -177,9 +177,9 @@ def _add(
         spread = [1] * activation.dim()
         spread[channel_axis] = -1
         part = product if bias is None else product - bias.view(spread) * grad
-        found = sums.setdefault(number, [0.0, 0.0])
-        found[0] += float(part.double().sum())
-        found[1] += float(part.double().abs().sum())
+        sums_of_layer = sums.setdefault(number, [0.0, 0.0])
+        sums_of_layer[0] += float(part.double().sum())
+        sums_of_layer[1] += float(part.double().abs().sum())
         if layout.axis == channel_axis:
             return
         last = product.movedim(channel_axis, -1)

@@ -18,11 +18,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zcbench.errors import DataError, UsageError
-from zcbench.minibatch.builtin import RECIPE, VERSION, Random, builtin_pixels
+from zcbench.minibatch.builtin import (
+    RECIPE,
+    VECTORS,
+    VERSION,
+    Random,
+    builtin_pixels,
+    builtin_vectors,
+)
 from zcbench.minibatch.download import fetch, image_folder
 from zcbench.minibatch.image_files import Images, holds_images, read_images
 from zcbench.minibatch.normalise import normalise
-from zcbench.minibatch.vectors import VECTORS, builtin_vectors
 from zcbench.types import Task
 
 if TYPE_CHECKING:

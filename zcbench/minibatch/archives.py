@@ -107,7 +107,7 @@ def read_tar(data: bytes, where: str, wanted: frozenset[str]) -> dict[str, bytes
         DataError: it is damaged, unpacks to too much, or has a name that points
             outside it.
     """
-    found = {}
+    files = {}
     with _undamaged(where):
         raw: IO[bytes] = io.BytesIO(data)
         if data.startswith(b"\x1f\x8b"):
@@ -123,10 +123,10 @@ def read_tar(data: bytes, where: str, wanted: frozenset[str]) -> dict[str, bytes
                     )
                 _check_size(member.size, member.name, where)
                 if member.isreg() and str(path) in wanted:
-                    found[str(path)] = archive.extractfile(member).read()
+                    files[str(path)] = archive.extractfile(member).read()
         while stream.read(1 << 20):
             pass  # to the end, where gzip keeps its checksum
-    return found
+    return files
 
 
 class _Limited:

@@ -1,10 +1,16 @@
-"""Images made without any download that stand in for natural ones.
+"""Images and tables made without any download that stand in for real ones.
 
 An image is a pile of dead leaves (Lee, Mumford and Huang 2001): opaque disks with
 power-law radii that cover each other, which gives natural images their edges, their
 1/f spectrum and their uniform patches. Colour channels are correlated as in
 photographs; disks carry 1/f texture; images differ in brightness and contrast. What
 each of these is worth for the scores is measured by scripts/tune_minibatch.py.
+
+Tables of numbers stand in for real ones. Features of real tables are correlated: here
+each is a mixture of a few hidden factors and of noise of its own, with mean 0 and
+variance 1 as after the usual normalisation. What a table is about, its factors'
+weights, belongs to the task; rows belong to the minibatch. The regression target is a
+mixture of the same factors, and noise.
 
 Everything is made of raw PCG64 words, whose stream NumPy guarantees, and ends as
 bytes, so the rounding of a platform's FFT or exponential does not show.
@@ -176,3 +182,35 @@ def _correlated(values: Floats, correlation: float) -> Floats:
             correlation * mixed[..., channel - 1] + own * values[..., channel]
         )
     return mixed
+
+
+VECTORS = ("vectors", 1)
+"""Name and version; the latter is raised whenever the numbers change."""
+
+_FEATURES_A_FACTOR = 3
+_SHARE_X, _SHARE_Y = 0.7, 0.8
+"""Shares of the variance of features and targets that the factors explain."""
+
+
+def builtin_vectors(count: int, task: Task, *parts: object) -> tuple[Floats, Floats]:
+    """Rows for a task, and what a regression would predict.
+
+    Args:
+        count: number of rows.
+        task: gives the number of features D, and seeds what the table is about.
+        *parts: identity that seeds the rows.
+
+    Returns:
+        Features [N, D] and targets [N], both of variance 1.
+    """
+    (features,) = task.input_shape
+    factors = max(1, features // _FEATURES_A_FACTOR)
+    weights = Random("vectors", task.name).normal(features + 1, factors)
+    weights /= np.linalg.norm(weights, axis=1, keepdims=True)
+    random = Random(*parts)
+    rows = random.normal(count, factors + features + 1)
+    hidden, own = rows[:, :factors], rows[:, factors:]
+    share = np.full(features + 1, _SHARE_X)
+    share[-1] = _SHARE_Y
+    mixed = np.sqrt(share) * (hidden @ weights.T) + np.sqrt(1 - share) * own
+    return mixed[:, :-1], mixed[:, -1]

@@ -107,19 +107,19 @@ def _search(folder: Path, task: Task) -> list[tuple[Path, Layout | None]]:
     layouts = [layout for layout in LAYOUTS if layout.fits(task.name)]
     entries = sorted(folder.iterdir())
     named = [entry for entry in entries if names_dataset(entry.name, task.name)]
-    found: list[tuple[Path, Layout | None]] = [
+    places: list[tuple[Path, Layout | None]] = [
         (place, layout)
         for place in [folder, *(entry for entry in named if entry.is_dir())]
         for layout in layouts
         if any((place / member).is_file() for member in layout.members)
     ]
-    found += [
+    places += [
         (folder / layout.archive, None)
         for layout in layouts
         if layout.archive and (folder / layout.archive).is_file()
     ]
-    if found:
-        return found
+    if places:
+        return places
     suffixes = (".npz", ".tar", ".tar.gz", ".tgz")
     return [
         (entry, None)
@@ -134,19 +134,19 @@ def _is_standard(path: Path, layout: Layout | None) -> bool:
 
 def _find(folder: Path, task: Task) -> tuple[Path, Layout | None]:
     """The one thing in a folder that holds the images of a task."""
-    found = _search(folder, task)
-    if not found:
+    places = _search(folder, task)
+    if not places:
         raise DataError(
             f"The folder {folder} holds no images of {task.name}.",
             f"Put an archive, its folder or a file such as {task.name}.npz there.",
         )
-    if len(found) > 1 and not _is_standard(*found[0]):
-        names = ", ".join(path.name for path, _ in found)
+    if len(places) > 1 and not _is_standard(*places[0]):
+        names = ", ".join(path.name for path, _ in places)
         raise DataError(
             f"The folder {folder} holds several files of {task.name}: {names}.",
             "Name the one to use.",
         )
-    return found[0]
+    return places[0]
 
 
 def _load(path: Path) -> bytes:
@@ -245,12 +245,12 @@ def _join(
 def _check(images: Images, path: Path, task: Task) -> None:
     """Raise `DataError` unless sizes and labels are those of the task."""
     if images.pixels.shape[1:] != task.input_shape:
-        found, needed = (
+        given, needed = (
             "×".join(map(str, shape))
             for shape in (images.pixels.shape[1:], task.input_shape)
         )
         raise DataError(
-            f"The images in {path} are {found}, but {task.name} needs {needed}.",
+            f"The images in {path} are {given}, but {task.name} needs {needed}.",
             "Give images of that size.",
         )
     labels = images.labels

@@ -139,8 +139,8 @@ def names_dataset(file_name: str, task_name: str) -> bool:
     """
     keys = {dataset_key(task_name)}
     keys |= {layout.dataset for layout in LAYOUTS if layout.fits(task_name)}
-    found = dataset_key(file_name)
-    return any(re.search(rf"{key}(?![0-9])", found) for key in keys if key)
+    named = dataset_key(file_name)
+    return any(re.search(rf"{key}(?![0-9])", named) for key in keys if key)
 
 
 def other_dataset(file_name: str, task_name: str) -> str | None:

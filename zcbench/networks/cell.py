@@ -12,6 +12,8 @@ gradient that reaches an output:
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 
@@ -138,42 +140,31 @@ class ResidualBlock(nn.Module):
         return out
 
 
-class CellNetwork(nn.Module):
-    """Stem, stages of equal cells with residual blocks between, classifier.
+class Skeleton(nn.Module):
+    """Stem, cells, classifier, under the published names.
 
     Args:
-        cell: the operations in string order.
-        n_nodes: number of nodes of a cell.
+        c_in: channels of the stem's output.
+        cells: the cells with the residual blocks between them.
+        c_out: channels of the last one's output.
         task: gives the input channels and the number of classes.
-        stages: channels of each stage.
-        depth: cells in each stage.
     """
 
     linear_outside_layers = True
     """Sums, pooling and flattening: see `zcbench.evidence.hessian_product`."""
 
     def __init__(
-        self,
-        cell: Cell,
-        n_nodes: int,
-        task: Task,
-        stages: tuple[int, ...],
-        depth: int,
+        self, c_in: int, cells: Iterable[nn.Module], c_out: int, task: Task
     ) -> None:
         super().__init__()
         self.stem = nn.Sequential(
-            Conv2d(task.input_shape[0], stages[0], 3, padding=1, bias=False),
-            nn.BatchNorm2d(stages[0]),
+            Conv2d(task.input_shape[0], c_in, 3, padding=1, bias=False),
+            nn.BatchNorm2d(c_in),
         )
-        cells: list[nn.Module] = []
-        for stage, channels in enumerate(stages):
-            if stage:
-                cells.append(ResidualBlock(stages[stage - 1], channels))
-            cells += [CellModule(cell, n_nodes, channels) for _ in range(depth)]
         self.cells = nn.ModuleList(cells)
-        self.lastact = nn.Sequential(nn.BatchNorm2d(stages[-1]), nn.ReLU())
+        self.lastact = nn.Sequential(nn.BatchNorm2d(c_out), nn.ReLU())
         self.global_pooling = nn.AdaptiveAvgPool2d(1)
-        self.classifier = Linear(stages[-1], task.n_classes)
+        self.classifier = Linear(c_out, task.n_classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, C, H, W] images → [N, n_classes] logits."""
@@ -183,3 +174,30 @@ class CellNetwork(nn.Module):
         x = self.global_pooling(self.lastact(x)).flatten(1)
         logits: Tensor = self.classifier(x)
         return logits
+
+
+class CellNetwork(Skeleton):
+    """Stages of equal cells with residual blocks between.
+
+    Args:
+        cell: the operations in string order.
+        n_nodes: number of nodes of a cell.
+        task: gives the input channels and the number of classes.
+        stages: channels of each stage.
+        depth: cells in each stage.
+    """
+
+    def __init__(
+        self,
+        cell: Cell,
+        n_nodes: int,
+        task: Task,
+        stages: tuple[int, ...],
+        depth: int,
+    ) -> None:
+        cells: list[nn.Module] = []
+        for stage, channels in enumerate(stages):
+            if stage:
+                cells.append(ResidualBlock(stages[stage - 1], channels))
+            cells += [CellModule(cell, n_nodes, channels) for _ in range(depth)]
+        super().__init__(stages[0], cells, stages[-1], task)

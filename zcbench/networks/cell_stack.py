@@ -1,4 +1,4 @@
-"""The networks of `cell_network`, many at once: see `zcbench.evidence.stacked`."""
+"""The networks of `cell_network`, many at once: see `zcbench.networks.stacked`."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ class _Cell(nn.Module):
                     weights,
                     f"{name}.layers.{edge}",
                     operation,
-                    [p for p, found in enumerate(there) if found == (operation, live)],
+                    [p for p, kind in enumerate(there) if kind == (operation, live)],
                     channels,
                     live=live,
                 )

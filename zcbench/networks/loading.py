@@ -1,19 +1,20 @@
-"""Networks of the user's own, by the name of what builds them."""
+"""Networks of users, of timm and of torchvision, by the names of what builds them."""
 
 from __future__ import annotations
 
 import copy
+import difflib
+import fnmatch
 import functools
 import importlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zcbench.errors import UsageError
-from zcbench.networks import zoos
 from zcbench.seeding import random_state
 
 if TYPE_CHECKING:
@@ -42,15 +43,15 @@ def find_builder(target: str) -> Callable[..., Any]:
     where, colon, name = target.rpartition(":")
     if not (where and colon and name):
         raise UsageError(f"{target!r} names no network.", _EXAMPLE)
-    found: Any = _module(where)
+    named: Any = _module(where)
     for part in name.split("."):
-        if not hasattr(found, part):
+        if not hasattr(named, part):
             raise UsageError(f"{where} has no {name!r}.", _EXAMPLE)
-        found = getattr(found, part)
-    if not callable(found):
-        kind = type(found).__name__
+        named = getattr(named, part)
+    if not callable(named):
+        kind = type(named).__name__
         raise UsageError(f"{target} is {kind}, not a callable.", _EXAMPLE)
-    builder: Callable[..., Any] = found
+    builder: Callable[..., Any] = named
     return builder
 
 
@@ -95,12 +96,12 @@ def build_network(target: str, n_classes: int, seed: int) -> nn.Module:
     """
     import torch
 
-    named = zoos.split(target)
+    named = split_zoo(target)
     if named is None:
         builder = find_builder(target)
         make = functools.partial(builder, **_arguments(builder, n_classes))
     else:
-        make = functools.partial(zoos.build, *named, n_classes)
+        make = functools.partial(build_of_zoo, *named, n_classes)
     try:
         with random_state(seed):
             network = make()
@@ -141,7 +142,7 @@ def check_network(network: nn.Module, x: Tensor, n_classes: int, target: str) ->
             logits = copy.deepcopy(network).eval()(x[:2])
     except Exception as error:
         shape = ",".join(map(str, x.shape[1:]))
-        own = zoos.own_shape(network, target)
+        own = own_shape(network, target)
         hint = "Say the right --input, such as 3,224,224."
         if own is not None and own != tuple(x.shape[1:]):
             hint = f"Say --input {','.join(map(str, own))}."
@@ -175,3 +176,118 @@ def failed(what: str, error: BaseException, hint: str) -> UsageError:
     return UsageError(
         f"{what} raises {said}.", _MEMORY if out_of_memory(error) else hint
     )
+
+
+ZOOS = ("timm", "torchvision")
+"""What may stand before the colon of a target; both build without weights."""
+_AUXILIARY = ("inception_v3", "googlenet")
+"""In train mode these give more than logits, unless told not to."""
+
+
+def split_zoo(target: str) -> tuple[str, str] | None:
+    """(zoo, name) of ``timm:resnet18``; None of what is no target of a zoo.
+
+    >>> split_zoo("timm:resnet18"), split_zoo("nets.py:small")
+    (('timm', 'resnet18'), None)
+    """
+    zoo, colon, name = target.partition(":")
+    return (zoo, name) if colon and zoo in ZOOS else None
+
+
+def expand(target: str) -> list[str]:
+    """The targets that a target with wildcards in its name stands for.
+
+    Raises:
+        UsageError: none, or the zoo cannot be imported.
+    """
+    parts = split_zoo(target)
+    if parts is None or not any(character in parts[1] for character in "*?["):
+        return [target]
+    zoo, pattern = parts
+    names = [name for name in _names(zoo) if fnmatch.fnmatchcase(name, pattern)]
+    if not names:
+        raise UsageError(f"{zoo} has no network {pattern}.", _listing(zoo))
+    return [f"{zoo}:{name}" for name in names]
+
+
+def build_of_zoo(zoo: str, name: str, n_classes: int) -> Any:
+    """A network of a zoo with weights of its own initialisation.
+
+    Raises:
+        UsageError: there is none of that name, or the zoo cannot be imported.
+    """
+    names = _names(zoo)
+    plain = name.partition(".")[0] if zoo == "timm" else name.lower()
+    if plain not in names:
+        close = difflib.get_close_matches(plain, names, n=1)
+        hint = f"Did you mean {zoo}:{close[0]}?" if close else _listing(zoo)
+        raise UsageError(f"{zoo} has no network {name!r}.", hint)
+    if zoo == "timm":
+        return _zoo(zoo).create_model(name, pretrained=False, num_classes=n_classes)
+    more = {"aux_logits": False, "init_weights": True} if plain in _AUXILIARY else {}
+    return _zoo(zoo).models.get_model(name, weights=None, num_classes=n_classes, **more)
+
+
+def own_shape(network: nn.Module, target: str = "") -> tuple[int, ...] | None:
+    """(C, H, W) of the images that a network is made for; None if it does not say.
+
+    Args:
+        network: of any origin.
+        target: what it was named by.
+    """
+    about = getattr(network, "pretrained_cfg", None) or getattr(
+        network, "default_cfg", None
+    )
+    shape = about.get("input_size") if isinstance(about, dict) else None
+    if isinstance(shape, Sequence) and len(shape) == 3:
+        return tuple(map(int, shape))
+    side = getattr(network, "image_size", None)
+    if isinstance(side, int):
+        return 3, side, side
+    parts = split_zoo(target)
+    if parts is None or parts[0] != "torchvision":
+        return None
+    side = _crop(parts[1])
+    return 3, side, side
+
+
+def _crop(name: str) -> int:
+    """Side of the images that torchvision's first weights were trained on."""
+    if name.lower() == "inception_v3":
+        return 299
+    try:
+        weights = next(iter(_zoo("torchvision").models.get_model_weights(name)))
+        return int(weights.transforms.keywords["crop_size"])
+    except (AttributeError, KeyError, StopIteration, TypeError, ValueError):
+        return 224
+
+
+def _names(zoo: str) -> list[str]:
+    if zoo == "timm":
+        return list(_zoo(zoo).list_models())
+    models = _zoo(zoo).models
+    return list(models.list_models(module=models))
+
+
+def _listing(zoo: str) -> str:
+    call = "timm.list_models()" if zoo == "timm" else "torchvision.models.list_models()"
+    return f"{call} names what there is."
+
+
+def _zoo(zoo: str) -> Any:
+    try:
+        return importlib.import_module(zoo)
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"{zoo} cannot be imported: there is no module {error.name}.",
+            "Install it: pip install 'zcbench[networks]'.",
+        ) from error
+    except Exception as error:  # such as a torchvision of another torch
+        import torch
+
+        reason = (str(error).strip().splitlines() or [""])[0][:200].rstrip(".")
+        raise UsageError(
+            f"{zoo} cannot be imported: {reason}.",
+            f"Install a torchvision that matches torch {torch.__version__}, both from "
+            "the same index (https://pytorch.org/get-started).",
+        ) from error

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from zcbench.networks.cell import ConvBN, ResidualBlock, SharedReLU
-from zcbench.networks.initialise import Conv2d, Linear
+from zcbench.networks.cell import ConvBN, ResidualBlock, SharedReLU, Skeleton
+from zcbench.networks.initialise import Conv2d
 from zcbench.types import Task
 
 
@@ -67,38 +67,19 @@ class SizeCell(nn.Module):
         return out
 
 
-class SizeNetwork(nn.Module):
-    """Stem, three cells with residual blocks between, classifier.
+class SizeNetwork(Skeleton):
+    """Three cells with residual blocks between.
 
     Args:
-        channels: of the five layers; the stem has those of the first.
+        channels: of the five; the stem has those of the first.
         task: gives the input channels and the number of classes.
     """
 
-    linear_outside_layers = True
-    """Sums, pooling and flattening: see `zcbench.evidence.hessian_product`."""
-
     def __init__(self, channels: Sequence[int], task: Task) -> None:
-        super().__init__()
-        self.stem = nn.Sequential(
-            Conv2d(task.input_shape[0], channels[0], 3, padding=1, bias=False),
-            nn.BatchNorm2d(channels[0]),
-        )
         before = (channels[0], *channels)
         kinds = (SizeCell, ResidualBlock, SizeCell, ResidualBlock, SizeCell)
-        self.cells = nn.ModuleList(
+        cells = (
             kind(c_in, c_out)
             for kind, c_in, c_out in zip(kinds, before, channels, strict=False)
         )
-        self.lastact = nn.Sequential(nn.BatchNorm2d(channels[-1]), nn.ReLU())
-        self.global_pooling = nn.AdaptiveAvgPool2d(1)
-        self.classifier = Linear(channels[-1], task.n_classes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[N, C, H, W] images → [N, n_classes] logits."""
-        x = self.stem(x)
-        for cell in self.cells:
-            x = cell(x)
-        x = self.global_pooling(self.lastact(x)).flatten(1)
-        logits: Tensor = self.classifier(x)
-        return logits
+        super().__init__(channels[0], cells, channels[-1], task)

@@ -6,13 +6,18 @@ parameter name) alone, so that all networks that have a layer have the same weig
 it: its forward is one ordinary convolution of N·G images, the same memory seen as
 [N·G, C, H, W]. What differs between networks, such as the gradients, goes through
 grouped convolutions. BatchNorm, ReLU and pooling see every channel alone in any case.
+
+For devices that one network leaves idle: zcbench/engine/evaluator.py scores a stack,
+zcbench/evidence/table.py says which records it gives. A space takes part by its method
+`stack` (zcbench/spaces/base.py); that of the cell spaces is in cell_stack.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from math import prod
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -96,8 +101,8 @@ class StackedLayer(nn.Module):
             delta: with respect to its output. [N, G·C_out, H', W']
             x: its input; only the shape matters. [N, G·C_in, H, W]
         """
-        found = self._backward(self._apart(delta), self._apart(x), self.weight, 1, 0)
-        return self._together(found, len(x))
+        grad = self._backward(self._apart(delta), self._apart(x), self.weight, 1, 0)
+        return self._together(grad, len(x))
 
     def input_gradient_each(self, delta: Tensor, x: Tensor, weights: Tensor) -> Tensor:
         """The same for `forward_each`."""
@@ -122,14 +127,14 @@ class StackedLayer(nn.Module):
             products = self._rows(delta) @ self._rows(x).transpose(2, 3)
             return products.sum(0)[..., None, None]
         like = self.weight.expand(groups, *self.weight.shape).flatten(0, 1)
-        found = self._backward(delta, x, like, groups, 1)
-        return found.reshape(groups, *self.weight.shape)
+        grads = self._backward(delta, x, like, groups, 1)
+        return grads.reshape(groups, *self.weight.shape)
 
     def _backward(
         self, delta: Tensor, x: Tensor, weight: Tensor, groups: int, which: int
     ) -> Tensor:
         """Gradient with respect to input (0) or weight (1)."""
-        found: Tensor = torch.ops.aten.convolution_backward(
+        grad: Tensor = torch.ops.aten.convolution_backward(
             delta,
             x,
             weight,
@@ -142,7 +147,7 @@ class StackedLayer(nn.Module):
             groups,
             [which == 0, which == 1, False],
         )[which]
-        return found
+        return grad
 
     def _apart(self, maps: Tensor) -> Tensor:
         """[N, G·C, H, W] → [N·G, C, H, W]."""
@@ -277,3 +282,23 @@ class StackedNetwork(nn.Module):
     def images(self, x: Tensor) -> Tensor:
         """The same images for each network: [N, C, H, W] → [N, P·C, H, W]."""
         return x.repeat(1, self.n_networks, 1, 1)
+
+    def split(self, values: Mapping[Any, Iterable[Any]]) -> list[list[Any]]:
+        """For each network, the values of its modules in the order of the mapping.
+
+        Args:
+            values: layer or BatchNorm → a value for each of its members.
+        """
+        networks: list[list[Any]] = [[] for _ in range(self.n_networks)]
+        for module, each in values.items():
+            for p, value in zip(module.members, each, strict=True):
+                networks[p].append(value)
+        return networks
+
+    def weights(self) -> list[tuple[Tensor, ...]]:
+        """For each network, its layers' weights on the CPU, as the one has them."""
+        shared = {
+            layer: [layer.weight.reshape(layer.shape).cpu()] * len(layer.members)
+            for layer in self.layers
+        }
+        return [tuple(weights) for weights in self.split(shared)]

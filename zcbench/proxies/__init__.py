@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from importlib import import_module
 from typing import Literal, TypeVar
 
 from zcbench.aggregates import AGGREGATES
+from zcbench.errors import UsageError
 from zcbench.registry import Registry
 from zcbench.types import Proxy
 
@@ -49,7 +52,10 @@ SETS: Mapping[str, Callable[[Proxy], bool]] = {
     "all": lambda proxy: not proxy.costly,
     "suite": lambda proxy: proxy.name in SUITE,
     "baselines": lambda proxy: proxy.baseline,
-    **{name: partial(_is_part, found.parts) for name, found in AGGREGATES.items()},
+    **{
+        name: partial(_is_part, aggregate.parts)
+        for name, aggregate in AGGREGATES.items()
+    },
 }
 """Names that stand for several proxies, on the command line and elsewhere.
 
@@ -85,7 +91,7 @@ def proxy(
         A decorator that returns the function unchanged.
 
     Raises:
-        UsageError: the name is taken.
+        UsageError: the name is taken, or something is not what it should be.
     """
 
     def register(function: F) -> F:
@@ -102,10 +108,44 @@ def proxy(
             costly=costly,
             origin=_origin(function),
         )
+        _check(entry)
         PROXIES.add(entry.name, entry, aliases)
         return function
 
     return register
+
+
+_NAME = re.compile(r"[^\s,:+]+")
+"""What a name may be where names stand in a list, as on the command line."""
+
+
+def _check(entry: Proxy) -> None:
+    """Raise `UsageError` unless a proxy has traits that everything can rely on."""
+    aliases, version = entry.aliases, entry.version
+    parameters = inspect.signature(entry.function).parameters.values()
+    several = isinstance(aliases, tuple | list)
+    sound = {
+        f"the name {entry.name!r}: a name has no space, comma, colon or plus": bool(
+            _NAME.fullmatch(entry.name)
+        ),
+        f"the direction {entry.direction!r}: it is 'higher' or 'lower'": (
+            entry.direction in ("higher", "lower")
+        ),
+        f"the version {version!r}: it is a whole number of at least 1": (
+            type(version) is int and version >= 1
+        ),
+        f"the aliases {aliases!r}: they are a tuple of names": several
+        and all(isinstance(a, str) and _NAME.fullmatch(a) for a in aliases),
+        f"the reference {entry.reference!r}: it is the BibTeX key of a paper": (
+            isinstance(entry.reference, str)
+        ),
+        "no annotated parameter: its annotations are the evidence that it asks for": (
+            any(p.annotation is not p.empty for p in parameters)
+        ),
+    }
+    for problem, fine in sound.items():
+        if not fine:
+            raise UsageError(f"The proxy {entry.name!r} has {problem}.")
 
 
 def _origin(function: Callable[..., float]) -> str:

@@ -170,11 +170,11 @@ class _Stages:
 
         from zcbench.evidence.block_features import blocks_of
 
-        found: list[Tensor] = []
+        maps: list[Tensor] = []
 
         def note(_module: nn.Module, _inputs: object, output: object) -> None:
             if isinstance(output, torch.Tensor) and output.dim() == 4:
-                found.append(output)
+                maps.append(output)
 
         blocks = blocks_of(self._f.network)
         hooks = [block.register_forward_hook(note) for block in blocks]
@@ -183,7 +183,7 @@ class _Stages:
         finally:
             for hook in hooks:
                 hook.remove()
-        return found
+        return maps
 
 
 def signals(seed: int, number: int, n: int, size: tuple[int, ...]) -> torch.Tensor:

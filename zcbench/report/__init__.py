@@ -16,7 +16,8 @@ import click
 
 from zcbench.analysis.block import Block, Column, Options
 from zcbench.analysis.correlations import COLUMNS, correlations
-from zcbench.analysis.study import Study, studies
+from zcbench.analysis.join import studies
+from zcbench.analysis.study import Study
 from zcbench.errors import DataError, unknown
 from zcbench.report.html import render_html
 from zcbench.report.machine import render_csv, render_json

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from zcbench.analysis.block import Block, Column
-from zcbench.analysis.scores import Scores, gather
+from zcbench.analysis.join import mean_scores
 from zcbench.errors import DataError
 from zcbench.stats import association
 
@@ -97,24 +97,19 @@ def _rows(
     datasets = [d for d in first["dataset"].unique() if d in set(second["dataset"])]
     for dataset in datasets:
         here, there = (
-            gather(run[run["dataset"] == dataset], run.attrs["proxies"])
+            mean_scores(run[run["dataset"] == dataset], run.attrs["proxies"])[0]
             for run in (first, second)
         )
-        for proxy in here.values:
-            if proxy in there.values:
+        for proxy in here:
+            if proxy in there:
                 about = {"space": spaces[0], "dataset": dataset, "proxy": proxy}
-                yield about | _row(here, there, proxy, confidence)
+                yield about | _row(here[proxy], there[proxy], confidence)
 
 
-def _row(
-    first: Scores, second: Scores, proxy: str, confidence: float
-) -> dict[str, Any]:
+def _row(first: pd.Series, second: pd.Series, confidence: float) -> dict[str, Any]:
     import numpy as np
-    import pandas as pd
 
-    a = pd.Series(first.values[proxy], index=first.archs)
-    b = pd.Series(second.values[proxy], index=second.archs)
-    a, b = a.align(b, join="inner")
+    a, b = first.align(second, join="inner")
     has_a, has_b = np.isfinite(a.to_numpy()), np.isfinite(b.to_numpy())
     row: dict[str, Any] = {
         "n": int((has_a & has_b).sum()),

@@ -65,11 +65,11 @@ def document(table: pd.DataFrame) -> dict[str, Any]:
     Each run is its manifest with its ``path``, and with ``sections``: for each dataset
     what the table is about.
     """
-    sections = table.attrs["sections"]
+    studies = table.attrs["studies"]
     runs = [
         {
             **run,
-            "sections": [s.as_dict() for s in sections if s.run == run["path"]],
+            "sections": [s.about() for s in studies if s.run == run["path"]],
         }
         for run in table.attrs["runs"]
     ]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from zcbench.analysis.block import Options
-from zcbench.analysis.section import sections_of
+from zcbench.analysis.study import tables_of
 from zcbench.analysis.verdict import AHEAD, CLEARLY
 from zcbench.analysis.words import (
     interval,
@@ -69,7 +69,7 @@ def pages(report: Report) -> list[Page]:
     several = len(report.table.attrs["runs"]) > 1
     verdicts = report.verdict.table
     found = []
-    for section, rows in sections_of(report.table):
+    for section, rows in tables_of(report.table):
         here = (verdicts["run"] == section.run) & (
             verdicts["dataset"] == section.dataset
         )
@@ -90,7 +90,7 @@ def heads(report: Report) -> list[str]:
     return [
         line
         for study in report.studies
-        for line in (title(study.section), f"  {setting(study.section)}")
+        for line in (title(study), f"  {setting(study)}")
     ]
 
 

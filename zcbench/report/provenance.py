@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from zcbench.analysis.section import Section
+from zcbench.analysis.study import Study
 from zcbench.self_check.words import disagreements
 
 
@@ -44,13 +44,13 @@ def facts(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [(what, words) for what, words in found if words]
 
 
-def sources(sections: Sequence[Section]) -> list[tuple[str, str]]:
+def sources(studies: Sequence[Study]) -> list[tuple[str, str]]:
     """(what, words) of the datasets of a run: sample, truth, minibatch.
 
     What is the same for all datasets is told once.
     """
     found: list[tuple[str, str]] = []
-    by_dataset = [(section.dataset, _source(section)) for section in sections]
+    by_dataset = [(study.dataset, _source(study)) for study in studies]
     for what in ("Sample", "Truth", "Minibatch"):
         words = dict.fromkeys(parts[what] for _, parts in by_dataset)
         if len(words) == 1:
@@ -72,21 +72,21 @@ def device_checks(manifest: Mapping[str, Any]) -> list[str]:
     return list(dict.fromkeys(lines))
 
 
-def _source(section: Section) -> dict[str, str]:
+def _source(study: Study) -> dict[str, str]:
     digests = {
-        "Sample": section.sample_digest,
-        "Truth": section.truth_digest,
-        "Minibatch": section.minibatch_digest,
+        "Sample": study.sample_digest,
+        "Truth": study.truth_digest,
+        "Minibatch": study.minibatch_digest,
     }
-    release = f", {section.release}" if section.release else ""
-    images = section.minibatch or "unknown"
-    kind = {"all": "all", "sample": "sample of", "list": "list of"}[section.sampled]
+    release = f", {study.release}" if study.release else ""
+    images = study.minibatch or "unknown"
+    kind = {"all": "all", "sample": "sample of", "list": "list of"}[study.sampled]
     words = {
-        "Sample": f"{kind} {section.architectures:,} architectures, population "
-        f"{section.population}, repeats {section.repeats}"
-        f"{_known('seed', section.seed)}",
-        "Truth": f"{section.target} of {section.truth}{release}",
-        "Minibatch": f"{images}{_known('batch size', section.batch_size)}",
+        "Sample": f"{kind} {study.architectures:,} architectures, population "
+        f"{study.population}, repeats {study.repeats}"
+        f"{_known('seed', study.seed)}",
+        "Truth": f"{study.target} of {study.truth}{release}",
+        "Minibatch": f"{images}{_known('batch size', study.batch_size)}",
     }
     return {
         what: text + (f" (sha256 {digests[what]})" if digests[what] else "")

@@ -10,7 +10,8 @@ from zcbench.aggregates import Aggregate
 from zcbench.analysis import NAMES, SECTIONS
 from zcbench.analysis.block import Block, Options
 from zcbench.analysis.correlations import tabulate
-from zcbench.analysis.study import Study, studies
+from zcbench.analysis.join import studies
+from zcbench.analysis.study import Study
 from zcbench.errors import UsageError, unknown
 
 if TYPE_CHECKING:

@@ -16,8 +16,7 @@ from filelock import FileLock
 
 from zcbench.cache import cache_dir
 from zcbench.evaluate import apply_proxies
-from zcbench.evidence.collect import Missing
-from zcbench.evidence.precision import arithmetic
+from zcbench.evidence.passes import Missing, arithmetic
 from zcbench.evidence.records import FreshNetwork
 from zcbench.plan import Plan, make_plan
 from zcbench.self_check.bounds import BY_SIZE, FORMULA

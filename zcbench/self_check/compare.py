@@ -10,8 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zcbench.evidence.collect import Missing, attempt
-from zcbench.evidence.precision import arithmetic
+from zcbench.evidence.passes import Missing, arithmetic, attempt
 from zcbench.evidence.records import FreshNetwork
 
 Numbers = Mapping[str, tuple[Tensor, ...]]

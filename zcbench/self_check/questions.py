@@ -16,10 +16,10 @@ import torch
 from torch import nn
 
 import zcbench
-from zcbench.engine.evaluator import PopulationEvaluator, can_stack
+from zcbench.engine.evaluator import StackEvaluator, can_stack
 from zcbench.evaluate import gather
 from zcbench.evidence.clock import Clock
-from zcbench.evidence.collect import Missing
+from zcbench.evidence.passes import Missing
 from zcbench.plan import Plan
 from zcbench.self_check.bounds import allowed
 from zcbench.self_check.finding import STACKED
@@ -164,7 +164,7 @@ class OfSpace(Question):
 
     def _at_once(self, way: Way) -> list[Evidence]:
         dtype, precision = arithmetic_of(way, self.dtype, self.precision)
-        evaluator = PopulationEvaluator(
+        evaluator = StackEvaluator(
             self.space,
             self.task,
             self.batch,

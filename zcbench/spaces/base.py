@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 from zcbench.errors import UsageError, unknown
 from zcbench.seeding import derive, random_state
@@ -75,7 +76,7 @@ class Space(Protocol):
 
 @runtime_checkable
 class Stackable(Protocol):
-    """A space of networks scored many at once: see `zcbench.evidence.stacked`."""
+    """A space of networks scored many at once: see `zcbench.networks.stacked`."""
 
     def stack(
         self,
@@ -108,6 +109,82 @@ def build_network(
     """
     with random_state(derive(seed, "build", repeat)):
         return space.build(arch, task, seed=seed, repeat=repeat)
+
+
+class SpaceBase:
+    """What the spaces here have in common, for a space to inherit from.
+
+    It adds `architecture`, `parse`, `_network`, and `_members` with its populations
+    other than ``all``.
+    """
+
+    name: ClassVar[str]
+    tasks: Mapping[str, Task]
+    populations: ClassVar[tuple[str, ...]] = ("all",)
+
+    def __len__(self) -> int:
+        """Number of architectures."""
+        raise NotImplementedError
+
+    def architecture(self, index: int) -> Architecture:
+        """Architecture at a position."""
+        raise NotImplementedError
+
+    def parse(self, spec: str) -> Architecture:
+        """Architecture of a string."""
+        raise NotImplementedError
+
+    @property
+    def _members(self) -> Mapping[str, NDArray[np.int64]]:
+        return {}
+
+    def population(self, name: str) -> NDArray[np.int64]:
+        """Indices of a population, sorted.
+
+        Raises:
+            UsageError: there is no such population.
+        """
+        import numpy as np
+
+        check_name(self, "population", name)
+        members: NDArray[np.int64] = np.arange(len(self), dtype=np.int64)
+        return members if name == "all" else self._members[name]
+
+    def build(
+        self, arch: Architecture, task: str, *, seed: int = 0, repeat: int = 0
+    ) -> nn.Module:
+        """The full network, in train mode, with PyTorch's default initialisation.
+
+        Args:
+            arch: an architecture of this space.
+            task: name of one of the space's tasks.
+            seed: seed of the run.
+            repeat: which initialisation, from 0.
+
+        Returns:
+            The network on the CPU, state-dict names as in the benchmark.
+
+        Raises:
+            UsageError: there is no such task.
+        """
+        from zcbench.networks.initialise import initialised
+
+        check_name(self, "dataset", task)
+        make = partial(self._network, arch.spec, self.tasks[task])
+        return initialised(make, seed, repeat)
+
+    def _network(self, spec: str, task: Task) -> nn.Module:
+        """Before its weights are drawn."""
+        raise NotImplementedError
+
+
+def digits_of(index: int, base: int, count: int) -> list[int]:
+    """Digits of an index, most significant first.
+
+    >>> digits_of(5, base=3, count=4)
+    [0, 0, 1, 2]
+    """
+    return [index // base**place % base for place in reversed(range(count))]
 
 
 def check_index(space: Space, index: int) -> None:

@@ -7,7 +7,7 @@ Index of an architecture: its operations in string order, read as a number in ba
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
@@ -18,7 +18,7 @@ from zcbench.networks.cell_graph import (
     function_of,
     live_edges,
 )
-from zcbench.spaces.base import check_index, check_name
+from zcbench.spaces.base import SpaceBase, check_index, check_name, digits_of
 from zcbench.types import Architecture, Task
 
 if TYPE_CHECKING:
@@ -29,8 +29,12 @@ if TYPE_CHECKING:
     from zcbench.networks.stacked import StackedNetwork
 
 
-class CellSpace:
-    """All cells of `n_nodes` nodes over some operations, as `Space`.
+class CellSpace(SpaceBase):
+    """All cells of `n_nodes` nodes over some operations.
+
+    Populations: ``connected`` has those with a path from input to output, ``trimmed``
+    those without an operation that cannot matter; every other cell computes the same
+    function as one of these, and the empty cell stands for all that are not connected.
 
     Attributes:
         operations: names in the order of the index's digits.
@@ -39,8 +43,6 @@ class CellSpace:
         depth: cells in each stage.
     """
 
-    name: ClassVar[str]
-    tasks: ClassVar[Mapping[str, Task]]
     operations: ClassVar[tuple[str, ...]]
     n_nodes: ClassVar[int]
     stages: ClassVar[tuple[int, ...]]
@@ -57,11 +59,9 @@ class CellSpace:
             UsageError: the index is out of range.
         """
         check_index(self, index)
-        rest, operations = index, []
-        for _ in edges_of(self.n_nodes):
-            rest, digit = divmod(rest, len(self.operations))
-            operations.append(self.operations[digit])
-        return Architecture(self.name, index, self._format(reversed(operations)))
+        digits = digits_of(index, len(self.operations), len(edges_of(self.n_nodes)))
+        spec = self._format(self.operations[digit] for digit in digits)
+        return Architecture(self.name, index, spec)
 
     def parse(self, spec: str) -> Architecture:
         """Architecture of a string.
@@ -99,49 +99,11 @@ class CellSpace:
         """Equal for cells that compute the same: see `function_of`."""
         return function_of(self.cell(arch.spec), self.n_nodes)
 
-    def population(self, name: str) -> NDArray[np.int64]:
-        """Indices of a population.
-
-        ``all``: every cell. ``connected``: those with a path from input to output.
-        ``trimmed``: those without an operation that cannot matter; every other cell
-        computes the same function as one of these, and the empty cell stands for all
-        that are not connected.
-
-        Raises:
-            UsageError: there is no such population.
-        """
-        check_name(self, "population", name)
-        return self._populations[name]
-
-    def build(
-        self, arch: Architecture, task: str, *, seed: int = 0, repeat: int = 0
-    ) -> nn.Module:
-        """The full network, in train mode, with PyTorch's default initialisation.
-
-        Args:
-            arch: an architecture of this space.
-            task: name of one of the space's tasks.
-            seed: seed of the run.
-            repeat: which initialisation, from 0.
-
-        Returns:
-            The network on the CPU, state-dict names as in the benchmark.
-
-        Raises:
-            UsageError: there is no such task.
-        """
+    def _network(self, spec: str, task: Task) -> nn.Module:
         from zcbench.networks.cell import CellNetwork
-        from zcbench.networks.initialise import initialised
 
-        check_name(self, "dataset", task)
-        cell = self.cell(arch.spec)
-        return initialised(
-            lambda: CellNetwork(
-                cell, self.n_nodes, self.tasks[task], self.stages, self.depth
-            ),
-            seed,
-            repeat,
-        )
+        cell = self.cell(spec)
+        return CellNetwork(cell, self.n_nodes, task, self.stages, self.depth)
 
     def stack(
         self,
@@ -151,7 +113,7 @@ class CellSpace:
         seed: int = 0,
         repeat: int = 0,
     ) -> StackedNetwork:
-        """The networks that `build` gives, as one: see `zcbench.evidence.stacked`.
+        """The networks that `build` gives, as one: see `zcbench.networks.stacked`.
 
         Raises:
             UsageError: there is no such task.
@@ -184,7 +146,7 @@ class CellSpace:
         return re.compile(template.replace("|", r"\|").replace("+\\|", r"\+\|"))
 
     @cached_property
-    def _populations(self) -> dict[str, NDArray[np.int64]]:
+    def _members(self) -> dict[str, NDArray[np.int64]]:
         import numpy as np
 
         connected, trimmed = [], []
@@ -196,7 +158,6 @@ class CellSpace:
             if list(live) == [operation != "none" for operation in cell]:
                 trimmed.append(index)
         return {
-            "all": np.arange(len(self), dtype=np.int64),
             "connected": np.array(connected, dtype=np.int64),
             "trimmed": np.array(trimmed, dtype=np.int64),
         }

@@ -16,12 +16,10 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 from zcbench.errors import DataError
-from zcbench.spaces.base import check_index, check_name
+from zcbench.spaces.base import SpaceBase, check_index
 from zcbench.types import Architecture, Task
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
     from torch import nn
 
 UNITS = (16, 32, 64, 128, 256, 512)
@@ -40,14 +38,13 @@ _SPECS = tuple(
 )
 
 
-class FCNet:
+class FCNet(SpaceBase):
     """Two fully connected layers on four regressions of tables."""
 
     name = "fcnet"
     tasks = {
         name: Task(name, (features,), 1, "mse") for name, features in _FEATURES.items()
     }
-    populations = ("all",)
 
     def __len__(self) -> int:
         """Number of architectures."""
@@ -76,52 +73,20 @@ class FCNet:
             )
         return Architecture(self.name, _SPECS.index(spec), spec)
 
-    def population(self, name: str) -> NDArray[np.int64]:
-        """Indices of a population; ``all`` is the only one.
-
-        Raises:
-            UsageError: there is no such population.
-        """
-        import numpy as np
-
-        check_name(self, "population", name)
-        return np.arange(len(self), dtype=np.int64)
-
-    def build(
-        self, arch: Architecture, task: str, *, seed: int = 0, repeat: int = 0
-    ) -> nn.Module:
-        """The full network, in train mode, with PyTorch's default initialisation.
-
-        Args:
-            arch: an architecture of this space.
-            task: name of one of the space's tasks.
-            seed: seed of the run.
-            repeat: which initialisation, from 0.
-
-        Returns:
-            The network on the CPU: [N, D] → [N, 1].
-
-        Raises:
-            UsageError: there is no such task.
-        """
+    def _network(self, spec: str, task: Task) -> nn.Module:
+        """[N, D] → [N, 1]."""
         from torch import nn
 
-        from zcbench.networks.initialise import Linear, initialised
+        from zcbench.networks.initialise import Linear
 
-        check_name(self, "dataset", task)
-        first, activation_1, second, activation_2 = arch.spec.split("-")
+        first, activation_1, second, activation_2 = spec.split("-")
         activations = {"relu": nn.ReLU, "tanh": nn.Tanh}
-        n_features, n_outputs = self.tasks[task].input_shape[0], 1
-        network = initialised(
-            lambda: nn.Sequential(
-                Linear(n_features, int(first)),
-                activations[activation_1](),
-                Linear(int(first), int(second)),
-                activations[activation_2](),
-                Linear(int(second), n_outputs),
-            ),
-            seed,
-            repeat,
+        network = nn.Sequential(
+            Linear(task.input_shape[0], int(first)),
+            activations[activation_1](),
+            Linear(int(first), int(second)),
+            activations[activation_2](),
+            Linear(int(second), 1),
         )
         network.plain_layers = True  # type: ignore[assignment]
         return network

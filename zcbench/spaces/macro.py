@@ -16,7 +16,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from zcbench.errors import DataError
-from zcbench.spaces.base import check_index, check_name
+from zcbench.spaces.base import SpaceBase, check_index, digits_of
 from zcbench.types import Architecture, Task
 
 if TYPE_CHECKING:
@@ -32,8 +32,12 @@ _N_LAYERS = sum(STAGES)
 _N_ARCHITECTURES = 3**8
 
 
-class NASBenchMacro:
-    """Chains of 8 layers with 3 blocks; strings as published."""
+class NASBenchMacro(SpaceBase):
+    """Chains of 8 layers with 3 blocks; strings as published.
+
+    The population ``distinct`` has those whose identities come last in their stage (its
+    first layer aside); every other string is the same network as one of these.
+    """
 
     name = "macro"
     tasks = {"cifar10": Task("cifar10", (3, 32, 32), 10)}
@@ -50,11 +54,8 @@ class NASBenchMacro:
             UsageError: the index is out of range.
         """
         check_index(self, index)
-        rest, digits = index, []
-        for _ in range(_N_LAYERS):
-            rest, digit = divmod(rest, len(_BLOCKS))
-            digits.append(_BLOCKS[digit])
-        return Architecture(self.name, index, "".join(reversed(digits)))
+        digits = digits_of(index, len(_BLOCKS), _N_LAYERS)
+        return Architecture(self.name, index, "".join(map(str, digits)))
 
     def parse(self, spec: str) -> Architecture:
         """Architecture of a string.
@@ -69,54 +70,19 @@ class NASBenchMacro:
             )
         return Architecture(self.name, int(spec, len(_BLOCKS)), spec)
 
-    def population(self, name: str) -> NDArray[np.int64]:
-        """Indices of a population.
-
-        ``all``: every string. ``distinct``: those whose identities come last in their
-        stage (its first layer aside); every other string is the same network as one of
-        these.
-
-        Raises:
-            UsageError: there is no such population.
-        """
-        check_name(self, "population", name)
-        return self._populations[name]
-
-    def build(
-        self, arch: Architecture, task: str, *, seed: int = 0, repeat: int = 0
-    ) -> nn.Module:
-        """The full network, in train mode, with PyTorch's default initialisation.
-
-        Args:
-            arch: an architecture of this space.
-            task: name of one of the space's tasks.
-            seed: seed of the run.
-            repeat: which initialisation, from 0.
-
-        Returns:
-            The network on the CPU, state-dict names as in the benchmark.
-
-        Raises:
-            UsageError: there is no such task.
-        """
-        from zcbench.networks.initialise import initialised
+    def _network(self, spec: str, task: Task) -> nn.Module:
         from zcbench.networks.macro import MacroNetwork
 
-        check_name(self, "dataset", task)
-        return initialised(
-            lambda: MacroNetwork(arch.spec, STAGES, self.tasks[task]), seed, repeat
-        )
+        return MacroNetwork(spec, STAGES, task)
 
     @cached_property
-    def _populations(self) -> dict[str, NDArray[np.int64]]:
+    def _members(self) -> dict[str, NDArray[np.int64]]:
         import numpy as np
 
         indices = np.arange(len(self), dtype=np.int64)
         specs = (self.architecture(int(index)).spec for index in indices)
-        return {
-            "all": indices,
-            "distinct": indices[[spec == identities_last(spec) for spec in specs]],
-        }
+        distinct = [spec == identities_last(spec) for spec in specs]
+        return {"distinct": indices[distinct]}
 
 
 def identities_last(spec: str) -> str:

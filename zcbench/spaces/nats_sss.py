@@ -12,12 +12,10 @@ import re
 from typing import TYPE_CHECKING
 
 from zcbench.errors import DataError
-from zcbench.spaces.base import check_index, check_name
+from zcbench.spaces.base import SpaceBase, check_index, digits_of
 from zcbench.types import Architecture, Task
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
     from torch import nn
 
 _STEP, _CHOICES, _LAYERS = 8, 8, 5
@@ -25,7 +23,7 @@ _N_ARCHITECTURES = 8**5
 _SPEC = re.compile(":".join([r"(8|16|24|32|40|48|56|64)"] * _LAYERS))
 
 
-class NATSBenchSize:
+class NATSBenchSize(SpaceBase):
     """Channels of 5 layers, 8 choices each; strings as published."""
 
     name = "nats_sss"
@@ -34,7 +32,6 @@ class NATSBenchSize:
         "cifar100": Task("cifar100", (3, 32, 32), 100),
         "ImageNet16-120": Task("ImageNet16-120", (3, 16, 16), 120),
     }
-    populations = ("all",)
 
     def __len__(self) -> int:
         """Number of architectures."""
@@ -47,11 +44,9 @@ class NATSBenchSize:
             UsageError: the index is out of range.
         """
         check_index(self, index)
-        rest, channels = index, []
-        for _ in range(_LAYERS):
-            rest, digit = divmod(rest, _CHOICES)
-            channels.append(str(_STEP * (digit + 1)))
-        return Architecture(self.name, index, ":".join(reversed(channels)))
+        digits = digits_of(index, _CHOICES, _LAYERS)
+        spec = ":".join(str(_STEP * (digit + 1)) for digit in digits)
+        return Architecture(self.name, index, spec)
 
     def parse(self, spec: str) -> Architecture:
         """Architecture of a string.
@@ -69,39 +64,7 @@ class NATSBenchSize:
             index = _CHOICES * index + int(channels) // _STEP - 1
         return Architecture(self.name, index, spec)
 
-    def population(self, name: str) -> NDArray[np.int64]:
-        """Indices of a population; ``all`` is the only one.
-
-        Raises:
-            UsageError: there is no such population.
-        """
-        import numpy as np
-
-        check_name(self, "population", name)
-        return np.arange(len(self), dtype=np.int64)
-
-    def build(
-        self, arch: Architecture, task: str, *, seed: int = 0, repeat: int = 0
-    ) -> nn.Module:
-        """The full network, in train mode, with PyTorch's default initialisation.
-
-        Args:
-            arch: an architecture of this space.
-            task: name of one of the space's tasks.
-            seed: seed of the run.
-            repeat: which initialisation, from 0.
-
-        Returns:
-            The network on the CPU, state-dict names as in the benchmark.
-
-        Raises:
-            UsageError: there is no such task.
-        """
-        from zcbench.networks.initialise import initialised
+    def _network(self, spec: str, task: Task) -> nn.Module:
         from zcbench.networks.nats_sss import SizeNetwork
 
-        check_name(self, "dataset", task)
-        channels = [int(number) for number in arch.spec.split(":")]
-        return initialised(
-            lambda: SizeNetwork(channels, self.tasks[task]), seed, repeat
-        )
+        return SizeNetwork([int(number) for number in spec.split(":")], task)

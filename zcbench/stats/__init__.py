@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from zcbench.stats.association import KINDS, Association, Kind, association
 from zcbench.stats.bootstrap import linear_bootstrap, rank_bootstrap, resample_counts
-from zcbench.stats.coverage import Coverage, simulate_coverage
 from zcbench.stats.multiple import Family, holm
 from zcbench.stats.paired import Difference, difference, paired_difference
 from zcbench.stats.ranks import Ranks, concordance
@@ -15,7 +14,6 @@ from zcbench.stats.ranks import Ranks, concordance
 __all__ = [
     "KINDS",
     "Association",
-    "Coverage",
     "Difference",
     "Family",
     "Kind",
@@ -28,5 +26,4 @@ __all__ = [
     "paired_difference",
     "rank_bootstrap",
     "resample_counts",
-    "simulate_coverage",
 ]

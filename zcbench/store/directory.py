@@ -110,8 +110,8 @@ def _check_schema(path: Path, schema: int) -> None:
         )
 
 
-_OBJECTS = ("device", "minibatch", "plugins", "tasks", "truth", "versions")
-_OF_OBJECTS = ("minibatch", "tasks", "truth")
+_OBJECTS = ("device", "minibatch", "plugins", "tasks", "traits", "truth", "versions")
+_OF_OBJECTS = ("minibatch", "tasks", "traits", "truth")
 _LISTS = ("datasets", "plugin", "proxies", "task")
 _TEXTS = ("minibatch", "population", "precision", "space", "target", "truth")
 
@@ -133,6 +133,8 @@ def _misshapen(manifest: dict[str, Any]) -> str:
     n, repeats = config.get("n", 1), config.get("repeats", 1)
     checks["config.n"] = n == "all" or type(n) is int
     checks["config.repeats"] = type(repeats) is int
+    count = manifest.get("architectures")
+    checks["architectures"] = count is None or type(count) is int
     checks["resumed"] = isinstance(manifest.get("resumed", []), list)
     return next((key for key, fine in checks.items() if not fine), "")
 

@@ -14,6 +14,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from zcbench.errors import DataError, UsageError
+from zcbench.files import write_whole
 from zcbench.store.directory import ARCHS, MANIFEST, is_empty, read_manifest
 from zcbench.store.records import (
     SCORES,
@@ -226,17 +227,9 @@ class RunStore:
             self._note(record)
 
     def _replace(self, name: str, parts: Iterable[bytes]) -> None:
-        """Write a file beside its place, then move it there."""
-        temporary = self.path / f".{name}.tmp"
         try:
-            with temporary.open("wb") as stream:
-                stream.writelines(parts)
-                stream.flush()
-                os.fsync(stream.fileno())
-            temporary.replace(self.path / name)
+            write_whole(self.path / name, parts)
         except OSError as error:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
             raise self._unwritable(error) from None
 
     def _unwritable(self, error: OSError) -> DataError:

@@ -11,8 +11,9 @@ a table of the user's own (``--truth FILE``).
 
 from __future__ import annotations
 
+import copy
 import tomllib
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -39,11 +40,8 @@ class GivenTask:
     task: Task
 
     def as_dict(self) -> dict[str, Any]:
-        """For the manifest of a run; `adopt` reads it."""
+        """For the manifest of a run; `space_of` reads it."""
         return {"space": self.space, **asdict(self.task)}
-
-
-_added: set[tuple[str, str]] = set()
 
 
 def task_names() -> list[str]:
@@ -65,54 +63,70 @@ def load_task(source: str) -> GivenTask:
     return _read(_FOLDER / f"{source}.toml")
 
 
-def add_task(given: GivenTask) -> None:
-    """Let the task's space have it, for this process.
+def with_tasks(space: Space, given: Iterable[GivenTask]) -> Space:
+    """The space with more tasks: a value of its own, the space stays as it is.
 
     Raises:
-        UsageError: there is no such space, it cannot have the task, or has another one
-            of that name.
+        UsageError: a task is for another space, the networks cannot have it, or there
+            is another one of that name.
     """
-    space, task = load_space(given.space), given.task
-    dimensions = {len(own.input_shape) for own in space.tasks.values()}
-    there = space.tasks.get(task.name)
-    if there == task:
-        return
-    if there is not None:
-        raise UsageError(
-            f"{space.name} has another task that is called {task.name}.",
-            "Rename the one in the file.",
-        )
-    tasks = space.tasks
-    if not isinstance(tasks, MutableMapping) or len(task.input_shape) not in dimensions:
-        shape = "×".join(map(str, task.input_shape))
-        raise UsageError(
-            f"The networks of {space.name} cannot take the task {task.name} with "
-            f"inputs of {shape}.",
-            "Give a task with inputs of the kind that the space's own have.",
-        )
-    tasks[task.name] = task
-    _added.add((space.name, task.name))
+    tasks = dict(space.tasks)
+    dimensions = {len(own.input_shape) for own in tasks.values()}
+    for entry in given:
+        task = entry.task
+        if entry.space != space.name:
+            raise UsageError(
+                f"The task {task.name} is for {entry.space}, not for {space.name}.",
+                f"Say --space {entry.space}.",
+            )
+        if tasks.setdefault(task.name, task) != task:
+            raise UsageError(
+                f"{space.name} has another task that is called {task.name}.",
+                "Rename the one in the file.",
+            )
+        if len(task.input_shape) not in dimensions:
+            raise _cannot_take(space, task)
+    if tasks == dict(space.tasks):
+        return space
+    wider = copy.copy(space)
+    try:
+        wider.tasks = tasks  # type: ignore[misc]
+    except AttributeError:  # a property, say
+        raise _cannot_take(space, task) from None
+    return wider
 
 
-def is_added(space: str, task: str) -> bool:
-    """Whether `add_task` brought a task that the space has."""
-    return (space, task) in _added
+def _cannot_take(space: Space, task: Task) -> UsageError:
+    shape = "×".join(map(str, task.input_shape))
+    return UsageError(
+        f"The networks of {space.name} cannot take the task {task.name} with inputs of "
+        f"{shape}.",
+        "Give a task with inputs of the kind that the space's own have.",
+    )
 
 
-def own_tasks(space: Space) -> tuple[str, ...]:
-    """Names of the tasks that a space brings itself."""
-    return tuple(name for name in space.tasks if not is_added(space.name, name))
+def given_tasks(space: Space) -> tuple[GivenTask, ...]:
+    """The tasks that a space does not bring itself."""
+    own = load_space(space.name).tasks
+    return tuple(
+        GivenTask(space.name, task)
+        for name, task in space.tasks.items()
+        if name not in own
+    )
 
 
-def adopt(manifest: Mapping[str, Any]) -> None:
-    """Add the tasks that a run was given, as its manifest keeps them.
+def space_of(manifest: Mapping[str, Any]) -> Space:
+    """The space of a run, with the tasks that it was given.
 
     Raises:
         DataError: the manifest says something else than tasks.
-        UsageError: as of `add_task`.
+        UsageError: there is no such space, or it cannot have the tasks.
     """
-    for name, entry in manifest.get("tasks", {}).items():
-        add_task(_given(entry, f"The task {name} in the manifest"))
+    given = [
+        _given(entry, f"The task {name} in the manifest")
+        for name, entry in manifest.get("tasks", {}).items()
+    ]
+    return with_tasks(load_space(manifest["config"]["space"]), given)
 
 
 def _read(path: Path) -> GivenTask:
@@ -155,8 +169,8 @@ def _given(entries: object, where: str) -> GivenTask:
     for key, (kind, fits) in _FIELDS.items():
         if not fits(values.get(key)):
             name = key.replace("_", "-")
-            found = f"not {values[key]!r}" if key in values else "and is missing"
-            raise DataError(f"{where}: {name} must be {kind}, {found}.", _EXAMPLE)
+            instead = f"not {values[key]!r}" if key in values else "and is missing"
+            raise DataError(f"{where}: {name} must be {kind}, {instead}.", _EXAMPLE)
     if (values["loss"] == "mse") != (values["n_classes"] == 1):
         raise DataError(
             f"{where} has {values['n_classes']} classes and the loss {values['loss']}.",

@@ -69,12 +69,12 @@ TRUTHS: Registry[Truth] = Registry("truth", "zcbench.truths", _builtins)
 
 
 def load_truth(
-    space: str, dataset: str, truth: str = "auto", target: str = "auto"
+    space: str | Space, dataset: str, truth: str = "auto", target: str = "auto"
 ) -> pd.DataFrame:
     """Accuracies of a search space on a dataset.
 
     Args:
-        space: name of the space.
+        space: name of the space, or the space itself where it was given tasks.
         dataset: one of its tasks, as the benchmark writes it.
         truth: ``"auto"`` for the first of the space in `zcbench list truths`, a name
             from that list, or a path: of a CSV or Parquet file, or of an official file
@@ -90,19 +90,19 @@ def load_truth(
     """
     from zcbench.spaces import load_space
     from zcbench.spaces.base import check_name
-    from zcbench.tasks import is_added
 
-    found = load_space(space)
-    check_name(found, "dataset", dataset)
+    if isinstance(space, str):
+        space = load_space(space)
+    check_name(space, "dataset", dataset)
     if _is_path(truth):
-        table = _from_file(found, dataset, _expanded(truth), target)
-    elif is_added(space, dataset):
+        table = _from_file(space, dataset, _expanded(truth), target)
+    elif dataset not in load_space(space.name).tasks:
         raise DataError(
-            f"The task {dataset} was given to {space}, which has no truth for it.",
+            f"The task {dataset} was given to {space.name}, which has no truth for it.",
             "Give a table with --truth FILE.",
         )
     else:
-        table = _provider(space, truth).load(dataset)
+        table = _provider(space.name, truth).load(dataset)
     there = targets(table)
     if not {"arch", "index"} <= set(table.columns) or not there:
         raise DataError(
@@ -111,10 +111,10 @@ def load_truth(
             "Correct the plug-in that provides it.",
         )
     table.attrs |= {
-        "space": space,
+        "space": space.name,
         "dataset": dataset,
         "targets": there,
-        "missing": len(found) - len(table),
+        "missing": len(space) - len(table),
     }
     return table
 

@@ -108,7 +108,7 @@ def _arrays(
     import numpy as np
 
     try:
-        rows = np.array([_row(*item) for item in file.entries.items()])
+        rows = np.array([_numbers(*item) for item in file.entries.items()])
         order = np.lexsort((rows[:, 1], rows[:, 0]))
         rows = rows[order].reshape(n_archs, _N_SETTINGS, -1)
         complete = np.array_equal(
@@ -135,7 +135,7 @@ def _arrays(
     )
 
 
-def _row(key: str, entry: dict[str, list[float]]) -> list[float]:
+def _numbers(key: str, entry: dict[str, list[float]]) -> list[float]:
     """Architecture, setting, #params, seconds, then errors by seed.
 
     A key such as ``010120015`` has the choices of activation 1 and 2, batch size,

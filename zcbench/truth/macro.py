@@ -98,7 +98,7 @@ def _table(entries: object, path: Path) -> pd.DataFrame:
             f"{path} does not have each of the {len(specs):,} architectures.", _OFFICIAL
         )
     try:
-        rows = [_row(entries[spec]) for spec in specs]
+        rows = [_trainings(entries[spec]) for spec in specs]
     except (KeyError, ValueError, TypeError) as error:
         raise DataError(
             f"{path} has an unexpected entry ({type(error).__name__}: {error}).",
@@ -108,7 +108,7 @@ def _table(entries: object, path: Path) -> pd.DataFrame:
     return with_means(table.assign(arch=specs, index=range(len(specs))))
 
 
-def _row(entry: Mapping[str, Any]) -> dict[str, float]:
+def _trainings(entry: Mapping[str, Any]) -> dict[str, float]:
     accuracies = [float(value) for value in entry["test_acc"]]
     if len(accuracies) != _N_SEEDS or not all(0 <= a <= 100 for a in accuracies):
         raise ValueError(f"test_acc is {entry['test_acc']}")

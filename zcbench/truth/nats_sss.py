@@ -2,32 +2,26 @@
 
 The archive is ``NATS-sss-v1_0-50262-simple``, as a folder or the .tar of it: one pickle
 for each architecture and one for their strings, each compressed with bzip2. They are
-read as plain data (`plain_pickle`); nothing in them is run, and the package nats_bench
-is not needed. The table is a CSV in the cache with, for each dataset, validation and
-test accuracy of each training seed after 90 and 12 epochs. CIFAR-10 validation comes
-from training on half of the training set, CIFAR-10 test from training on all of it.
+read as plain data (`zcbench.pickles`); nothing in them is run, and the package
+nats_bench is not needed. The table has, for each dataset, validation and test accuracy
+of each training seed after 90 and 12 epochs.
 """
 
 from __future__ import annotations
 
 import bz2
-import gzip
-import hashlib
 import io
-import json
 import re
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zcbench.cache import cache_dir
-from zcbench.errors import AbsentDataError, DataError, ZcbenchError
-from zcbench.truth import TARGETS, Truth
-from zcbench.truth.means import with_means
-from zcbench.truth.nb201_official import write_whole
-from zcbench.truth.plain_pickle import CONTAINERS_AND_NUMBERS, read_plain
+from zcbench.errors import DataError, ZcbenchError
+from zcbench.pickles import CONTAINERS_AND_NUMBERS, read_plain
+from zcbench.truth import Truth
+from zcbench.truth.imported import SOURCES, Imported, Record
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,15 +31,6 @@ if TYPE_CHECKING:
 NAME = "NATS-sss"
 """What the official archive is called after."""
 
-_SOURCES: Mapping[str, Mapping[str, tuple[str, str]]] = {
-    # dataset: {target: (what was trained on, what was evaluated on)}
-    "cifar10": {"val": ("cifar10-valid", "x-valid"), "test": ("cifar10", "ori-test")},
-    "cifar100": {"val": ("cifar100", "x-valid"), "test": ("cifar100", "x-test")},
-    "ImageNet16-120": {
-        "val": ("ImageNet16-120", "x-valid"),
-        "test": ("ImageNet16-120", "x-test"),
-    },
-}
 _EPOCHS = {"90": "", "12": "_12"}
 _MEMBER = re.compile(r"(?:^|/)(meta|\d+)\.pickle\.pbz2$")
 _OFFICIAL = "Give NATS-sss-v1_0-50262-simple, the folder or its .tar."
@@ -54,12 +39,12 @@ _IMPORT = "Import the archive once: zcbench data import NATS-sss-v1_0-50262-simp
 Row = dict[str, Any]
 
 
-def table_path(cache: Path | None = None) -> Path:
-    """Where the table is, or will be."""
-    return (cache or cache_dir()) / "truth" / "nats-sss.csv.gz"
+TABLE = Imported(
+    "nats-sss", "No archive of NATS-Bench's sizes was imported.", _IMPORT, _IMPORT
+)
 
 
-def import_archive(archive: Path, cache: Path | None = None) -> int:
+def import_archive(archive: Path, cache: Path | None = None) -> Record:
     """Write the table of an official archive into the cache.
 
     Args:
@@ -67,7 +52,7 @@ def import_archive(archive: Path, cache: Path | None = None) -> int:
         cache: the cache, `zcbench.cache.cache_dir()` by default.
 
     Returns:
-        How many architectures it has.
+        The record that lies beside the table.
 
     Raises:
         DataError: it is not the official one, is damaged or holds impossible numbers;
@@ -80,32 +65,7 @@ def import_archive(archive: Path, cache: Path | None = None) -> int:
     with _members(archive) as members:
         rows = list(_rows(members, archive, load_space("nats_sss")))
     table = pd.DataFrame(rows).sort_values("index", ignore_index=True)
-    content = gzip.compress(table.to_csv(index=False).encode(), mtime=0)
-    record = {
-        "source": archive.name,
-        "table_sha256": hashlib.sha256(content).hexdigest(),
-        "architectures": len(table),
-    }
-    path = table_path(cache)
-    write_whole(path, content)
-    write_whole(_record_path(path), json.dumps(record, indent=1).encode())
-    return len(table)
-
-
-def read_record(cache: Path | None = None) -> dict[str, Any] | None:
-    """Source, table_sha256 and architectures of the table; None without one.
-
-    Raises:
-        DataError: there is one that cannot be read.
-    """
-    path = _record_path(table_path(cache))
-    try:
-        record = json.loads(path.read_bytes())
-        return {k: record[k] for k in ("source", "table_sha256", "architectures")}
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, TypeError, KeyError):
-        raise DataError(f"{path} is damaged.", _IMPORT) from None
+    return TABLE.write(table, cache, source=archive.name)
 
 
 def load(dataset: str) -> pd.DataFrame:
@@ -114,29 +74,12 @@ def load(dataset: str) -> pd.DataFrame:
     Raises:
         DataError: no archive was imported, or the table was changed since.
     """
-    import pandas as pd
-
-    record, path = read_record(), table_path()
-    if record is None:
-        raise AbsentDataError("No archive of NATS-Bench's sizes was imported.", _IMPORT)
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}.", _IMPORT) from None
-    if hashlib.sha256(content).hexdigest() != record["table_sha256"]:
-        raise DataError(f"{path} was changed since it was imported.", _IMPORT)
-    whole = pd.read_csv(io.BytesIO(gzip.decompress(content)))
-    names = [name for name in whole.columns if name.startswith(f"{dataset}_")]
-    numbers = whole[names].dropna(how="all")
-    numbers.columns = [name.removeprefix(f"{dataset}_") for name in names]
-    table = with_means(numbers.join(whole[["arch", "index"]]))
-    if not any(target in table for target in TARGETS):
-        raise DataError(f"{record['source']} has no accuracies for {dataset}.", _IMPORT)
+    table, record = TABLE.load(dataset)
     table.attrs = {
         "truth": TRUTH.name,
         "release": "NATS-Bench (size), 90 epochs",
-        "digest": record["table_sha256"],
-        "source": record["source"],
+        "digest": record.table_sha256,
+        "source": record.source,
     }
     return table
 
@@ -147,10 +90,6 @@ TRUTH = Truth(
     "official archive, imported once: validation and test accuracy, 90 and 12 epochs",
     load,
 )
-
-
-def _record_path(table: Path) -> Path:
-    return table.parent / "nats-sss.json"
 
 
 Members = Iterator[tuple[str, bytes]]
@@ -190,7 +129,7 @@ def _of_tar(stream: tarfile.TarFile) -> Members:
 def _rows(members: Members, archive: Path, space: Space) -> Iterator[Row]:
     """One row an architecture, in the order of the archive."""
     strings: dict[int, str] = {}
-    found: dict[int, Row] = {}
+    by_number: dict[int, Row] = {}
     for name, packed in members:
         where = f"{archive}, {name}"
         try:
@@ -202,7 +141,7 @@ def _rows(members: Members, archive: Path, space: Space) -> Iterator[Row]:
             if name == "meta":
                 strings = dict(enumerate(content["meta_archs"]))  # type: ignore[index]
             else:
-                found[int(name)] = _row(content, space)
+                by_number[int(name)] = _trainings(content, space)
         except ZcbenchError as error:
             raise DataError(f"{where}: {error.what}", _OFFICIAL) from None
         except Exception as error:  # foreign structures can fail anywhere
@@ -211,9 +150,9 @@ def _rows(members: Members, archive: Path, space: Space) -> Iterator[Row]:
                 f"({type(error).__name__}: {error}).",
                 _OFFICIAL,
             ) from None
-    if not found or not strings:
+    if not by_number or not strings:
         raise DataError(f"{archive} does not hold NATS-Bench's sizes.", _OFFICIAL)
-    for number, row in found.items():
+    for number, row in by_number.items():
         if strings.get(number) != row["arch"]:
             raise DataError(
                 f"{archive}, {number} is {row['arch']}, but {strings.get(number)} in "
@@ -223,12 +162,12 @@ def _rows(members: Members, archive: Path, space: Space) -> Iterator[Row]:
         yield row
 
 
-def _row(content: Any, space: Space) -> Row:
+def _trainings(content: Any, space: Space) -> Row:
     arch = space.parse(content["90"]["arch_str"])
     row: Row = {"arch": arch.spec, "index": arch.index}
     for epochs, suffix in _EPOCHS.items():
         trials = content[epochs]["all_results"]
-        for dataset, sources in _SOURCES.items():
+        for dataset, sources in SOURCES.items():
             for target, (trained_on, evaluated_on) in sources.items():
                 seeds = sorted(seed for name, seed in trials if name == trained_on)
                 for place, seed in enumerate(seeds):

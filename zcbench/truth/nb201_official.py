@@ -1,48 +1,28 @@
 """The official NAS-Bench-201 file, imported once into a compact table in the cache.
 
-The table is a CSV with one row per architecture and, for each dataset, validation and
-test accuracy of each training seed after 200 and 12 epochs, as `nas_201_api` holds
-them. CIFAR-10 validation comes from training on half of the training set (the
-benchmark's cifar10-valid), CIFAR-10 test from training on all of it. Beside it lies a
-record with the sha256 of both files.
+The table has, for each dataset, validation and test accuracy of each training seed
+after 200 and 12 epochs, as `nas_201_api` holds them.
 """
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import io
-import json
-import os
 import re
-import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zcbench.cache import cache_dir
 from zcbench.errors import DataError
 from zcbench.truth import TARGETS, Truth
-from zcbench.truth.means import with_means
+from zcbench.truth.imported import SOURCES, Imported, Record
 from zcbench.truth.saved_file import read_saved, without_collection
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_SOURCES: Mapping[str, Mapping[str, tuple[str, str]]] = {
-    # dataset: {target: (what was trained on, what was evaluated on)}
-    "cifar10": {"val": ("cifar10-valid", "x-valid"), "test": ("cifar10", "ori-test")},
-    "cifar100": {"val": ("cifar100", "x-valid"), "test": ("cifar100", "x-test")},
-    "ImageNet16-120": {
-        "val": ("ImageNet16-120", "x-valid"),
-        "test": ("ImageNet16-120", "x-test"),
-    },
-}
 _EPOCHS = {"full": "", "less": "_12"}
 _KEYS = ("meta_archs", "arch2infos", "evaluated_indexes")
 _OFFICIAL = "The official file is NAS-Bench-201-v1_1-096897.pth."
-_AGAIN = "Import the official file again: zcbench data import FILE."
 
 _SEED = re.compile(r"_seed\d+$")
 _ACCURACY = re.compile(r"_(val|test)(_12)?_seed\d+$")
@@ -50,32 +30,12 @@ _ACCURACY = re.compile(r"_(val|test)(_12)?_seed\d+$")
 Row = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
-    """What is known of an imported table.
-
-    Attributes:
-        source: name of the official file.
-        source_sha256: of the official file.
-        table_sha256: of the table in the cache.
-        release: ``"NAS-Bench-201 v1.1"``.
-        seeds: training seeds of the benchmark; seed0 is the first of them.
-        architectures: rows of the table.
-        schema: version of the table's layout.
-    """
-
-    source: str
-    source_sha256: str
-    table_sha256: str
-    release: str
-    seeds: list[int]
-    architectures: int
-    schema: int = 1
-
-
-def table_path(cache: Path | None = None) -> Path:
-    """Where the table is, or will be."""
-    return (cache or cache_dir()) / "truth" / "nas-bench-201.csv.gz"
+TABLE = Imported(
+    "nas-bench-201",
+    "The official NAS-Bench-201 file was not imported here.",
+    "Import it once: zcbench data import NAS-Bench-201-v1_1-096897.pth.",
+    "Import the official file again: zcbench data import FILE.",
+)
 
 
 def import_official(file: Path, cache: Path | None = None) -> Record:
@@ -92,41 +52,18 @@ def import_official(file: Path, cache: Path | None = None) -> Record:
         DataError: the file is not the official one, is damaged or holds impossible
             numbers; or the cache cannot be written.
     """
-    path = table_path(cache)
     digest = _sha256_of(file)
     with without_collection():
         table, seeds = _compact(read_saved(file), file)
-    content = gzip.compress(table.to_csv(index=False).encode(), mtime=0)
     version = "1.1" if "cifar100_test_12_seed0" in table else "1.0"
-    record = Record(
+    return TABLE.write(
+        table,
+        cache,
         source=file.name,
         source_sha256=digest,
-        table_sha256=hashlib.sha256(content).hexdigest(),
         release=f"NAS-Bench-201 v{version}",
         seeds=seeds,
-        architectures=len(table),
     )
-    write_whole(path, content)
-    write_whole(_record_path(path), json.dumps(asdict(record), indent=1).encode())
-    return record
-
-
-def read_record(cache: Path | None = None) -> Record | None:
-    """The record of the imported table; None if none was imported.
-
-    Raises:
-        DataError: there is one that cannot be read.
-    """
-    path = _record_path(table_path(cache))
-    try:
-        record = Record(**json.loads(path.read_bytes()))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, TypeError):
-        raise DataError(f"{path} is damaged.", _AGAIN) from None
-    if record.schema != Record.__dataclass_fields__["schema"].default:
-        raise DataError(f"{path} is of another version of zcbench.", _AGAIN)
-    return record
 
 
 def load(dataset: str) -> pd.DataFrame:
@@ -141,32 +78,7 @@ def load(dataset: str) -> pd.DataFrame:
     Raises:
         DataError: no official file was imported, or the table was changed since.
     """
-    import pandas as pd
-
-    record, path = read_record(), table_path()
-    if record is None:
-        raise DataError(
-            "The official NAS-Bench-201 file was not imported here.",
-            "Import it once: zcbench data import NAS-Bench-201-v1_1-096897.pth.",
-        )
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}.", _AGAIN) from None
-    if hashlib.sha256(content).hexdigest() != record.table_sha256:
-        raise DataError(f"{path} was changed since it was imported.", _AGAIN)
-    text = io.BytesIO(gzip.decompress(content))
-    whole = pd.read_csv(text, dtype=str)  # pandas would round the last digit
-    names = [name for name in whole.columns if name.startswith(f"{dataset}_")]
-    numbers = whole[names].dropna(how="all").astype("float64")
-    numbers.columns = [name.removeprefix(f"{dataset}_") for name in names]
-    numbers["index"] = whole["index"].astype("int64")
-    table = with_means(numbers.assign(arch=whole["arch"]))
-    if not any(target in table for target in TARGETS):
-        raise DataError(
-            f"The official file that was imported has no accuracies for {dataset}.",
-            _AGAIN,
-        )
+    table, record = TABLE.load(dataset)
     table.attrs = {
         "truth": TRUTH.name,
         "release": f"{record.release}, 200 epochs",
@@ -185,10 +97,6 @@ TRUTH = Truth(
     "official file, imported once: validation and test accuracy, 200 and 12 epochs",
     load,
 )
-
-
-def _record_path(table: Path) -> Path:
-    return table.parent / "nas-bench-201.json"
 
 
 def _sha256_of(file: Path) -> str:
@@ -229,7 +137,7 @@ def _compact(content: object, file: Path) -> tuple[pd.DataFrame, list[int]]:
 
 
 def _columns(seeds: list[int]) -> Iterator[str]:
-    for dataset in _SOURCES:
+    for dataset in SOURCES:
         labels = [f"{t}{suffix}" for suffix in _EPOCHS.values() for t in TARGETS]
         for label in (*labels, "stored_params"):
             yield from (f"{dataset}_{label}_seed{seed}" for seed in seeds)
@@ -255,11 +163,11 @@ def _rows(content: dict[str, Any], seeds: set[int]) -> Iterator[Row]:
             results = ArchResults.create_from_state_dict(infos[kind])
             if results.arch_str != arch.spec:
                 raise DataError(f"architecture {position} has results of another.")
-            for dataset, sources in _SOURCES.items():
+            for dataset, sources in SOURCES.items():
                 for target, source in sources.items():
-                    found = _accuracies(results, *source)
-                    seeds |= set(found)
-                    for seed, accuracy in found.items():
+                    by_seed = _accuracies(results, *source)
+                    seeds |= set(by_seed)
+                    for seed, accuracy in by_seed.items():
                         row[f"{dataset}_{target}{suffix}_seed{seed}"] = accuracy
                 if kind == "full":
                     row |= _costs(results, dataset)
@@ -320,22 +228,3 @@ def _check(table: pd.DataFrame, file: Path) -> None:
     full = accuracies[[c for c in accuracies if "_12_" not in c]]
     if not full.notna().to_numpy().any():
         raise DataError(f"{file} has no accuracies after 200 epochs.", _OFFICIAL)
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """All of it or nothing: a reader never meets half a file."""
-    temporary = ""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".import-")
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except OSError as error:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
-        raise DataError(
-            f"{path.parent} cannot be written: {error.strerror}.",
-            "Make room there, or set ZCBENCH_CACHE to another folder.",
-        ) from None

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from zcbench.errors import DataError
-from zcbench.truth.plain_pickle import CONTAINERS_AND_NUMBERS, read_plain
+from zcbench.pickles import CONTAINERS_AND_NUMBERS, read_plain
 
 _OLD_MAGIC = 0x1950A86A20F9469CFC6C  # first of the four pickles of the old format
 _OFFICIAL = "Give the official file, such as NAS-Bench-201-v1_1-096897.pth."

@@ -88,7 +88,7 @@ def _table(file: PackageFile) -> pd.DataFrame:
     stored = [f"stored_params_seed{seed}" for seed in range(_N_SEEDS)]
     try:
         rows = np.array(
-            [_row(*item) for item in file.entries.items()], dtype=np.float64
+            [_numbers(*item) for item in file.entries.items()], dtype=np.float64
         )
     except (KeyError, ValueError, TypeError, IndexError) as error:
         raise DataError(
@@ -119,7 +119,7 @@ def _specs() -> list[str]:
     return [space.architecture(index).spec for index in range(len(space))]
 
 
-def _row(key: str, entry: Mapping[str, Any]) -> list[float]:
+def _numbers(key: str, entry: Mapping[str, Any]) -> list[float]:
     """Index, accuracies and #params by seed, latency, seconds of training.
 
     A key such as ``421211`` has one digit an operation, in the order of our index.

@@ -72,7 +72,7 @@ def counted_trainings(file: FlatFile, prefix: str, notes: list[str]) -> dict[str
 
     Many, or those that rise in nearly every row, are epochs of one training.
     """
-    found: dict[str, str] = {}
+    seed_names: dict[str, str] = {}
     for name in TARGETS:
         numbers = itertools.count(1)
         names = (f"{prefix}{name}_{k}" for k in numbers)
@@ -84,8 +84,8 @@ def counted_trainings(file: FlatFile, prefix: str, notes: list[str]) -> dict[str
             notes.append(f"{about}accuracies after 1 to {len(run)} epochs.")
             continue
         notes.append(f"{about}{len(run)} trainings, of which the mean is taken.")
-        found |= {c: f"{name}_seed{k}" for k, c in enumerate(run, start=1)}
-    return found
+        seed_names |= {c: f"{name}_seed{k}" for k, c in enumerate(run, start=1)}
+    return seed_names
 
 
 def _is_curve(run: pd.DataFrame) -> bool:

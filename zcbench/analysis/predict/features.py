@@ -82,7 +82,7 @@ def pool_of(
     known = np.isfinite(study.accuracy)
     if not known.any():
         raise DataError(
-            f"No architecture of {study.section.run} has an accuracy.",
+            f"No architecture of {study.run} has an accuracy.",
             "Give another --target or --truth.",
         )
     names = list(dict.fromkeys(proxies)) or list(study.scores)
@@ -90,7 +90,7 @@ def pool_of(
         if name not in study.scores:
             raise unknown("proxy of this run", name, study.scores)
     archs = [a for a, there in zip(study.archs, known, strict=True) if there]
-    space = load_space(study.section.space)
+    space = load_space(study.space)
     classes, words = _classes(space, archs, keep_isomorphs)
     return Pool(
         space=space,

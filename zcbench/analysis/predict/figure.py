@@ -15,7 +15,7 @@ def learning_curves(block: Block) -> list[Drawing]:
     """ρ by the number of training architectures, a panel for each model.
 
     Args:
-        block: of `zcbench.analysis.predict.section.predictions`.
+        block: of `zcbench.analysis.predict.predictions`.
     """
     found = []
     for model, rows in block.table.groupby("model", sort=False):

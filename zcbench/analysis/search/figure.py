@@ -5,24 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 from zcbench.analysis.block import Block
+from zcbench.analysis.search.pool import SearchPool
 from zcbench.report.figures.curves import Curve, draw_curves
 from zcbench.report.figures.drawing import Drawing, Role
 
 _MOST = 3  # aids of a kind in one panel
 
 
-def regret_curves(
-    over_time: Block, summary: Block, baselines: tuple[str, ...], unit: str
-) -> list[Drawing]:
+def regret_curves(over_time: Block, summary: Block, pool: SearchPool) -> list[Drawing]:
     """Mean regret against cost, a panel for each method.
 
     Alone, the three best aids by proxies and the three best by baselines.
 
     Args:
-        over_time: of `zcbench.analysis.search.section.curves`.
-        summary: of `zcbench.analysis.search.section.searches`.
-        baselines: which proxies are baselines.
-        unit: of the costs.
+        over_time: of `zcbench.analysis.search.curves`.
+        summary: of `zcbench.analysis.search.searches`.
+        pool: what was searched.
     """
     found = []
     end = summary.table.sort_values("regret_time", kind="stable")
@@ -31,12 +29,13 @@ def regret_curves(
         curves = []
         counts: dict[str, int] = {}
         for row in here:
-            role = _role(row, baselines)
+            role = _role(row, pool.baselines)
             counts[role] = counts.get(role, 0) + 1
             if counts[role] <= _MOST:
                 curves.append(_curve(over_time, row, role))
-        across = f"{unit}, training and proxies"
-        words = "regret, percent of accuracy"
+        of = ", training and proxies" if pool.unit == "GPU-hours" else ""
+        across = f"{pool.unit}{of}"
+        words = f"regret, {pool.measure}"
         title = str(method)
         found.append(
             draw_curves(title, curves, across, words, lambda v: f"{v:g}", ratios=True)

@@ -45,6 +45,7 @@ class SearchPool:
         accuracy: [n] by which a find is judged, the mean over training seeds.
         hours: [n] cost of one training; 1 for each where it is unknown.
         unit: what `hours` counts: ``"GPU-hours"`` or ``"trainings"``.
+        measure: what regret counts, such as ``"percent of accuracy"``.
         proxies: those that may help; early stopping too, where the truth has it.
         baselines: which of them are baselines.
         encoding: [n, d] columns of mean 0 for a predictor.
@@ -57,6 +58,7 @@ class SearchPool:
     accuracy: Floats
     hours: Floats
     unit: str
+    measure: str
     proxies: Mapping[str, Scored]
     baselines: tuple[str, ...]
     encoding: Floats
@@ -83,7 +85,7 @@ def search_pool(study: Study, proxies: Iterable[str] = ()) -> SearchPool:
     known = np.isfinite(study.accuracy)
     if known.sum() < FEWEST:
         raise DataError(
-            f"Only {known.sum():,} architectures of {study.section.run} have an "
+            f"Only {known.sum():,} architectures of {study.run} have an "
             "accuracy: too few to search.",
             "Give another --target or --truth, or score more.",
         )
@@ -99,7 +101,7 @@ def search_pool(study: Study, proxies: Iterable[str] = ()) -> SearchPool:
     alone = np.isnan(seeds[:, 0])
     seeds[alone, 0] = accuracy[alone]
     hours, unit = _training(study, known)
-    space = load_space(study.section.space)
+    space = load_space(study.space)
     archs = [a for a, there in zip(study.archs, known, strict=True) if there]
     places = ENCODINGS["encoding"](space, archs)
     encoding = places
@@ -113,6 +115,7 @@ def search_pool(study: Study, proxies: Iterable[str] = ()) -> SearchPool:
         accuracy=accuracy,
         hours=hours,
         unit=unit,
+        measure=study.unit,
         proxies={name: _scored(study, name, known, hours, unit) for name in names},
         baselines=tuple(name for name in names if name in study.baselines),
         encoding=encoding - encoding.mean(axis=0),

@@ -65,7 +65,7 @@ def searches(
         Column("proxy", "proxy", "text"),
         Column("regret_early", f"regret of {half} ↓", "interval"),
         Column("regret_end", f"of {setting.evaluations:,} ↓", "interval"),
-        Column("regret_time", f"in {_hours(budget)} ↓", "interval"),
+        Column("regret_time", f"in {_cost(budget, pool)} ↓", "interval"),
         Column("change", "Δ from alone", "difference"),
         Column("speedup", "× faster", "number"),
         Column("hours", pool.unit, "number"),
@@ -173,8 +173,9 @@ def _by(variant: Variant) -> str:
     return ", ".join(names) if len(names) < few else f"all {len(names)}"
 
 
-def _hours(hours: float) -> str:
-    return f"{hours:,.3g} h" if hours < 1000 else f"{hours:,.0f} h"
+def _cost(cost: float, pool: SearchPool) -> str:
+    unit = "h" if pool.unit == "GPU-hours" else pool.unit
+    return f"{cost:,.3g} {unit}" if cost < 1000 else f"{cost:,.0f} {unit}"
 
 
 def _about(pool: SearchPool, setting: Setting, budget: float, confidence: float) -> str:
@@ -193,9 +194,9 @@ def _about(pool: SearchPool, setting: Setting, budget: float, confidence: float)
     return (
         f"{setting.trials:,} searches of each kind among {len(pool):,} architectures, "
         f"{setting.evaluations:,} trainings each. A search sees the accuracy of one "
-        "training seed. Regret: percent of accuracy, mean over training seeds, that "
+        f"training seed. Regret: {pool.measure}, mean over training seeds, that "
         "its best find lacks on the best architecture. "
-        f"{costs}. Δ: against the same method without aid after {_hours(budget)}, "
+        f"{costs}. Δ: against the same method without aid after {_cost(budget, pool)}, "
         "trial by trial; × faster: to the regret that the method alone has in the "
         f"end. Warm-up: the best {ROUND} of {setting.warmup:,} at random; filter: the "
         f"best of {setting.candidates}. Evolution: population {ROUND}, parents the "
@@ -232,9 +233,9 @@ def _conclusion(
         parts.append(text)
     if not parts:
         return ""
-    unit = "" if pool.unit == "GPU-hours" else f" ({pool.unit})"
     return (
-        f"Percent of accuracy that finds lack after {_hours(budget)}{unit}: "
+        f"{pool.measure[0].upper()}{pool.measure[1:]} that finds lack after "
+        f"{_cost(budget, pool)}: "
         f"{'; '.join(parts)}."
     )
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
-from zcbench.engine.executors import Records
+from zcbench.engine.executors import Options, Records, count_workers
 from zcbench.engine.stacks import Stack, stacks_of
 from zcbench.engine.work import Evaluator, Setup, WorkItem, start_worker
 from zcbench.errors import UsageError, ZcbenchError
@@ -29,23 +29,21 @@ _kept: list[Evaluator] = []
 """In a worker process: what it has scored with, warm for its next task."""
 
 
-def on_ray(
-    setup: Setup, items: Sequence[WorkItem], workers: int, address: str | None
-) -> Records:
+def score(setup: Setup, items: Sequence[WorkItem], options: Options) -> Records:
     """Score on a Ray cluster.
 
     Args:
         setup: what the run has in common.
         items: the work.
-        workers: of the cluster that is started here, if no address is given.
-        address: of the cluster, ``"auto"`` for one that runs on this machine; None
-            starts one for this run.
+        options: the address of the cluster, ``"auto"`` for one that runs on this
+            machine; None starts one of so many workers for this run.
 
     Raises:
         UsageError: Ray is not installed, or the cluster has nothing to score on.
     """
     ray = import_ray()
-    with _cluster(ray, address, workers * setup.threads):
+    cores = count_workers(options.workers, "cpu") * setup.threads
+    with _cluster(ray, options.ray_address, cores):
         slots = _slots(ray, setup)
         stacks = list(stacks_of(setup, items, slots))
         task = ray.remote(_score).options(
@@ -68,13 +66,13 @@ def on_ray(
         while flying:
             (done,), _ = ray.wait(list(flying), num_returns=1)
             chunk = flying.pop(done)
-            found = _result(ray, done)
-            if isinstance(found, list):
-                yield from found
+            result = _result(ray, done)
+            if isinstance(result, list):
+                yield from result
             elif sum(map(len, chunk)) > 1:  # one of them may kill its worker
                 alone += [(item,) for stack in chunk for item in stack]
             else:
-                yield Evaluator(setup).failed(chunk[0][0], *found)
+                yield Evaluator(setup).failed(chunk[0][0], *result)
             following = next(queue, None)
             if following is None and alone:
                 following = (alone.pop(),)
@@ -166,7 +164,7 @@ def _result(ray: Any, reference: Any) -> list[Record] | tuple[Any, str]:
     """
     lost = f"the worker died {RETRIES + 1} times on this network"
     try:
-        found: list[Record] = ray.get(reference)
+        records: list[Record] = ray.get(reference)
     except ray.exceptions.OutOfMemoryError:
         return "oom", f"{lost} (killed, as when memory runs out)"
     except (ray.exceptions.WorkerCrashedError, ray.exceptions.NodeDiedError):
@@ -176,4 +174,4 @@ def _result(ray: Any, reference: Any) -> list[Record] | tuple[Any, str]:
         if isinstance(cause, ZcbenchError):
             raise cause from None
         raise
-    return found
+    return records

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from zcbench.engine.executors import Records
+from zcbench.engine.executors import Options, Records
 from zcbench.engine.stacks import Stack, stacks_of
 from zcbench.engine.work import Evaluator, Setup, WorkItem, start_worker
 from zcbench.errors import UsageError, ZcbenchError
@@ -23,28 +23,24 @@ JOBS = 16
 _POLL_SECONDS = 0.5
 
 
-def on_slurm(
-    setup: Setup,
-    items: Sequence[WorkItem],
-    workers: int,
-    folder: Path,
-    parameters: Mapping[str, str],
-) -> Records:
+def score(setup: Setup, items: Sequence[WorkItem], options: Options) -> Records:
     """Score in the jobs of one array.
 
     Args:
         setup: what the run has in common.
         items: the work.
-        workers: jobs that the work is cut into.
-        folder: on the shared disk; scripts, logs and results of the jobs.
-        parameters: of submitit's executor, such as ``slurm_partition``, ``timeout_min``
-            or ``mem_gb``; ``cluster`` may be ``"local"``, to try without Slurm.
+        options: workers are jobs that the work is cut into; the folder is on the shared
+            disk; parameters are those of submitit's executor, such as
+            ``slurm_partition``, ``timeout_min`` or ``mem_gb``; ``cluster`` may be
+            ``"local"``, to try without Slurm.
 
     Raises:
         UsageError: submitit is not installed, or Slurm does not take the jobs.
         ZcbenchError: some jobs failed, after all others were done.
     """
-    jobs = _submit(setup, items, workers, folder, parameters)
+    workers = JOBS if options.workers == "auto" else options.workers
+    folder = options.folder / "slurm"
+    jobs = _submit(setup, items, workers, folder, options.slurm)
     failed: dict[str, str] = {}
     try:
         while jobs:

@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from zcbench.analysis.block import Block
-from zcbench.analysis.place import place
-from zcbench.analysis.study import Study
+from zcbench.analysis.study import Study, place
 from zcbench.analysis.verdict import AHEAD, CLEARLY
 from zcbench.analysis.words import interval, number
 from zcbench.report.figures.drawing import Drawing
@@ -93,9 +92,8 @@ def by_study(report: Report) -> Iterator[tuple[str, Study, list[Entry]]]:
 
 
 def _entries(report: Report, study: Study) -> list[Entry]:
-    section = study.section
     table, verdicts = (
-        rows[(rows["run"] == section.run) & (rows["dataset"] == section.dataset)]
+        rows[(rows["run"] == study.run) & (rows["dataset"] == study.dataset)]
         for rows in (report.table, report.verdict.table)
     )
     notes = dict(zip(table["proxy"], table["note"], strict=True))

@@ -154,7 +154,7 @@ def forest(report: Report) -> list[Figure]:
     for where, study, entries in found:
         style = Style(
             title=where,
-            axis=f"ρ with {study.section.target} accuracy, {confidence} intervals",
+            axis=f"ρ with {study.target} accuracy, {confidence} intervals",
             tick=lambda tick: number(tick, places=1),
             guides=_guides(report, study, entries),
         )
@@ -171,8 +171,8 @@ def _guides(report: Report, study: Study, entries: Sequence[Entry]) -> list[Guid
     guides = []
     block = block_of(report, "ceilings")
     if block is not None:
-        rows, section = block.table, study.section
-        here = (rows["run"] == section.run) & (rows["dataset"] == section.dataset)
+        rows = block.table
+        here = (rows["run"] == study.run) & (rows["dataset"] == study.dataset)
         limit = float(rows.loc[here & (rows["proxy"] == LIMIT), "ceiling_all"].iloc[0])
         if not math.isnan(limit):
             words = number(limit, places=3 if limit > 0.99 else 2)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from zcbench.analysis.block import Block
-from zcbench.analysis.place import place
+from zcbench.analysis.study import place
 from zcbench.report.figures import KINDS
 from zcbench.report.figures.drawing import DARK, LIGHT, Drawing
 from zcbench.report.figures.svg import inline
@@ -110,9 +110,7 @@ def _runs(report: Report) -> list[dict[str, object]]:
         {
             "path": run["path"],
             "facts": facts(run)
-            + sources(
-                [s.section for s in report.studies if s.section.run == run["path"]]
-            ),
+            + sources([s for s in report.studies if s.run == run["path"]]),
         }
         for run in report.table.attrs["runs"]
     ]

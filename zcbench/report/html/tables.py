@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from zcbench.analysis.block import Block
-from zcbench.analysis.section import sections_of
+from zcbench.analysis.study import tables_of
 from zcbench.analysis.verdict import AHEAD, CLEARLY
 from zcbench.report.cells import cells, right
 from zcbench.report.pages import HEADER, RIGHT, pages
@@ -74,7 +74,7 @@ class Table:
 def page_table(report: Report, position: int) -> Table:
     """The table of correlations of one dataset."""
     page = pages(report)[position]
-    _, records = list(sections_of(report.table))[position]
+    _, records = list(tables_of(report.table))[position]
     heads = tuple(
         Head(text, key != "proxy", to_right)
         for text, key, to_right in zip(HEADER, _KEYS, RIGHT, strict=True)

@@ -1,4 +1,4 @@
-"""The population engine gives every network the scores of the one-network engine.
+"""The stacked engine gives every network the scores of the one-network engine.
 
 Tolerances: in float64 1e-9 of the score for every proxy. In float32 rounding flips a
 few ReLUs, others in each engine: 2% of the score, and for plain, grasp and epe_nas,
@@ -21,20 +21,20 @@ from scipy.stats import spearmanr
 from torch import Tensor
 
 import zcbench
-from zcbench.engine.evaluator import PopulationEvaluator, evaluate_population
+from zcbench.engine.evaluator import StackEvaluator, evaluate_stack
 from zcbench.engine.memory import (
     MOST,
     bytes_of_networks,
-    largest_population,
-    populations,
+    largest_stack,
+    stacks_that_fit,
 )
 from zcbench.evaluate import evaluate
+from zcbench.evidence import stacked_minibatch
 from zcbench.evidence.clock import Clock
-from zcbench.evidence.collect import collect as collect_one
 from zcbench.evidence.minibatch_pass import MinibatchPass
-from zcbench.evidence.prepare import prepare
-from zcbench.evidence.stacked import collect as stacked_passes
-from zcbench.evidence.stacked.collect import OFFERED, collect
+from zcbench.evidence.passes import make_records
+from zcbench.evidence.subject import StackedSubject, make_subject
+from zcbench.evidence.table import RECORDS
 from zcbench.networks.routing import add_up, take
 from zcbench.networks.stacked import (
     Rules,
@@ -110,7 +110,7 @@ def one_by_one(
 def nb201_scores(dtype: torch.dtype) -> tuple[list[Evaluation], list[Evaluation]]:
     batch, task = make_batch(4, (3, 16, 16)), "ImageNet16-120"
     archs = nb201_sample() if dtype == torch.float64 else nb201_sample()[:20]
-    together = evaluate_population(NB201, archs, task, batch, PLAN, dtype=dtype)
+    together = evaluate_stack(NB201, archs, task, batch, PLAN, dtype=dtype)
     return together, one_by_one(NB201, archs, task, batch, dtype=dtype)
 
 
@@ -165,18 +165,18 @@ def test_float32_agrees_as_far_as_rounding_lets_it(name: str) -> None:
 def test_the_whole_toy_space_agrees(seed: int, repeat: int) -> None:
     archs = [TOY.architecture(index) for index in range(len(TOY))]
     batch = make_batch(8, (3, 8, 8))
-    found = evaluate_population(
+    found = evaluate_stack(
         TOY, archs, "toy", batch, PLAN, seed=seed, repeat=repeat, dtype=torch.float64
     )
     assert_same(found, one_by_one(TOY, archs, "toy", batch, seed=seed, repeat=repeat))
 
 
 @pytest.mark.parametrize("indices", [(0, 0), (0, 1, 2), (26, 26, 26), (4, 13)], ids=str)
-def test_populations_without_a_path_or_all_alike_agree(indices) -> None:
+def test_stacks_without_a_path_or_all_alike_agree(indices) -> None:
     """0, 1 and 2 have no path from input to output: no gradient starts anywhere."""
     archs = [TOY.architecture(index) for index in indices]
     batch = make_batch(6, (3, 8, 8))
-    found = evaluate_population(TOY, archs, "toy", batch, PLAN, dtype=torch.float64)
+    found = evaluate_stack(TOY, archs, "toy", batch, PLAN, dtype=torch.float64)
     assert_same(found, one_by_one(TOY, archs, "toy", batch))
 
 
@@ -186,11 +186,13 @@ def test_records_are_those_of_the_one_network_engine() -> None:
     batch = replace(make_batch(6, (3, 8, 8)), x=make_batch(6, (3, 8, 8)).x.double())
     clock = Clock(torch.device("cpu"))
     stack = TOY.stack(archs, "toy").double()
-    found = collect(stack, batch, OFFERED, clock, seed=0, precision="float32")
-    for arch, records in zip(archs, found, strict=True):
-        subject = prepare(TOY.build(arch, "toy").double(), batch, 0)
-        expected = collect_one(subject, OFFERED, clock)
-        assert set(records) == set(expected) == OFFERED
+    offered = frozenset(record for record in RECORDS if RECORDS[record].stacked)
+    stacked = make_records(StackedSubject(stack, batch, 0), offered, clock)
+    for p, arch in enumerate(archs):
+        records = {record: each[p] for record, each in stacked.items()}
+        subject = make_subject(TOY.build(arch, "toy").double(), batch, 0)
+        expected = make_records(subject, offered, clock)
+        assert set(records) == set(expected) == offered
         for kind, record in expected.items():
             assert type(records[kind]) is type(record)
             for field in record.__dataclass_fields__:
@@ -211,12 +213,12 @@ def assert_alike(found: object, expected: object) -> None:
         assert found == pytest.approx(expected, rel=1e-9, abs=1e-15)
 
 
-def test_order_and_size_of_the_population_do_not_matter() -> None:
+def test_order_and_size_of_the_stack_do_not_matter() -> None:
     archs = [TOY.architecture(index) for index in range(len(TOY))]
     batch = make_batch(8, (3, 8, 8))
 
     def scores(chosen, most=None) -> list[Evaluation]:
-        evaluator = PopulationEvaluator(TOY, "toy", batch, PLAN, dtype=torch.float64)
+        evaluator = StackEvaluator(TOY, "toy", batch, PLAN, dtype=torch.float64)
         evaluator.most = most
         return evaluator(chosen)
 
@@ -224,16 +226,16 @@ def test_order_and_size_of_the_population_do_not_matter() -> None:
     for most in (1, 2, 5, 26):
         assert_same(scores(archs, most), expected)
     assert_same(scores(archs[::-1]), expected[::-1])
-    assert evaluate_population(TOY, [], "toy", batch, PLAN) == []
+    assert evaluate_stack(TOY, [], "toy", batch, PLAN) == []
 
 
 def test_a_subset_of_proxies_gives_the_same_scores() -> None:
     archs = [TOY.architecture(index) for index in (26, 7, 0, 13)]
     batch = make_batch(8, (3, 8, 8))
-    expected = evaluate_population(TOY, archs, "toy", batch, PLAN)
+    expected = evaluate_stack(TOY, archs, "toy", batch, PLAN)
     for name in NAMES:
         plan = make_plan(PROXIES.select(name))
-        found = evaluate_population(TOY, archs, "toy", batch, plan)
+        found = evaluate_stack(TOY, archs, "toy", batch, plan)
         for mine, theirs in zip(found, expected, strict=True):
             assert mine.scores[name].value == theirs.scores[name].value, name
             assert set(mine.seconds) == {*plan.passes, "total"}
@@ -241,7 +243,7 @@ def test_a_subset_of_proxies_gives_the_same_scores() -> None:
 
 def test_seconds_are_each_networks_share() -> None:
     archs = [TOY.architecture(index) for index in (26, 7, 13)]
-    found = evaluate_population(TOY, archs, "toy", make_batch(8, (3, 8, 8)), PLAN)
+    found = evaluate_stack(TOY, archs, "toy", make_batch(8, (3, 8, 8)), PLAN)
     for evaluation in found:
         assert evaluation.seconds == found[0].seconds
         assert set(PLAN.passes) | {"total"} == set(evaluation.seconds)
@@ -256,7 +258,7 @@ def test_a_non_finite_network_does_not_spoil_the_others(
 ) -> None:
     archs = [TOY.architecture(index) for index in (26, 7, 20, 13)]
     batch = make_batch(8, (3, 8, 8))
-    expected = evaluate_population(TOY, archs, "toy", batch, PLAN)
+    expected = evaluate_stack(TOY, archs, "toy", batch, PLAN)
 
     def poisoned(self: StackedNetwork, x: Tensor) -> Tensor:
         images = x.repeat(1, self.n_networks, 1, 1)
@@ -264,7 +266,7 @@ def test_a_non_finite_network_does_not_spoil_the_others(
         return images
 
     monkeypatch.setattr(StackedNetwork, "images", poisoned)
-    found = evaluate_population(TOY, archs, "toy", batch, PLAN)
+    found = evaluate_stack(TOY, archs, "toy", batch, PLAN)
     assert_same([found[p] for p in (0, 2, 3)], [expected[p] for p in (0, 2, 3)], 1e-6)
     statuses = {name: score.status for name, score in found[1].scores.items()}
     unharmed = ("params", "flops", "l2_norm")
@@ -297,7 +299,7 @@ def test_proxies_that_want_the_network_get_it_and_are_merged() -> None:
     batch = make_batch(8, (3, 8, 8))
     with _Registered(raw, zcbench.FreshNetwork):
         plan = make_plan(PROXIES.select("snip,raw,params"))
-        found = evaluate_population(TOY, archs, "toy", batch, plan)
+        found = evaluate_stack(TOY, archs, "toy", batch, plan)
         alone = [evaluate(TOY.build(arch, "toy"), batch, plan) for arch in archs]
     assert_same(found, alone, 1e-5)
     assert [list(e.scores) for e in found] == [["snip", "raw", "params"]] * 3
@@ -316,7 +318,7 @@ def test_what_cannot_be_stacked_is_scored_one_by_one(space, precision) -> None:
     (task,) = space.tasks
     batch = make_batch(4, space.tasks[task].input_shape)
     plan = make_plan(PROXIES.select("params,snip,nwot"))
-    found = evaluate_population(space, archs, task, batch, plan, precision=precision)
+    found = evaluate_stack(space, archs, task, batch, plan, precision=precision)
     for arch, mine in zip(archs, found, strict=True):
         network = space.build(arch, task)
         theirs = evaluate(network, batch, plan, precision=precision)
@@ -326,16 +328,16 @@ def test_what_cannot_be_stacked_is_scored_one_by_one(space, precision) -> None:
 
 def refuse(monkeypatch: pytest.MonkeyPatch, above: int, error: Exception) -> list[int]:
     """Let the minibatch pass fail for more than so many networks; sizes tried."""
-    real, tried = stacked_passes.StackedMinibatchPass, []
+    real, tried = stacked_minibatch.StackedMinibatchPass, []
 
     class Short(real):
-        def __init__(self, network, *rest) -> None:
-            tried.append(network.n_networks)
-            if network.n_networks > above:
+        def __init__(self, subject, *rest) -> None:
+            tried.append(subject.network.n_networks)
+            if subject.network.n_networks > above:
                 raise error
-            super().__init__(network, *rest)
+            super().__init__(subject, *rest)
 
-    monkeypatch.setattr(stacked_passes, "StackedMinibatchPass", Short)
+    monkeypatch.setattr(stacked_minibatch, "StackedMinibatchPass", Short)
     return tried
 
 
@@ -346,14 +348,14 @@ def refuse(monkeypatch: pytest.MonkeyPatch, above: int, error: Exception) -> lis
         RuntimeError("DefaultCPUAllocator: not enough memory: you tried"),
     ],
 )
-def test_a_population_that_memory_does_not_hold_is_halved(
+def test_a_stack_that_memory_does_not_hold_is_halved(
     monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     archs = [TOY.architecture(index) for index in range(13, 24)]
     batch = make_batch(8, (3, 8, 8))
-    expected = evaluate_population(TOY, archs, "toy", batch, PLAN)
+    expected = evaluate_stack(TOY, archs, "toy", batch, PLAN)
     tried = refuse(monkeypatch, 3, error)
-    evaluator = PopulationEvaluator(TOY, "toy", batch, PLAN)
+    evaluator = StackEvaluator(TOY, "toy", batch, PLAN)
     assert_same(evaluator(archs), expected, 1e-4)
     assert tried == [11, 5, 2, 2, 2, 2, 2]  # and one alone, by the other engine
     assert evaluator.most == 2
@@ -373,7 +375,7 @@ def test_down_to_one_network_and_then_out_of_memory(
     monkeypatch.setattr(MinibatchPass, "__init__", full)
     archs = [TOY.architecture(index) for index in (13, 14, 15)]
     plan = make_plan(PROXIES.select("snip,params"))
-    found = evaluate_population(TOY, archs, "toy", make_batch(8, (3, 8, 8)), plan)
+    found = evaluate_stack(TOY, archs, "toy", make_batch(8, (3, 8, 8)), plan)
     assert tried == [3]
     for evaluation in found:
         assert evaluation.scores["snip"].status == "oom"
@@ -385,7 +387,7 @@ def test_another_failure_of_a_pass_is_a_status_of_its_proxies(
 ) -> None:
     tried = refuse(monkeypatch, 0, ValueError("broken"))
     archs = [TOY.architecture(index) for index in (13, 14, 15)]
-    found = evaluate_population(TOY, archs, "toy", make_batch(8, (3, 8, 8)), PLAN)
+    found = evaluate_stack(TOY, archs, "toy", make_batch(8, (3, 8, 8)), PLAN)
     assert tried == [3]
     for evaluation in found:
         assert evaluation.scores["snip"].status == "error"
@@ -417,7 +419,7 @@ def test_the_graph_is_freed(monkeypatch: pytest.MonkeyPatch, names: str) -> None
     monkeypatch.setattr(Rules, "features", lambda _, x: _Tracked.apply(x, alive))
     archs = [TOY.architecture(index) for index in (26, 13)]
     plan = make_plan(PROXIES.select(names))
-    evaluate_population(TOY, archs, "toy", make_batch(8, (3, 8, 8)), plan)
+    evaluate_stack(TOY, archs, "toy", make_batch(8, (3, 8, 8)), plan)
     gc.collect()
     assert alive
     assert not [token for token in alive if token() is not None]
@@ -542,12 +544,12 @@ def test_dead_operations_are_run_without_gradients_or_not_at_all(dead: bool) -> 
 # How many at once.
 
 
-def test_largest_population() -> None:
-    assert largest_population([10, 10, 10], free=30) == 3
-    assert largest_population([10, 10, 10], free=29) == 2
-    assert largest_population([10, 10, 10], free=0) == 1  # one is always tried
-    assert largest_population([1] * 1000, free=10**9) == MOST
-    parts = list(populations([5, 20, 5, 5], free=15))
+def test_largest_stack() -> None:
+    assert largest_stack([10, 10, 10], free=30) == 3
+    assert largest_stack([10, 10, 10], free=29) == 2
+    assert largest_stack([10, 10, 10], free=0) == 1  # one is always tried
+    assert largest_stack([1] * 1000, free=10**9) == MOST
+    parts = list(stacks_that_fit([5, 20, 5, 5], free=15))
     assert parts == [slice(0, 1), slice(1, 2), slice(2, 4)]
 
 

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zcbench.evidence.clock import Clock
+from zcbench.evidence.minibatch_pass import row_correlation
 from zcbench.evidence.records import (
     ActivationKernel,
     ChannelSaliency,
@@ -22,8 +23,12 @@ from zcbench.evidence.records import (
     HessianGradient,
     InputCorrelation,
 )
-from zcbench.evidence.stacked.second_derivative import Trace, second_derivative
-from zcbench.evidence.stacked.split import layers_of, split
+from zcbench.evidence.relu_codes import agreement
+from zcbench.evidence.stacked_hessian import (
+    StackedCrossing,
+    second_derivative,
+)
+from zcbench.evidence.subject import StackedSubject
 from zcbench.networks.stacked import (
     Rules,
     StackedBatchNorm,
@@ -31,7 +36,6 @@ from zcbench.networks.stacked import (
     StackedNetwork,
     StackedReLU,
 )
-from zcbench.types import Batch
 
 LOSS = frozenset({Gradients, ChannelSaliency, HessianGradient})
 """Records of the loss backward."""
@@ -41,20 +45,16 @@ class StackedMinibatchPass:
     """Holds the graph of one forward while backwards are taken from it.
 
     Args:
-        network: the stack.
-        batch: the minibatch, which every network sees.
+        subject: the stack and its minibatch.
         needs: record types that will be asked for.
         clock: gets the seconds of forward, relu_codes, channel_saliency,
             loss_backward, hessian_product and input_backward.
     """
 
     def __init__(
-        self,
-        network: StackedNetwork,
-        batch: Batch,
-        needs: frozenset[type],
-        clock: Clock,
+        self, subject: StackedSubject, needs: frozenset[type], clock: Clock
     ) -> None:
+        network, batch = subject.network, subject.batch
         self.network, self.batch, self.clock = network, batch, clock
         self._notes = _Notes(network, len(batch.x), needs, clock)
         self._rules = _Forward(self._notes)
@@ -71,7 +71,7 @@ class StackedMinibatchPass:
         return [ActivationKernel(kernel) for kernel in kernels]
 
     def gradients(self) -> list[Gradients]:
-        """Loss backward; fills saliency and traces on its way."""
+        """Loss backward; fills saliency and crossings on its way."""
         n, n_networks, n_classes = self.logits.shape
         labels = self.batch.y.repeat_interleave(n_networks)
         logits = self.logits.reshape(n * n_networks, n_classes)
@@ -85,42 +85,44 @@ class StackedMinibatchPass:
                 layer: grads.reshape(-1, *layer.shape).cpu()
                 for layer, grads in self.grads.items()
             }
-        grads = split(n_networks, held)
+        grads = self.network.split(held)
         return [
-            Gradients(weights, tuple(found))
-            for weights, found in zip(layers_of(self.network), grads, strict=True)
+            Gradients(weights, tuple(each))
+            for weights, each in zip(self.network.weights(), grads, strict=True)
         ]
 
     def _grads(self, layer: StackedLayer) -> Tensor:
-        found = self._notes.grads.pop(layer, None)
-        if found is None:  # a dead one
+        grads = self._notes.grads.pop(layer, None)
+        if grads is None:  # a dead one
             return layer.weight.new_zeros(len(layer.members), *layer.weight.shape)
-        return found
+        return grads
 
     def channel_saliency(self) -> list[ChannelSaliency]:
         """What the loss backward left."""
-        layers, p = self.network.layers, self.network.n_networks
+        layers = self.network.layers
         with self.clock.time("channel_saliency"):
-            found = split(p, {layer: self._saliency(layer).cpu() for layer in layers})
-        fan_in = split(p, {n: [n.fan_in] * len(n.members) for n in layers})
+            channels = self.network.split(
+                {layer: self._saliency(layer).cpu() for layer in layers}
+            )
+        fan_in = self.network.split({n: [n.fan_in] * len(n.members) for n in layers})
         return [
             ChannelSaliency(tuple(saliency), tuple(weights))
-            for saliency, weights in zip(found, fan_in, strict=True)
+            for saliency, weights in zip(channels, fan_in, strict=True)
         ]
 
     def _saliency(self, layer: StackedLayer) -> Tensor:
-        found = self._notes.saliency.pop(layer, None)
-        if found is None:
+        saliency = self._notes.saliency.pop(layer, None)
+        if saliency is None:
             shape = len(layer.members), layer.shape[0]
             return layer.weight.new_zeros(shape, dtype=torch.float64)
-        return found
+        return saliency
 
     def hessian_gradient(self) -> list[HessianGradient]:
         """Second derivative along the weights and along the gradient."""
-        traces, self._notes.traces = self._notes.traces, {}
+        crossings, self._notes.crossings = self._notes.crossings, {}
         with self.clock.time("hessian_product"):
             products = second_derivative(
-                self.network, self.images, self.grads, traces, self.logits.detach()
+                self.network, self.images, self.grads, crossings, self.logits.detach()
             ).tolist()
         return [HessianGradient(product) for product in products]
 
@@ -130,9 +132,9 @@ class StackedMinibatchPass:
         with self.clock.time("input_backward"):
             jacobian = self._backward(self.logits.sum())
             rows = jacobian.reshape(n, p, -1).transpose(0, 1).double()
-            correlations = _row_correlation(rows).cpu()
+            correlations = row_correlation(rows).cpu()
         labels = tuple(self.batch.y.tolist())
-        return [InputCorrelation(found, labels, n_classes) for found in correlations]
+        return [InputCorrelation(each, labels, n_classes) for each in correlations]
 
     def _backward(self, output: Tensor) -> Tensor:
         """Backward through all of the graph; gradient with respect to the images."""
@@ -192,7 +194,7 @@ class _Notes:
         self.codes = _CodeAgreement(network, n_images)
         self.grads: dict[StackedLayer, Tensor] = {}
         self.saliency: dict[StackedLayer, Tensor] = {}
-        self.traces: dict[nn.Module, Trace] = {}
+        self.crossings: dict[nn.Module, StackedCrossing] = {}
         self.listening = False
         self._needs = needs
         self._clock = clock
@@ -200,44 +202,46 @@ class _Notes:
     def watch_layer(self, layer: StackedLayer, x: Tensor, out: Tensor) -> None:
         if not self._needs & LOSS:
             return
-        trace = Trace(x.detach(), out.detach())
+        crossing = StackedCrossing(x.detach(), out.detach())
         if HessianGradient in self._needs:
-            self.traces[layer] = trace
-        out.register_hook(partial(self._at_layer, layer, trace))  # type: ignore[no-untyped-call]
+            self.crossings[layer] = crossing
+        out.register_hook(partial(self._at_layer, layer, crossing))  # type: ignore[no-untyped-call]
 
     def watch_batchnorm(self, norm: StackedBatchNorm, x: Tensor, out: Tensor) -> None:
         if HessianGradient in self._needs and torch.is_grad_enabled():
-            trace = self.traces[norm] = Trace(x.detach(), None)
+            crossing = self.crossings[norm] = StackedCrossing(x.detach(), None)
             if out.requires_grad:
-                out.register_hook(partial(self._at_batchnorm, trace))  # type: ignore[no-untyped-call]
+                out.register_hook(partial(self._at_batchnorm, crossing))  # type: ignore[no-untyped-call]
 
     def watch_relu(self, relu: StackedReLU, out: Tensor) -> None:
         if self.reads_codes:
             with self._clock.time("relu_codes"):
                 self.codes.add(relu, out.detach())
         if HessianGradient in self._needs and torch.is_grad_enabled():
-            self.traces[relu] = Trace(None, out.detach())
+            self.crossings[relu] = StackedCrossing(None, out.detach())
 
     @torch.no_grad()
-    def _at_layer(self, layer: StackedLayer, trace: Trace, delta: Tensor) -> None:
+    def _at_layer(
+        self, layer: StackedLayer, crossing: StackedCrossing, delta: Tensor
+    ) -> None:
         if not self.listening:
             return
-        assert trace.input is not None and trace.output is not None  # noqa: S101, PT018
+        assert crossing.input is not None and crossing.output is not None  # noqa: S101, PT018
         delta = delta.detach().contiguous()
-        self.grads[layer] = layer.weight_gradient(delta, trace.input)
+        self.grads[layer] = layer.weight_gradient(delta, crossing.input)
         if HessianGradient in self._needs:
-            trace.delta = delta
+            crossing.delta = delta
         if ChannelSaliency in self._needs:
             with self._clock.time("channel_saliency"):
                 n, members = len(delta), len(layer.members)
-                product = (trace.output * delta).reshape(
+                product = (crossing.output * delta).reshape(
                     n, members, *layer.shape[:1], -1
                 )
                 self.saliency[layer] = product.sum(3).double().square().mean(0) / 2
 
-    def _at_batchnorm(self, trace: Trace, delta: Tensor) -> None:
+    def _at_batchnorm(self, crossing: StackedCrossing, delta: Tensor) -> None:
         if self.listening:
-            trace.delta = delta.detach().contiguous()
+            crossing.delta = delta.detach().contiguous()
 
 
 class _CodeAgreement:
@@ -261,17 +265,6 @@ class _CodeAgreement:
             self.units[p] += rows.shape[2]
 
     def kernels(self) -> Tensor:
-        """Give 2 b bᵀ + units − (1 b) − (1 b)ᵀ of each network, [P, N, N]."""
+        """Units that are both on or both off in each network, [P, N, N]."""
         units = torch.tensor(self.units).to(self.both_on)
-        on = self.both_on.diagonal(dim1=1, dim2=2)
-        kernels = 2 * self.both_on + units[:, None, None]
-        return kernels - on[:, :, None] - on[:, None, :]
-
-
-def _row_correlation(rows: Tensor) -> Tensor:
-    """Pearson correlation between rows [P, N, D] → [P, N, N]; NaN for constant rows."""
-    centred = rows - rows.mean(2, keepdim=True)
-    norm = centred.norm(dim=2, keepdim=True)
-    constant = (rows == rows[..., :1]).all(2, keepdim=True)
-    unit = torch.where(constant, torch.nan, centred / norm)
-    return (unit @ unit.transpose(1, 2)).clamp(-1, 1)
+        return agreement(self.both_on, units[:, None, None])

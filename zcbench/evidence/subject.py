@@ -1,13 +1,15 @@
-"""A network made ready for the passes, and the layers that proxies speak of."""
+"""A network or a stack made ready for the passes: its layers, and its loss."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
@@ -16,8 +18,13 @@ from torch.nn.utils.spectral_norm import SpectralNorm, remove_spectral_norm
 from torch.nn.utils.weight_norm import WeightNorm, remove_weight_norm
 
 from zcbench.errors import Undefined, first_line
+from zcbench.evidence.copies import copied_network
 from zcbench.evidence.layout import Layout, Probe
-from zcbench.types import Batch
+from zcbench.evidence.records import FreshNetwork
+from zcbench.types import Batch, Loss
+
+if TYPE_CHECKING:
+    from zcbench.networks.stacked import StackedNetwork
 
 
 @dataclass(frozen=True)
@@ -115,7 +122,23 @@ class Subject:
                 weight.requires_grad_(True)
 
 
-def prepare(network: nn.Module, batch: Batch, seed: int) -> Subject:
+@dataclass(frozen=True)
+class StackedSubject:
+    """Many networks at once, with the minibatch that all of them see.
+
+    Attributes:
+        network: the stack.
+        batch: of the stack's type and on its device.
+        seed: for passes that draw random numbers.
+    """
+
+    network: StackedNetwork
+    batch: Batch
+    seed: int
+    plain: ClassVar[bool] = True
+
+
+def make_subject(network: nn.Module, batch: Batch, seed: int) -> Subject:
     """Make a network ready. The network is the caller's to give away: it is changed.
 
     Images and weights take the memory format of their device (`memory_format`).
@@ -152,6 +175,48 @@ def prepare(network: nn.Module, batch: Batch, seed: int) -> Subject:
 def _own_images(_: nn.Module, inputs: tuple[object, ...]) -> tuple[object, ...]:
     """Images that a forward may write into: others are to see them as they were."""
     return tuple(x.clone() if isinstance(x, Tensor) else x for x in inputs)
+
+
+def fresh_network(subject: Subject) -> FreshNetwork:
+    """A copy of the network for proxies that want it whole."""
+    network = copied_network(subject.network)
+    for parameter in network.parameters():
+        if parameter.is_floating_point() or parameter.is_complex():
+            parameter.requires_grad_(True)
+    batch = subject.batch
+    return FreshNetwork(network, batch, LOSSES[batch.loss], subject.seed)
+
+
+def _squared_error(outputs: Tensor, y: Tensor) -> Tensor:
+    """Mean squared error of the one output, [N, 1], from y [N]."""
+    return F.mse_loss(outputs.squeeze(1), y.to(outputs.dtype))
+
+
+LOSSES: Mapping[Loss, Callable[[Tensor, Tensor], Tensor]] = {
+    "cross_entropy": F.cross_entropy,
+    "mse": _squared_error,
+}
+"""Name → function of outputs [N, n_classes] and y [N]."""
+
+
+def check_labels(outputs: Tensor, batch: Batch) -> None:
+    """Make sure that a loss of these outputs says something.
+
+    Raises:
+        Undefined: the labels do not fit the logits, or there is one logit, whose
+            cross-entropy is 0 whatever it is.
+    """
+    n_outputs = outputs.shape[1]
+    if batch.loss == "mse":
+        if n_outputs != 1:
+            raise Undefined(f"a regression has 1 output, the network {n_outputs}")
+        return
+    if n_outputs < 2:
+        raise Undefined("the cross-entropy of one logit is 0 whatever the network")
+    low, high = int(batch.y.min()), int(batch.y.max())
+    if low < 0 or high >= n_outputs:
+        wrong = low if low < 0 else high
+        raise Undefined(f"label {wrong} does not fit the network's {n_outputs} logits")
 
 
 def memory_format(tensor: Tensor) -> torch.memory_format:

@@ -1,7 +1,7 @@
 """Networks per second and memory when many networks are scored at once.
 
-    python scripts/benchmark_population.py
-    python scripts/benchmark_population.py --device cuda --stacks 1 16 64 256
+    python scripts/benchmark_stack.py
+    python scripts/benchmark_stack.py --device cuda --stacks 1 16 64 256
 
 Speed: all built-in proxies on random architectures, `--stack` 1 (the one-network
 engine) and more, one thread, the fastest of some rounds; on a CPU by the time of the
@@ -28,14 +28,14 @@ import torch
 from benchmark_proxies import machine
 
 import zcbench
-from zcbench.engine.allocator import keep_freed_memory
-from zcbench.engine.evaluator import PopulationEvaluator
+from zcbench.engine.evaluator import StackEvaluator
 from zcbench.engine.memory import (
     bytes_of_networks,
-    largest_population,
-    memory_for_populations,
+    largest_stack,
+    memory_for_stacks,
 )
 from zcbench.engine.sample import sample
+from zcbench.engine.work import keep_freed_memory
 from zcbench.minibatch import open_source
 from zcbench.plan import make_plan
 from zcbench.proxies import PROXIES
@@ -68,9 +68,7 @@ def main() -> None:
     parser.add_argument("--many", default="2000", help="the same; or all")
     parser.add_argument("--memory-proxies", default="params,snip,nwot")
     parser.add_argument("--memory-batch-size", type=int, default=4)
-    parser.add_argument(
-        "--out", type=Path, default=Path("results/benchmark/population")
-    )
+    parser.add_argument("--out", type=Path, default=Path("results/benchmark/stack"))
     options = parser.parse_args()
     report = {
         "options": {k: str(v) for k, v in vars(options).items() if k != "out"},
@@ -103,12 +101,12 @@ def speed(
         archs = [space.architecture(index) for index in chosen]
         sizes = bytes_of_networks(space, archs, task, batch_size, plan.records)
         row = {"space": name, "task": task, "batch size": batch_size, "stack": stack}
-        if largest_population(sizes[:stack], memory_for_populations(options.device)) < (
+        if largest_stack(sizes[:stack], memory_for_stacks(options.device)) < (
             min(stack, len(archs))
         ):
             rows.append(row | {"ms": None})
             continue
-        evaluator = PopulationEvaluator(space, task, batch, plan, device=options.device)
+        evaluator = StackEvaluator(space, task, batch, plan, device=options.device)
         evaluator.most = stack
         evaluator(archs[:stack])
         spent = min(seconds(evaluator, archs) for _ in range(options.rounds))
@@ -120,7 +118,7 @@ def speed(
     return rows
 
 
-def seconds(evaluator: PopulationEvaluator, archs: list[zcbench.Architecture]) -> float:
+def seconds(evaluator: StackEvaluator, archs: list[zcbench.Architecture]) -> float:
     """Of the process on a CPU, of the clock elsewhere; results are on the CPU."""
     cpu = evaluator.device.type == "cpu"
     clock = time.process_time if cpu else time.perf_counter
@@ -197,7 +195,7 @@ def describe(report: dict) -> str:
         "",
         f"`zcbench run` of {options['memory_proxies']}, ImageNet16-120, batch size "
         f"{options['memory_batch_size']}, one worker on a CPU. Made by `python "
-        "scripts/benchmark_population.py`.",
+        "scripts/benchmark_stack.py`.",
         "",
     ]
     return "\n".join(lines)

@@ -25,7 +25,7 @@ from zcbench.networks.stacked import (
 
 
 @dataclass
-class Trace:
+class StackedCrossing:
     """What the minibatch pass saw at one module, as far as it is needed.
 
     Attributes:
@@ -43,7 +43,7 @@ def second_derivative(
     network: StackedNetwork,
     images: Tensor,
     grads: Mapping[StackedLayer, Tensor],
-    traces: Mapping[nn.Module, Trace],
+    crossings: Mapping[nn.Module, StackedCrossing],
     logits: Tensor,
 ) -> Tensor:
     """Σ w · (H g) of each network, [P].
@@ -52,11 +52,11 @@ def second_derivative(
         network: the stack.
         images: what it saw; only the shape matters. [N, P·C, H, W]
         grads: g of every layer. [G, C_out, C_in, k, k]
-        traces: of every module, from the forward and the loss backward.
+        crossings: of every module, from the forward and the loss backward.
         logits: of that forward. [N, P, n_classes]
     """
     scale = logits.new_zeros(network.n_networks, requires_grad=True)
-    moved = network(torch.zeros_like(images), _Tangents(grads, traces, scale))
+    moved = network(torch.zeros_like(images), _Tangents(grads, crossings, scale))
     p, change = logits.softmax(2), moved.detach()
     adjoint = p * (change - (p * change).sum(2, keepdim=True)) / len(p)
     (total,) = torch.autograd.grad(moved, scale, adjoint)
@@ -71,29 +71,29 @@ class _Tangents(Rules):
     def __init__(
         self,
         grads: Mapping[StackedLayer, Tensor],
-        traces: Mapping[nn.Module, Trace],
+        crossings: Mapping[nn.Module, StackedCrossing],
         scale: Tensor,
     ) -> None:
-        self.grads, self.traces, self.scale = grads, traces, scale
+        self.grads, self.crossings, self.scale = grads, crossings, scale
 
     def layer(self, layer: StackedLayer, x: Tensor) -> Tensor:
-        trace = self.traces[layer]
-        if trace.delta is None:  # the loss sees it in no network
-            return torch.zeros_like(trace.output)  # type: ignore[arg-type]
+        crossing = self.crossings[layer]
+        if crossing.delta is None:  # the loss sees it in no network
+            return torch.zeros_like(crossing.output)  # type: ignore[arg-type]
         out: Tensor = _LayerTangent.apply(  # type: ignore[no-untyped-call]
-            self.scale, layer, trace, self.grads[layer], x
+            self.scale, layer, crossing, self.grads[layer], x
         )
         return out
 
     def batchnorm(self, norm: StackedBatchNorm, x: Tensor) -> Tensor:
-        trace = self.traces[norm]
-        if trace.delta is None:
+        crossing = self.crossings[norm]
+        if crossing.delta is None:
             return torch.zeros_like(x)
-        out: Tensor = BatchNormTangent.apply(norm, trace, x)  # type: ignore[no-untyped-call]
+        out: Tensor = BatchNormTangent.apply(norm, crossing, x)  # type: ignore[no-untyped-call]
         return out
 
     def relu(self, relu: StackedReLU, x: Tensor) -> Tensor:
-        mask = self.traces[relu].output
+        mask = self.crossings[relu].output
         return torch.ops.aten.threshold_backward(x, mask, 0)  # type: ignore[no-any-return]
 
 
@@ -105,15 +105,15 @@ class _LayerTangent(torch.autograd.Function):
         ctx: Any,
         scale: Tensor,
         layer: StackedLayer,
-        trace: Trace,
+        crossing: StackedCrossing,
         grads: Tensor,
         change: Tensor,
     ) -> Tensor:
         """Arguments as `_Tangents` gives them; change is ẋ."""
-        assert trace.input is not None  # noqa: S101 - only ReLUs note no input
+        assert crossing.input is not None  # noqa: S101 - only ReLUs note no input
         moved: Tensor = layer(change, layer.weight)
-        moved = moved + layer.forward_each(trace.input, grads)
-        ctx.layer, ctx.trace, ctx.grads = layer, trace, grads
+        moved = moved + layer.forward_each(crossing.input, grads)
+        ctx.layer, ctx.crossing, ctx.grads = layer, crossing, grads
         ctx.n_networks = len(scale)
         ctx.moved = moved.detach()  # itself would be a cycle that is never freed
         return moved
@@ -122,9 +122,9 @@ class _LayerTangent(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, adjoint: Tensor) -> tuple[Tensor | None, ...]:
         """Adjoint a_z → a_x and the shares of the result."""
-        layer, trace, grads = ctx.layer, ctx.trace, ctx.grads
+        layer, crossing, grads = ctx.layer, ctx.crossing, ctx.grads
         adjoint = adjoint.contiguous()
-        products = trace.output * adjoint + ctx.moved * trace.delta
+        products = crossing.output * adjoint + ctx.moved * crossing.delta
         if layer.bias is not None:
             offset = layer.bias.repeat(len(layer.members))
             products = products - offset[:, None, None] * adjoint
@@ -133,6 +133,6 @@ class _LayerTangent(torch.autograd.Function):
         shares = share.new_zeros(ctx.n_networks).index_add_(0, layer.index, share)
         before = None
         if ctx.needs_input_grad[-1]:
-            before = layer.input_gradient(adjoint, trace.input)
-            before += layer.input_gradient_each(trace.delta, trace.input, grads)
+            before = layer.input_gradient(adjoint, crossing.input)
+            before += layer.input_gradient_each(crossing.delta, crossing.input, grads)
         return shares, None, None, None, before

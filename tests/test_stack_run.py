@@ -13,13 +13,12 @@ from click.testing import CliRunner
 
 from zcbench.cli import main
 from zcbench.config import RunConfig
-from zcbench.engine import InterruptedRunError, run
+from zcbench.engine import InterruptedRunError, memory, run
 from zcbench.engine.dry_run import dry_run
 from zcbench.engine.observer import Observer
 from zcbench.engine.stacks import resolve, stacks_of
 from zcbench.engine.work import Evaluator, Setup, WorkItem
 from zcbench.errors import UsageError
-from zcbench.evidence.stacked import memory
 from zcbench.proxies import PROXIES as REGISTRY
 from zcbench.store import load_run, read_records
 
@@ -182,7 +181,7 @@ def test_one_at_a_time_keeps_the_order(changes: dict) -> None:
 
 
 def test_on_cuda_auto_takes_what_memory_holds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "memory_for_populations", lambda device: 120 * 2**20)
+    monkeypatch.setattr(memory, "memory_for_stacks", lambda device: 120 * 2**20)
     setup = replace(NB201, stack="auto", device="cuda", batch_size=64)
     items = [WorkItem(9_000, "ImageNet16-120", 0, ("snip",)) for _ in range(10)]
     sizes = [len(stack) for stack in stacks_of(setup, items)]

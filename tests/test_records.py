@@ -1,0 +1,128 @@
+"""The table of records: all of it can be made, and one line adds to it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+import torch
+
+import zcbench
+from zcbench.engine.evaluator import evaluate_stack
+from zcbench.errors import UsageError
+from zcbench.evaluate import evaluate
+from zcbench.evidence.table import RECORDS, Making
+from zcbench.plan import cost_class, evidence_of, make_plan
+from zcbench.proxies import PROXIES
+from zcbench.types import Batch, Proxy
+
+TOY = zcbench.load_space("toy")
+BATCH = Batch(
+    torch.randn(6, 3, 8, 8, generator=torch.Generator().manual_seed(0)),
+    torch.arange(6) % 3,
+)
+FILE = """
+from dataclasses import dataclass
+
+from zcbench.networks.stacked import Rules
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    variance: float
+
+
+def measure_spread(subject):
+    return Spread(float(subject.network(subject.batch.x).detach().var()))
+
+
+def measure_spreads(subject):
+    logits = subject.network(subject.network.images(subject.batch.x), Rules())
+    return [Spread(float(each.var())) for each in logits.detach().unbind(1)]
+"""
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=lambda record: record.__name__)
+def test_every_maker_is_there(record: type) -> None:
+    making = RECORDS[record]
+    for maker in filter(None, (making.maker, making.stacked)):
+        module, name, *method = maker.split(":")
+        found = getattr(import_module(module, "zcbench.evidence"), name)
+        assert callable(found)
+        if isinstance(found, type):
+            assert all(hasattr(found, step) for step in method)
+    assert getattr(zcbench, record.__name__) is record
+    assert record.__name__ in dir(zcbench)
+    if making.requires:
+        assert list(RECORDS).index(making.requires) < list(RECORDS).index(record)
+
+
+@pytest.fixture
+def spread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Proxy:
+    """A record of a file, its line in the table, and a proxy that reads it."""
+    (tmp_path / "spread_record.py").write_text(FILE, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    record = import_module("spread_record").Spread
+    line = Making(
+        ("spread",),
+        "spread_record:measure_spread",
+        stacked="spread_record:measure_spreads",
+        forward_only=True,
+    )
+    monkeypatch.setitem(RECORDS, record, line)
+
+    def my_spread(s: record) -> float:  # type: ignore[valid-type]
+        return s.variance
+
+    my_spread.__annotations__["s"] = record
+    return Proxy("my_spread", my_spread, "nobody2024")
+
+
+def test_one_line_adds_a_record(spread: Proxy) -> None:
+    plan, arch = make_plan([spread]), TOY.architecture(26)
+    assert plan.passes == ("spread",)
+    assert cost_class(spread) == "forward"
+    network = TOY.build(arch, "toy")
+    expected = float(TOY.build(arch, "toy")(BATCH.x).detach().var())
+    alone = evaluate(network, BATCH, plan)
+    assert alone.scores["my_spread"].value == pytest.approx(expected, rel=1e-6)
+    assert set(alone.seconds) == {"spread", "total"}
+    archs = [arch, TOY.architecture(13)]
+    stacked = evaluate_stack(TOY, archs, "toy", BATCH, plan)
+    assert stacked[0].scores["my_spread"].value == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_maker_that_fails_costs_its_own_proxies_alone(
+    spread: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (record,) = evidence_of(spread.function)
+    monkeypatch.setitem(RECORDS, record, Making(("spread",), "spread_record:nothing"))
+    plan = make_plan([spread, PROXIES.get("snip")])
+    scores = evaluate(TOY.build(TOY.architecture(26), "toy"), BATCH, plan).scores
+    assert scores["my_spread"].status == "error"
+    assert "nothing" in scores["my_spread"].message
+    assert scores["snip"].status == "ok"
+
+
+def test_what_is_not_in_the_table_is_no_evidence(
+    spread: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (record,) = evidence_of(spread.function)
+    monkeypatch.delitem(RECORDS, record)
+    with pytest.raises(UsageError, match="not annotated with an evidence type"):
+        make_plan([spread])
+
+
+def test_the_table_imports_no_torch() -> None:
+    code = "import sys, zcbench.plan; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_star_import_has_functions_and_records() -> None:
+    names: dict[str, object] = {}
+    exec("from zcbench import *", names)
+    assert names["Gradients"] in RECORDS
+    assert names["run"] is zcbench.run

@@ -1,0 +1,205 @@
+"""Runs the passes that some records need, each once for a network or a stack."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
+from itertools import groupby
+from operator import methodcaller
+from typing import Any
+
+import torch
+
+from zcbench.errors import Undefined, UsageError, first_line
+from zcbench.evidence.clock import Clock
+from zcbench.evidence.subject import StackedSubject, Subject
+from zcbench.evidence.table import RECORDS
+from zcbench.evidence.watch import default_dtype, differentiable, doubled
+from zcbench.types import Precision, Status
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """Why a record could not be made."""
+
+    status: Status
+    message: str
+
+
+def make_records(
+    subject: Subject | StackedSubject,
+    needs: frozenset[type],
+    clock: Clock,
+    precision: Precision = "float32",
+) -> dict[type, Any]:
+    """Make every record of the given types, or a `Missing` in its place.
+
+    Args:
+        subject: network or stack with its minibatch, owned by the passes.
+        needs: record types, with all that they require (`zcbench.plan.Plan.records`).
+        clock: gets the seconds of every pass.
+        precision: of the passes over many images; the others stay exact.
+
+    Returns:
+        Record type → record; of a stack, a list with the record of each network.
+
+    Raises:
+        UsageError: the device has no such arithmetic.
+    """
+    stacked = isinstance(subject, StackedSubject)
+    makers = {
+        record: str(making.stacked if stacked else making.maker).split(":")
+        for record, making in RECORDS.items()
+        if record in needs
+    }
+    records: dict[type, Any] = {}
+    with _manners(subject):
+        for source, sharing in groupby(makers, key=lambda record: makers[record][:2]):
+            steps = {record: makers[record][2:] for record in sharing}
+            exact = all(RECORDS[record].exact for record in steps)
+            rounding = "float32" if exact else precision
+            make = _make_held if any(steps.values()) else _make_one
+            with arithmetic(rounding, subject.batch.x.device):
+                make(records, source, steps, subject, clock)
+    return records
+
+
+_Steps = Mapping[type, Sequence[str]]
+"""Record type → method of the held pass, if it has one."""
+
+
+def _make_one(
+    records: dict[type, Any],
+    source: list[str],
+    steps: _Steps,
+    subject: Any,
+    clock: Clock,
+) -> None:
+    """Add the record of one call."""
+    (record,) = steps
+
+    def make() -> object:
+        function = _imported(*source)  # not on the clock
+        passes = RECORDS[record].passes
+        with clock.time(passes[-1]) if passes else nullcontext():
+            return function(subject)
+
+    records[record] = attempt(make)
+
+
+def _make_held(
+    records: dict[type, Any],
+    source: list[str],
+    steps: _Steps,
+    subject: Any,
+    clock: Clock,
+) -> None:
+    """Add the records of one forward, whose graph is held for all of them."""
+    held = attempt(lambda: _imported(*source)(subject, frozenset(steps), clock))
+    for record, (step,) in steps.items():
+        before = records.get(RECORDS[record].requires or record)
+        missing = first_missing([held, before])
+        records[record] = missing or attempt(partial(methodcaller(step), held))
+    if subject.plain:
+        return
+    del held
+    for record in steps:
+        # A network may refuse what another record needs, such as images' gradients.
+        alone = {r: steps[r] for r in steps if r in (record, RECORDS[record].requires)}
+        failed = isinstance(records[record], Missing)
+        if failed and records[record].status == "error" and len(alone) < len(steps):
+            again: dict[type, Any] = {}
+            _make_held(again, source, alone, subject, clock)
+            records[record] = again[record]
+
+
+def _imported(module: str, name: str) -> Callable[..., Any]:
+    function: Callable[..., Any] = getattr(
+        import_module(module, "zcbench.evidence"), name
+    )
+    return function
+
+
+@contextmanager
+def _manners(subject: Subject | StackedSubject) -> Iterator[None]:
+    """What derivatives of other people's networks need."""
+    if subject.plain:
+        yield
+        return
+    double = any(p.dtype == torch.float64 for p in subject.network.parameters())
+    with differentiable(), doubled() if double else default_dtype(torch.float32):
+        yield
+
+
+_NOT_MADE_FOR = {
+    "Expected more than 1 value per channel": "BatchNorm has one value per channel "
+    "in an image, and cannot normalise it",
+    "derivative for aten::": "the network has a function without second derivative",
+    "not implemented the double backward": "the network has a function without second "
+    "derivative",
+}
+"""What torch says of networks that a pass cannot be made for → why."""
+
+
+def attempt(make: Callable[[], Any]) -> Any:
+    """Result of the call, or why there is none; one failure ends nothing else."""
+    try:
+        return make()
+    except Undefined as error:
+        return Missing("undefined", str(error))
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        return Missing("oom", first_line(error))
+    except Exception as error:  # whatever a network raises
+        for sign, reason in _NOT_MADE_FOR.items():
+            if sign in str(error):
+                return Missing("undefined", reason)
+        if "not enough memory" in str(error):  # what the CPU allocator says
+            return Missing("oom", first_line(error))
+        return Missing("error", f"{type(error).__name__}: {first_line(error)}")
+
+
+def first_missing(records: Iterable[Any]) -> Missing | None:
+    """The first record that could not be made, if any."""
+    return next((r for r in records if isinstance(r, Missing)), None)
+
+
+def check_arithmetic(precision: Precision, device: torch.device) -> None:
+    """Make sure that a device has an arithmetic.
+
+    Raises:
+        UsageError: it has not.
+    """
+    if precision == "tf32" and device.type != "cuda":
+        raise UsageError(
+            f"tf32 is arithmetic of CUDA devices, and this is {device.type}.",
+            "Leave --precision out, or give --precision bf16 or --device cuda.",
+        )
+
+
+@contextmanager
+def arithmetic(precision: Precision, device: torch.device) -> Iterator[None]:
+    """Let convolutions and linear layers calculate in a precision.
+
+    float32 means full float32: PyTorch's own default lets CUDA convolutions round to
+    TensorFloat-32. bf16 is autocast: weights and sums over a minibatch stay float32.
+
+    Args:
+        precision: ``"float32"``, ``"tf32"`` or ``"bf16"``.
+        device: where the network is.
+
+    Raises:
+        UsageError: the device has no such arithmetic.
+    """
+    check_arithmetic(precision, device)
+    rounding = precision == "tf32"
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32, cudnn.allow_tf32
+    matmul.allow_tf32, cudnn.allow_tf32 = rounding, rounding
+    try:
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+            yield
+    finally:
+        matmul.allow_tf32, cudnn.allow_tf32 = before

@@ -1,0 +1,91 @@
+"""ReLU codes: b [N, units] is 1 where the input of a ReLU is positive."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from zcbench.errors import Undefined
+from zcbench.evidence.records import ActivationPatterns
+
+_WORD = 24
+"""Images in one number that float32 holds exactly."""
+
+
+def codes_of(value: Tensor) -> Tensor:
+    """1 where the input of a ReLU is positive, [N, units] float32."""
+    value = value.detach()
+    if value.dim() == 4:  # a view for channels-last memory; order is free
+        value = value.permute(0, 2, 3, 1)
+    return (value > 0).flatten(1).to(torch.float32)
+
+
+class CodeAgreement:
+    """Sums b bᵀ over ReLU layers; b [N, units] is 1 where the input is positive."""
+
+    def __init__(self, n_images: int, device: torch.device) -> None:
+        dtype = torch.float32 if device.type == "mps" else torch.float64
+        self.both_on = torch.zeros(n_images, n_images, dtype=dtype, device=device)
+        self.units = 0
+
+    def add(self, codes: Tensor, multiplicity: int) -> None:
+        """Codes [N, units] of a layer that stands for so many."""
+        # Sums of zeros and ones: exact in float32 below 2²⁴ units a layer.
+        with torch.autocast(codes.device.type, enabled=False):
+            both = codes @ codes.T
+        self.both_on += both.to(self.both_on.dtype) * multiplicity
+        self.units += codes.shape[1] * multiplicity
+
+    def kernel(self) -> Tensor:
+        """Units that are both on or both off, [N, N]."""
+        return agreement(self.both_on, self.units)
+
+
+def agreement(both_on: Tensor, units: int | Tensor) -> Tensor:
+    """B bᵀ + (1 − b)(1 − b)ᵀ = 2 b bᵀ + units − (1 b) − (1 b)ᵀ, of b bᵀ [..., N, N]."""
+    on = both_on.diagonal(dim1=-2, dim2=-1)
+    return 2 * both_on + units - on[..., :, None] - on[..., None, :]
+
+
+class Patterns:
+    """Counts the different columns of b [N, units], each packed into whole numbers."""
+
+    def __init__(self, n_images: int, device: torch.device) -> None:
+        self.units = 0
+        self._short = n_images <= 64  # fits into one number of 64 bits
+        self._found: list[Tensor] = []
+        image = torch.arange(n_images)
+        packing = torch.zeros(-(-n_images // _WORD), n_images, dtype=torch.float32)
+        packing[image // _WORD, image] = 2.0 ** (image % _WORD)
+        self._packing = packing.to(device)
+        shifts = _WORD * torch.arange(len(packing), device=device)
+        self._shifts = shifts[:, None]
+
+    def add(self, codes: Tensor) -> None:
+        """Codes [N, units] of a layer."""
+        self.units += codes.shape[1]
+        # Sums of different powers of two below 2²⁴: exact in float32.
+        with torch.autocast(codes.device.type, enabled=False):
+            words = (self._packing.to(codes.dtype) @ codes).to(torch.int64)
+        if self._short:
+            words = (words << self._shifts).sum(0, keepdim=True)
+        self._found.append(self._different(words))
+
+    def record(self) -> ActivationPatterns:
+        """How many there are.
+
+        Raises:
+            Undefined: there is no ReLU.
+        """
+        if not self._found:
+            raise Undefined("the network has no ReLU")
+        distinct = self._different(torch.cat(self._found, dim=1)).shape[1]
+        return ActivationPatterns(distinct, self.units)
+
+    def _different(self, words: Tensor) -> Tensor:
+        """The different columns; single numbers are sorted much faster."""
+        if self._short:
+            numbers: Tensor = torch.unique(words)
+            return numbers[None]
+        columns: Tensor = torch.unique(words, dim=1)
+        return columns
