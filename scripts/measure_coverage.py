@@ -17,12 +17,14 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import scipy
 from simulations import simulate_agreement, simulate_coverage, simulate_family
 
+from zcbench.report.figures import FORMATS
+from zcbench.report.figures.curves import Curve, draw_curves
+from zcbench.report.figures.drawing import Role, sheet
 from zcbench.report.markup import escape_markdown, markdown_table
 from zcbench.stats import KINDS
 
@@ -50,7 +52,7 @@ def main() -> None:
         table.to_csv(options.output / f"{name}.csv", index=False, float_format="%.4f")
     text = described(single, agreement, family, options, seconds)
     (options.output / "coverage.md").write_text(text, encoding="utf-8")
-    draw(single, options)
+    (options.output / "coverage.svg").write_bytes(draw(single, options.samples))
     print(text)
 
 
@@ -210,38 +212,25 @@ def percent(share: float) -> str:
     return "" if math.isnan(share) else f"{100 * share:.1f}%"
 
 
-def draw(single: pd.DataFrame, options: argparse.Namespace) -> None:
+def draw(single: pd.DataFrame, samples: int) -> bytes:
     """Coverage and rejection over n, with twice the error of the simulation."""
-    mpl.use("svg")
-    mpl.rcParams["svg.hashsalt"] = "zcbench"
-    from matplotlib import pyplot as plt
-
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
-    panels = (
-        ("covered", 0.95, "95% intervals that cover", (0.9, 1.0)),
-        ("rejected", 0.05, "equal scores told apart at 5%", (0.0, 0.1)),
-    )
-    colors = {"spearman": "tab:blue", "kendall": "tab:orange"}
-    for axis, (column, nominal, title, limits) in zip(axes, panels, strict=True):
-        error = 2 * math.sqrt(0.95 * 0.05 / options.samples)
-        axis.axhspan(nominal - error, nominal + error, color="0.88", linewidth=0)
-        axis.axhline(nominal, color="0.4", linewidth=1)
+    error = 2 * math.sqrt(0.95 * 0.05 / samples)
+    panels = []
+    for column, nominal, title in (
+        ("covered", 0.95, "95% intervals that cover"),
+        ("rejected", 0.05, "equal scores told apart at 5%"),
+    ):
+        words = "{:.0%}".format
+        level = [(n, nominal, math.nan, math.nan) for n in SIZES]
+        curves = [Curve(words(nominal), level, "muted", dashed=True)]
         for (kind, ties), rows in single.groupby(["kind", "ties"], sort=False):
-            axis.plot(
-                rows["n"],
-                rows[column],
-                marker="o" if ties == "none" else "s",
-                linestyle="-" if ties == "none" else "--",
-                color=colors[kind],
-                label=f"{'ρ' if kind == 'spearman' else 'τ-b'}, ties: {ties}",
-            )
-        axis.set(xscale="log", title=title, xlabel="architectures", ylim=limits)
-        axis.set_xticks(SIZES, [f"{n:,}" for n in SIZES])
-        axis.minorticks_off()
-    axes[0].legend(fontsize="small")
-    figure.savefig(
-        options.output / "coverage.svg", metadata={"Date": None, "Creator": None}
-    )
+            shares = zip(rows["n"], rows[column], strict=True)
+            points = [(n, share, share - error, share + error) for n, share in shares]
+            name = "ρ" if kind == "spearman" else "τ-b"
+            role: Role = "accent" if kind == "spearman" else "baseline"
+            curves.append(Curve(f"{name}, ties: {ties}", points, role, ties != "none"))
+        panels.append(draw_curves(title, curves, "architectures", "share", words))
+    return FORMATS["svg"](sheet("Coverage", panels))
 
 
 if __name__ == "__main__":

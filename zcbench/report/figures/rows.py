@@ -1,28 +1,32 @@
-"""Names below each other, with a point and an interval for each."""
+"""Names below each other, each with a point and its interval: ρ, and mean ranks."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from zcbench.analysis.ceilings import LIMIT
+from zcbench.analysis.report import Report
+from zcbench.analysis.study import Study
+from zcbench.analysis.words import interval, number, percent
+from zcbench.report.figures.axes import Scale
 from zcbench.report.figures.drawing import (
+    SMALL,
+    WIDTH,
     Anchor,
     Drawing,
-    Line,
-    Mark,
-    Rect,
     Role,
     short,
     text_width,
     widest,
 )
-from zcbench.report.figures.scale import Scale
+from zcbench.report.figures.kind import Entry, Figure, Kind, block_of, by_study
 
-_AXIS = 170.0
-_ROW = 19.0
-_LINE = 15.0
-_SMALL = 11.0
+_ROW, _LINE = 19.0, 15.0
+_LEAST = 200.0  # width of the axis
+_WORDS, _USUAL = 26, "-.00 [-.00, -.00]"  # characters on the right
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +65,8 @@ class Guide:
 
     value: float
     words: str
-    role: Role = "muted"
-    dashed: bool = True
+    role: Role
+    dashed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,74 +93,171 @@ def draw_rows(rows: Sequence[Row], scale: Scale, style: Style) -> Drawing:
 
     Args:
         rows: at least one.
-        scale: from 0 to 1 in place; only its ends matter.
+        scale: only its ends matter, not its place.
         style: what is written around them.
     """
-    left = 12 + max(text_width(short(r.label), bold=r.bold) for r in rows)
-    words = left + _AXIS + 12
-    bars = words + widest((row.words for row in rows), _SMALL) + 4
+    left = 16 + max(text_width(short(r.label), bold=r.bold) for r in rows)
+    right = 20 + widest([_USUAL, *(short(r.words, _WORDS) for r in rows)], SMALL)
+    width = max(WIDTH, left + _LEAST + right + 8 * len(style.joined))
+    words = width - right - 8 * len(style.joined) + 14
     top = 26 + _LINE * len(style.guides)
     bottom = top + _ROW * len(rows)
-    across = Scale(scale.low, scale.high, left, left + _AXIS)
-    wide = max(bars + 8 * len(style.joined) + 4, text_width(style.title, bold=True) + 8)
-    drawing = Drawing(f"{style.title}: {style.axis}", wide, bottom + 40)
+    across = Scale(scale.low, scale.high, left, words - 14)
+    drawing = Drawing(f"{style.title}: {style.axis}", width, bottom + 40)
     drawing.text(4, 16, short(style.title, 60), bold=True)
-    _axis(drawing, across, top, bottom, style)
+    for tick in across.ticks():
+        x = across(tick)
+        drawing.line(x, top, x, bottom, "muted" if tick == 0 > across.low else "faint")
+        drawing.text(x, bottom + 14, style.tick(tick), "muted", SMALL, "middle")
+    drawing.line(across.start, bottom, across.end, bottom)
+    middle = (across.start + across.end) / 2
+    drawing.text(middle, bottom + 32, style.axis, "muted", SMALL, "middle")
     for i, guide in enumerate(style.guides):
-        _guide(drawing, across, guide, 26 + _LINE * i, bottom)
+        x, y, late = across(guide.value), 26 + _LINE * i, across(guide.value) > middle
+        drawing.line(x, y + 3, x, bottom, guide.role, 1.5, dashed=guide.dashed)
+        side: Anchor = "end" if late else "start"
+        x += -4 if late else 4
+        drawing.text(x, y + 11, guide.words, guide.role, SMALL, side)
     for i, row in enumerate(rows):
-        _row(drawing, across, row, top + _ROW * (i + 0.5), words)
+        _draw(drawing, across, row, top + _ROW * (i + 0.5), words)
     for i, (first, last) in enumerate(style.joined):
-        x = bars + 8 * i + 4
-        y1, y2 = top + _ROW * first + 5, top + _ROW * (last + 1) - 5
-        drawing.add(Line(x, y1, x, y2, "ink", 3))
+        x = width - 8 * (len(style.joined) - i) + 2
+        drawing.line(
+            x, top + _ROW * first + 4, x, top + _ROW * (last + 1) - 4, "ink", 3
+        )
     return drawing
 
 
-def _axis(
-    drawing: Drawing, across: Scale, top: float, bottom: float, style: Style
-) -> None:
-    for tick in across.ticks(4):
-        x = across(tick)
-        strong = tick == 0 and across.low < 0
-        drawing.add(Line(x, top, x, bottom, "muted" if strong else "faint"))
-        text = style.tick(tick)
-        drawing.text(x, bottom + 14, text, "muted", _SMALL, "middle")
-    drawing.add(Line(across.start, bottom, across.end, bottom))
-    middle = (across.start + across.end) / 2
-    half = text_width(style.axis, _SMALL) / 2
-    middle = min(max(middle, half + 2), drawing.width - half - 2)
-    drawing.text(middle, bottom + 32, style.axis, "muted", _SMALL, "middle")
-
-
-def _guide(
-    drawing: Drawing, across: Scale, guide: Guide, y: float, bottom: float
-) -> None:
-    """A line from its text down; the text on the side where there is room."""
-    x = across(guide.value)
-    drawing.add(Line(x, y + 3, x, bottom, guide.role, 1.5, guide.dashed))
-    late = x > (across.start + across.end) / 2
-    side: Anchor = "end" if late else "start"
-    shift = -4 if late else 4
-    drawing.text(x + shift, y + 11, guide.words, guide.role, _SMALL, side)
-
-
-def _row(drawing: Drawing, across: Scale, row: Row, y: float, words: float) -> None:
-    role: Role = "baseline" if row.baseline else "ink"
-    drawing.text(
-        across.start - 8,
-        y + 4,
-        short(row.label),
-        role,
-        anchor="end",
-        bold=row.bold,
-        italic=row.baseline,
-    )
-    drawing.text(words, y + 4, row.words, "ink", _SMALL)
+def _draw(drawing: Drawing, across: Scale, row: Row, y: float, words: float) -> None:
+    """A name, a line at its value over the bar of its interval, and both as words."""
+    name: Role = "baseline" if row.baseline else "ink"
+    x, label = across.start - 8, short(row.label)
+    drawing.text(x, y + 4, label, name, anchor="end", bold=row.bold)
+    drawing.text(words, y + 4, short(row.words, _WORDS), size=SMALL)
     if math.isnan(row.value):
         return
-    color: Role = "baseline" if row.baseline else "accent"
+    role = "baseline" if row.baseline else "accent"
     if not math.isnan(row.low):
-        start, wide = across(row.low), across(row.high) - across(row.low)
-        drawing.add(Rect(start, y - 4.5, wide, 9, color, 0.3))
-    drawing.add(Mark(across(row.value), y, row.baseline, f"{row.label}: {row.words}"))
+        low, high = across(row.low), across(row.high)
+        drawing.rect(low, y - 4.5, high - low, 9, role, opacity=".35")
+    drawing.rect(across(row.value) - 1.2, y - 7, 2.4, 14, role)
+
+
+def forest(report: Report) -> list[Figure]:
+    """ρ below the highest that is possible: one for each dataset, all on one axis."""
+    found = list(by_study(report))
+    ends = (x for *_, entries in found for e in entries for x in (e.value, e.low))
+    low = min((x for x in ends if not math.isnan(x)), default=0.0)
+    across = Scale(max(-1.0, math.floor(5 * min(low, 0.0)) / 5), 1.0, 0, 1)
+    confidence = percent(report.options.confidence)
+    figures = []
+    for where, study, entries in found:
+        style = Style(
+            title=where,
+            axis=f"ρ with {study.target} accuracy, {confidence} intervals",
+            tick=lambda tick: number(tick, places=1),
+            guides=_guides(report, study, entries),
+        )
+        rows = [
+            Row(e.label, e.value, e.low, e.high, e.words, e.baseline, e.ahead)
+            for e in entries
+        ]
+        figures.append(Figure(where, [draw_rows(rows, across, style)]))
+    return figures
+
+
+def _guides(report: Report, study: Study, entries: Sequence[Entry]) -> list[Guide]:
+    """The ceiling, where it is known, and the best baseline."""
+    guides = []
+    block = block_of(report, "ceilings")
+    if block is not None:
+        rows = block.table
+        here = (rows["run"] == study.run) & (rows["dataset"] == study.dataset)
+        limit = float(rows.loc[here & (rows["proxy"] == LIMIT), "ceiling_all"].iloc[0])
+        if not math.isnan(limit):
+            words = number(limit, places=3 if limit > 0.99 else 2)
+            guides.append(Guide(limit, f"highest possible {words}", "ink", False))
+    best = next((e for e in entries if e.baseline and not math.isnan(e.value)), None)
+    if best is not None:
+        words = f"best baseline, {best.proxy}"
+        guides.append(Guide(best.value, words, "baseline", True))
+    return guides
+
+
+def critical_difference(report: Report) -> list[Figure]:
+    """One for all datasets: mean ranks, those within the critical difference joined."""
+    block = block_of(report, "tasks")
+    if block is None:
+        return []
+    found = block.table[block.table["mean_rank"].notna()].to_dict("records")
+    if not found:
+        nothing = Drawing("Mean ranks", WIDTH, 50)
+        nothing.text(4, 30, block.conclusion, "muted")
+        return [Figure("", [nothing])]
+    ends = [r[f"mean_rank{e}"] for r in found for e in ("", "_low", "_high")]
+    known = [end for end in ends if not math.isnan(end)]
+    apart = float(found[0]["critical_difference"])
+    joined = [] if math.isnan(apart) else groups([r["mean_rank"] for r in found], apart)
+    units = (f"{int(found[0][name]):,} {name}" for name in ("datasets", "spaces"))
+    style = Style(
+        title="Mean rank of ρ, 1 the best · " + ", ".join(map(_singular, units)),
+        axis=f"mean rank, {percent(report.options.confidence)} intervals"
+        + ("" if math.isnan(apart) else f"; critical difference {apart:.1f}"),
+        tick=lambda tick: f"{tick:g}",
+        joined=joined,
+    )
+    first, last = math.floor(min(known)), math.ceil(max(known))
+    across = Scale(first, max(last, first + 1), 0, 1)
+    return [Figure("", [draw_rows([_rank(r) for r in found], across, style)])]
+
+
+def _singular(words: str) -> str:
+    return words.removesuffix("s") if words.startswith("1 ") else words
+
+
+def groups(ranks: Sequence[float], apart: float) -> list[tuple[int, int]]:
+    """The largest runs of neighbours whose mean ranks are less than that apart.
+
+    >>> groups([1.0, 2.0, 2.5, 6.0, 6.1], 2)
+    [(0, 2), (3, 4)]
+
+    Args:
+        ranks: mean ranks, smallest first.
+        apart: the critical difference.
+
+    Returns:
+        (first, last) of each run of at least two that no other contains.
+    """
+    found: list[tuple[int, int]] = []
+    for first, rank in enumerate(ranks):
+        last = max(i for i, other in enumerate(ranks) if other - rank < apart)
+        if last > first and (not found or last > found[-1][1]):
+            found.append((first, last))
+    return found
+
+
+def _rank(record: dict[str, Any]) -> Row:
+    value, low, high = (record[f"mean_rank{e}"] for e in ("", "_low", "_high"))
+    words = f"{value:.1f}"
+    if interval(low, high):
+        words += f" [{low:.1f}, {high:.1f}]"
+    baseline = bool(record["baseline"])
+    label = f"{record['proxy']} *" if baseline else str(record["proxy"])
+    return Row(label, value, low, high, words, baseline)
+
+
+FOREST = Kind(
+    "Correlation with accuracy",
+    "Spearman's ρ with its interval. Bold: ahead of the best baseline by the verdict's "
+    "corrected intervals. Orange: baselines.",
+    forest,
+    "ceilings",
+)
+CRITICAL_DIFFERENCE = Kind(
+    "Mean ranks",
+    "Over all datasets. Bars on the right join proxies whose mean ranks are less than "
+    "Nemenyi's critical difference apart, which needs several spaces. Orange: "
+    "baselines.",
+    critical_difference,
+    "tasks",
+)

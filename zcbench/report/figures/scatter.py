@@ -10,17 +10,16 @@ from numpy.typing import NDArray
 from zcbench.analysis.report import Report
 from zcbench.analysis.study import Study
 from zcbench.analysis.words import number
-from zcbench.report.figures.drawing import Cloud, Drawing, Frame, Line, Role, short
-from zcbench.report.figures.figure import Entry, Figure, by_study
-from zcbench.report.figures.scale import Scale
+from zcbench.report.figures.axes import Scale
+from zcbench.report.figures.drawing import SMALL, WIDTH, Drawing, Role, short
+from zcbench.report.figures.kind import Entry, Figure, Kind, by_study
 from zcbench.stats.ranks import Ranks
 
 MOST = 1000
 """Points in a panel; of more architectures, so many are drawn at random."""
 LOWEST = 0.05
 """Share of the architectures whose accuracy may lie below the axis."""
-_WIDTH, _HEIGHT = 194.0, 152.0
-_SMALL = 9.0
+_WIDTH, _HEIGHT = WIDTH / 3, 168.0
 
 
 def scatter(report: Report) -> list[Figure]:
@@ -32,10 +31,10 @@ def scatter(report: Report) -> list[Figure]:
             continue
         low, high = np.nanquantile(study.accuracy, [LOWEST, 1]).tolist()
         room = 0.05 * (high - low) or 0.5
-        up = Scale(low, high + room, _HEIGHT - 26, 24)
+        up = Scale(low, high + room, _HEIGHT - 28, 24)
         drawn = _drawn(len(study.archs))
         panels = [_panel(study, entry, up, drawn) for entry in shown]
-        figures.append(Figure(where, panels, columns=4))
+        figures.append(Figure(where, panels))
     return figures
 
 
@@ -48,49 +47,45 @@ def _drawn(n: int) -> NDArray[np.intp]:
 
 def _panel(study: Study, entry: Entry, up: Scale, drawn: NDArray[np.intp]) -> Drawing:
     value = entry.note if math.isnan(entry.value) else number(entry.value)
-    title = f"{entry.label}: ρ {value}"
-    drawing = Drawing(f"{title}, {entry.n:,} architectures", _WIDTH, _HEIGHT)
-    across = Scale(0, 1, 34, _WIDTH - 8)
+    title = f"{entry.label}: ρ {value}, {entry.n:,} architectures"
+    drawing = Drawing(title, _WIDTH, _HEIGHT)
+    left, right, below = 34.0, _WIDTH - 10, up.start + 15
     role: Role = "baseline" if entry.baseline else "ink"
-    drawing.text(
-        across.start, 16, short(entry.label, 16), role, bold=True, italic=entry.baseline
-    )
-    drawing.text(across.end, 16, value, role, anchor="end")
+    drawing.text(left, 16, short(entry.label, 16), role, bold=True)
+    drawing.text(right, 16, short(value, 10), role, anchor="end")
     for tick in up.ticks(5):
         y = up(tick)
-        drawing.add(Line(across.start, y, across.end, y, "faint"))
-        drawing.text(across.start - 4, y + 3, f"{tick:g}", "muted", _SMALL, "end")
+        drawing.line(left, y, right, y, "faint")
+        drawing.text(left - 4, y + 4, f"{tick:g}", "muted", SMALL, "end")
     used = np.isfinite(study.scores[entry.proxy]) & np.isfinite(study.accuracy)
-    drawing.add(_cloud(study, entry, (across, up), used, drawn))
+    rank = np.full(len(used), np.nan)  # among all that have a score
+    rank[used] = Ranks.of(study.scores[entry.proxy][used]).centred + 0.5
+    across = Scale(0, 1, left + 2, right - 2)
+    points = (
+        f"M{across(float(rank[i])):.1f} {up(float(study.accuracy[i])):.1f}h0"
+        for i in drawn[used[drawn]]
+    )
     drawing.add(
-        Frame(across.start, up.end, across.end - across.start, up.start - up.end)
+        "path",
+        stroke="baseline" if entry.baseline else "accent",
+        stroke_linecap="round",
+        stroke_opacity=".6",
+        stroke_width=2.2,
+        d="".join(points),
     )
-    y = up.start + 13
-    drawing.text(across.start, y, "worst", "muted", _SMALL)
-    drawing.text(
-        (across.start + across.end) / 2,
-        y,
-        "rank of the score",
-        "muted",
-        _SMALL,
-        "middle",
-    )
-    drawing.text(across.end, y, "best", "muted", _SMALL, "end")
+    drawing.frame(left, up.end, right - left, up.start - up.end)
+    drawing.text(left, below, "worst", "muted", SMALL)
+    drawing.text((left + right) / 2, below, "rank", "muted", SMALL, "middle")
+    drawing.text(right, below, "best", "muted", SMALL, "end")
     return drawing
 
 
-def _cloud(
-    study: Study,
-    entry: Entry,
-    axes: tuple[Scale, Scale],
-    used: NDArray[np.bool_],
-    drawn: NDArray[np.intp],
-) -> Cloud:
-    """Points of those drawn that have a score; ranks are among all that have one."""
-    rank = np.full(len(used), np.nan)
-    rank[used] = Ranks.of(study.scores[entry.proxy][used]).centred + 0.5
-    points = tuple(
-        (axes[0](float(rank[i])), axes[1](float(study.accuracy[i])))
-        for i in drawn[used[drawn]]
-    )
-    return Cloud(points, "baseline" if entry.baseline else "accent")
+SCATTER = Kind(
+    "Rank of the score against accuracy in percent",
+    "Each point is an architecture: its place in the order of the scores, and its "
+    "accuracy in percent. Accuracies below the axis, at most "
+    f"{LOWEST:.0%} of them, stand on its lower edge. Of more than {MOST:,} "
+    f"architectures, {MOST:,} are drawn, chosen at random, the same in all panels; "
+    "ranks and ρ are over all. Orange: baselines.",
+    scatter,
+)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from zcbench.analysis.block import Block
@@ -21,12 +21,27 @@ class Figure:
     Attributes:
         where: the dataset that it is about, as the tables name it; empty for all.
         panels: what is drawn; at least one.
-        columns: how many panels stand beside each other in a file.
     """
 
     where: str
     panels: Sequence[Drawing]
-    columns: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of figure.
+
+    Attributes:
+        title: what stands above it in a page.
+        about: how to read it.
+        draw: its figures of a report; none where the report lacks the section.
+        needs: the section whose numbers it shows, besides the correlations.
+    """
+
+    title: str
+    about: str
+    draw: Callable[[Report], list[Figure]]
+    needs: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,225 @@
+"""Correlations as grids of coloured cells: on every dataset, and among proxies."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from zcbench.analysis.agreement import WITH
+from zcbench.analysis.report import Report
+from zcbench.analysis.words import number
+from zcbench.report.figures.drawing import (
+    SMALL,
+    WIDTH,
+    Anchor,
+    Drawing,
+    Role,
+    short,
+    widest,
+)
+from zcbench.report.figures.kind import Entry, Figure, Kind, block_of, by_study
+
+_STEPS = (0.2, 0.4, 0.6, 0.7, 0.8, 0.9)
+"""|ρ| where another colour begins: finer where most proxies are."""
+_STRONG = 4  # the step from which light text reads better than dark text
+OUTLINE: tuple[tuple[Role, float], ...] = (("paper", 4.5), ("ink", 1.5))
+"""Of groups: seen on dark cells, too."""
+_HIGH = 34  # characters of a name that stands upright
+_WRITTEN = 28.0  # width from which a cell holds its number
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A grid of correlations.
+
+    Attributes:
+        title: above it.
+        rows: what stands on the left.
+        columns: what stands above.
+        values: correlations by row and column; NaN where there is none.
+        notes: what the mouse finds in a cell; written where there is no value.
+        baselines: labels of rows and columns that are baselines.
+        bold: cells (row, column) to be seen first.
+        groups: (first, last) rows, also columns, to be outlined.
+    """
+
+    title: str
+    rows: Sequence[str]
+    columns: Sequence[str]
+    values: Sequence[Sequence[float]]
+    notes: Sequence[Sequence[str]]
+    baselines: frozenset[str] = frozenset()
+    bold: frozenset[tuple[int, int]] = frozenset()
+    groups: Sequence[tuple[int, int]] = ()
+
+
+def draw_grid(grid: Grid, least: float, most: float) -> Drawing:
+    """Draw a grid with a key below it.
+
+    Args:
+        grid: what it shows.
+        least: width of a cell where there are many.
+        most: the same where there are few.
+    """
+    left = widest(map(short, grid.rows)) + 12
+    room = (WIDTH - left - 4) / len(grid.columns)
+    width = min(max(room, least), most)
+    height = 20.0 if width >= _WRITTEN else width
+    level = widest(map(short, grid.columns)) + 8 <= width
+    above = 18 if level else widest(short(n, _HIGH) for n in grid.columns) + 10
+    top = 24 + above
+    bottom = top + height * len(grid.rows)
+    wide = max(WIDTH, left + width * len(grid.columns) + 4)
+    drawing = Drawing(f"{grid.title}: correlations", wide, bottom + 44)
+    drawing.text(4, 16, short(grid.title, 60), bold=True)
+    for i, name in enumerate(grid.rows):
+        y = top + height * (i + 0.5) + 4
+        drawing.text(left - 8, y, short(name), _role(grid, name), anchor="end")
+    side: Anchor = "middle" if level else "start"
+    for j, name in enumerate(grid.columns):
+        x = left + width * (j + 0.5) + (0 if level else 4)
+        text, role = short(name, _HIGH), _role(grid, name)
+        drawing.text(x, top - 6, text, role, anchor=side, upwards=not level)
+    for i in range(len(grid.rows)):
+        for j in range(len(grid.columns)):
+            corner = left + width * j, top + height * i
+            _cell(drawing, grid, (i, j), corner, (width, height))
+    for first, last in grid.groups:
+        x, y, count = left + width * first, top + height * first, last - first + 1
+        for role, thickness in OUTLINE:
+            drawing.frame(x, y, width * count, height * count, role, thickness)
+    _key(drawing, min(left, wide - 390), bottom + 14)
+    return drawing
+
+
+def _role(grid: Grid, name: str) -> Role:
+    return "baseline" if name in grid.baselines else "ink"
+
+
+def _cell(
+    drawing: Drawing,
+    grid: Grid,
+    place: tuple[int, int],
+    corner: tuple[float, float],
+    size: tuple[float, float],
+) -> None:
+    (i, j), (x, y), (width, height) = place, corner, size
+    value, note = grid.values[i][j], grid.notes[i][j]
+    tip = f"{grid.rows[i]}, {grid.columns[j]}: {note}"
+    fill, role = colours(value)
+    drawing.rect(x + 0.5, y + 0.5, width - 1, height - 1, fill, tip)
+    if width < _WRITTEN:
+        return
+    none = math.isnan(value)
+    text = short(note, int(width / 5.2)) if none else number(value)
+    x, y, bold = x + width / 2, y + height / 2 + 4, place in grid.bold
+    drawing.text(x, y, text, role, 10 if none else SMALL, "middle", bold=bold)
+
+
+def colours(value: float) -> tuple[str, Role]:
+    """Roles of a cell and of the text in it, by the number that is written there."""
+    if math.isnan(value):
+        return "paper", "muted"
+    step = bisect(_STEPS, abs(round(value, 2)))
+    sign = "plus" if value >= 0 else "minus"
+    return f"{sign}{step}", "inverse" if step >= _STRONG else "ink"
+
+
+def _key(drawing: Drawing, left: float, y: float) -> None:
+    """What the colours are."""
+    drawing.text(left - 8, y + 10, "ρ", "muted", anchor="end")
+    ends = [-1.0, *(-e for e in reversed(_STEPS)), 0.0, *_STEPS, 1.0]
+    for k, end in enumerate(ends):
+        x = left + 26 * k
+        drawing.text(x, y + 25, f"{end:g}".replace("0.", "."), "muted", 10, "middle")
+        if k + 1 < len(ends):
+            fill, _ = colours((end + ends[k + 1]) / 2)
+            drawing.rect(x + 0.5, y, 25, 12, fill)
+
+
+def heatmap(report: Report) -> list[Figure]:
+    """One for all datasets; the proxies with the highest mean ρ on top."""
+    columns: dict[str, dict[str, Entry]] = {}
+    for where, _, entries in by_study(report):
+        columns[where] = {entry.proxy: entry for entry in entries}
+    proxies = dict.fromkeys(p for column in columns.values() for p in column)
+    order = sorted(proxies, key=lambda proxy: _merit(proxy, columns))
+    cells = [[column.get(proxy) for column in columns.values()] for proxy in order]
+    baselines = {p for c in columns.values() for p, e in c.items() if e.baseline}
+    labels = {p: f"{p} *" if p in baselines else p for p in order}
+    grid = Grid(
+        title="ρ with accuracy",
+        rows=[labels[p] for p in order],
+        columns=list(columns),
+        values=[[e.value if e else math.nan for e in row] for row in cells],
+        notes=[[e.words if e else "not run" for e in row] for row in cells],
+        baselines=frozenset(labels[p] for p in baselines),
+        bold=frozenset(
+            (i, j)
+            for i, row in enumerate(cells)
+            for j, entry in enumerate(row)
+            if entry and entry.ahead
+        ),
+    )
+    return [Figure("", [draw_grid(grid, 58, 150)])]
+
+
+def _merit(proxy: str, columns: dict[str, dict[str, Entry]]) -> tuple[float, str]:
+    found = (column[proxy].value for column in columns.values() if proxy in column)
+    known = [value for value in found if not math.isnan(value)]
+    return (-fmean(known) if known else math.inf), proxy
+
+
+def agreement(report: Report) -> list[Figure]:
+    """ρ between scores: one for each dataset, in the order of its groups."""
+    block = block_of(report, "agreement")
+    if block is None:
+        return []
+    figures = []
+    for where, study, _ in by_study(report):
+        rows = block.table[block.table["where"] == where]
+        names = rows["proxy"].tolist()
+        if not names:
+            continue
+        values = rows[[WITH + name for name in names]].to_numpy().tolist()
+        labels = [f"{n} *" if n in study.baselines else n for n in names]
+        grid = Grid(
+            title=where,
+            rows=labels,
+            columns=labels,
+            values=values,
+            notes=[["–" if math.isnan(v) else number(v) for v in r] for r in values],
+            baselines=frozenset(f"{n} *" for n in study.baselines),
+            groups=outlines(rows["group"].tolist()),
+        )
+        figures.append(Figure(where, [draw_grid(grid, 16, 40)]))
+    return figures
+
+
+def outlines(group: list[int]) -> list[tuple[int, int]]:
+    """(first, last) of each run of at least two of the same group.
+
+    >>> outlines([1, 2, 2, 3, 3, 3])
+    [(1, 2), (3, 5)]
+    """
+    starts = [i for i, g in enumerate(group) if not i or g != group[i - 1]]
+    ends = [*starts[1:], len(group)]
+    return [(a, b - 1) for a, b in zip(starts, ends, strict=False) if b - a > 1]
+
+
+HEATMAP = Kind(
+    "Every proxy on every dataset",
+    "Spearman's ρ, the highest mean on top. Bold: ahead of the best baseline on that "
+    "dataset.",
+    heatmap,
+)
+AGREEMENT = Kind(
+    "Who says the same",
+    "ρ between the scores of two proxies. Those alike stand together; outlined: the "
+    "groups of the section on agreement.",
+    agreement,
+    "agreement",
+)
