@@ -3,8 +3,8 @@
     python scripts/measure_spaces.py
 
 Draws spaces from populations of spaces: each proxy has a strength, which moves from
-space to space (normal, or skewed as an exponential), less from task to task and with the
-sampled architectures; spaces have 1 to 7 tasks; in one population a proxy orders
+space to space (normal, or skewed as an exponential), less from task to task and with
+the sampled architectures; spaces have 1 to 7 tasks; in one population a proxy orders
 nothing in a quarter of the spaces. The truth is the mean over 20,000 spaces. Counts how
 often the 95% intervals of mean Δρ (to the best of two baselines) and of the mean rank
 contain it: as zcbench makes them, and by the percentiles of resampled spaces. Writes

@@ -100,7 +100,7 @@ def tasks(studies: Sequence[Study], options: Options) -> Block:
             "Ranks of ρ among all proxies, 1 the best, over the architectures that all "
             "of them score. A proxy without an order of a dataset, constant there or "
             f"with scores for fewer than {percent(SCORED)} of it, counts as ρ 0, which "
-            "is chance; the columns “ordered” leave those datasets out (ranks among "
+            "is chance; columns named ordered leave those out (ranks among "
             "those that order them, stretched to all). Wins and losses: datasets on "
             "which ρ is above or below the best baseline's; Δρ: mean distance to it. "
             "Datasets of one space share their architectures and count as one unit, "
