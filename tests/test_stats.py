@@ -318,8 +318,10 @@ def test_interval_at_another_level_is_that_of_its_confidence(kind):
     assert found.interval(0.05) == pytest.approx((found.low, found.high))
     assert found.interval(0.01) == pytest.approx((wide.low, wide.high))
     assert np.isnan(paired_difference(a, b, b * 0, kind).interval(0.01)).all()
-    known = (association(v, y, kind) for v in (a, b))
-    assert difference(*known) == found
+    known = difference(*(association(v, y, kind) for v in (a, b)))
+    assert (known.delta, known.low, known.p) == (found.delta, found.low, found.p)
+    assert known.influence == pytest.approx(found.influence)
+    assert standard_error(found.influence * found.n) == pytest.approx(found.error)
 
 
 # --- bootstrap -----------------------------------------------------------------------

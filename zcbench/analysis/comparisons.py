@@ -154,7 +154,6 @@ def _pairs(
             found = difference(a, b, confidence=options.confidence)
             moved = np.zeros(rows.size)
             if found.error > 0:
-                values = (a.influence - b.influence) / found.n
-                moved = rows.scattered(position, points, values)
+                moved = rows.scattered(position, points, found.influence)
             entry = Comparison(position, proxy, baseline, a.value, b.value, found)
             yield entry, moved.astype(np.float32)
