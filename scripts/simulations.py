@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from zcbench.stats.association import Association, Kind, association
-from zcbench.stats.bootstrap import linear_bootstrap, rank_bootstrap
+from zcbench.stats.bootstrap import rank_bootstrap
 from zcbench.stats.multiple import Family, holm
 from zcbench.stats.paired import Difference, difference
 from zcbench.stats.ranks import Floats
@@ -225,7 +225,7 @@ def simulate_family(
     datasets: int = 3,
     correlation: float = 0.6,
     samples: int = 300,
-    resamples: int = 500,
+    draws: int = 10_000,
     seed: int = 0,
     confidence: float = 0.95,
 ) -> FamilyWise:
@@ -243,7 +243,7 @@ def simulate_family(
         datasets: in each table.
         correlation: Pearson correlation of all other scores with the accuracy.
         samples: how many tables.
-        resamples: of the bootstrap.
+        draws: of the largest |z|.
         seed: of the simulation.
         confidence: nominal coverage.
     """
@@ -257,18 +257,17 @@ def simulate_family(
     outcomes = []
     for _ in range(samples):
         found, influence = _table(rng, n, strength, baselines, datasets)
-        deviations = linear_bootstrap(influence, resamples, rng)
-        outcomes.append(_outcome(found, deviations, truth, confidence))
+        family = Family.of([influence], rng, draws)
+        outcomes.append(_outcome(found, family, truth, confidence))
     shares = np.mean(np.array(outcomes, dtype=np.float64), axis=0).tolist()
     return FamilyWise(n, truth.size, *shares)
 
 
 def _outcome(
-    found: list[Difference], deviations: Floats, truth: Floats, confidence: float
+    found: list[Difference], family: Family, truth: Floats, confidence: float
 ) -> tuple[float, ...]:
     """What one table gets wrong and right, fields of `FamilyWise` from the third on."""
     alpha, nil = 1 - confidence, truth == 0
-    family = Family.of([deviations], [np.array([f.error for f in found])])
     level = family.level(confidence)
     low, high = (
         np.reshape(ends, truth.shape)

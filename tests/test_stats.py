@@ -28,10 +28,11 @@ from zcbench.stats import (
 )
 from zcbench.stats.association import standard_error
 from zcbench.stats.tasks import (
+    PRIOR,
     critical_difference,
     fewest_units,
     friedman,
-    hierarchical_bootstrap,
+    interval_over_units,
     leads,
     ranks,
     signed_rank,
@@ -316,8 +317,10 @@ def test_interval_at_another_level_is_that_of_its_confidence(kind):
     assert found.interval(0.05) == pytest.approx((found.low, found.high))
     assert found.interval(0.01) == pytest.approx((wide.low, wide.high))
     assert np.isnan(paired_difference(a, b, b * 0, kind).interval(0.01)).all()
-    known = (association(v, y, kind) for v in (a, b))
-    assert difference(*known) == found
+    known = difference(*(association(v, y, kind) for v in (a, b)))
+    assert (known.delta, known.low, known.p) == (found.delta, found.low, found.p)
+    assert known.influence == pytest.approx(found.influence)
+    assert standard_error(found.influence * found.n) == pytest.approx(found.error)
 
 
 # --- bootstrap -----------------------------------------------------------------------
@@ -388,13 +391,12 @@ def test_holm_is_that_of_plain_loops(p):
         assert corrected == max(steps)
 
 
-def family(comparisons: int, shared: float, resamples: int = 999, seed: int = 0):
+def family(comparisons: int, shared: float, draws: int = 999, seed: int = 0):
     """Comparisons whose deviations correlate by that much."""
-    rng = np.random.default_rng(seed)
-    common = rng.normal(size=(resamples, 1))
-    own = rng.normal(size=(resamples, comparisons))
-    deviations = math.sqrt(shared) * common + math.sqrt(1 - shared) * own
-    return Family.of([2 * deviations], [np.full(comparisons, 2.0)])
+    common = np.full((1, comparisons), math.sqrt(shared))
+    own = math.sqrt(1 - shared) * np.eye(comparisons)
+    influence = np.concatenate([common, own])  # correlation: shared off the diagonal
+    return Family.of([2 * influence], np.random.default_rng(seed), draws)
 
 
 @pytest.mark.parametrize("confidence", [0.5, 0.9, 0.95])
@@ -419,21 +421,41 @@ def test_level_lies_between_bonferronis_and_none():
     assert family(1, 0.0).level(0.95) == pytest.approx(0.05)
 
 
-def test_few_resamples_fall_back_to_bonferroni():
-    few = family(20, 0.9, resamples=10)
+def test_few_draws_fall_back_to_bonferroni():
+    few = family(20, 0.9, draws=10)
     assert few.level(0.95) == pytest.approx(0.05 / 20)
     assert few.adjusted(0.002) == pytest.approx(0.04)
-    nothing = Family.of([], [])
+    nothing = Family.of([], np.random.default_rng(0))
     assert (nothing.comparisons, len(nothing.largest)) == (0, 0)
     assert math.isnan(nothing.adjusted(math.nan))
 
 
 def test_comparisons_without_an_error_do_not_count():
     rng = np.random.default_rng(0)
-    deviations = rng.normal(size=(999, 3)) * [1, 0, 1]
-    found = Family.of([deviations], [np.array([1.0, 0.0, np.nan])])
-    assert found.comparisons == 1
-    assert found.largest.tolist() == sorted(np.abs(deviations[:, 0]))
+    influence = rng.normal(size=(50, 2)) * [1, 0]
+    known = Family.of([influence], rng, 9999)
+    assert known.comparisons == 1
+    # One comparison: the largest |z| is the |z| of a normal number.
+    assert np.quantile(known.largest, 0.95) == pytest.approx(1.96, abs=0.06)
+
+
+def test_the_largest_z_is_that_of_the_bootstrap():
+    rng = np.random.default_rng(3)
+    values = rng.normal(size=(400, 3)) @ rng.normal(size=(3, 12))
+    influence = (values - values.mean(axis=0)) / len(values)
+    error = np.sqrt(np.square(influence).sum(axis=0))
+    resampled = np.abs(linear_bootstrap(influence, 4000, rng)) / error
+    by_bootstrap = np.quantile(resampled.max(axis=1), [0.5, 0.95])
+    drawn = Family.of([influence], rng, 20_000).largest
+    assert np.quantile(drawn, [0.5, 0.95]) == pytest.approx(by_bootstrap, rel=0.04)
+
+
+def test_the_level_lies_within_what_other_draws_would_give():
+    least, most = family(20, 0.5, 20_000).levels(0.95)
+    others = [family(20, 0.5, 20_000, seed).level(0.95) for seed in range(1, 21)]
+    assert least < min(others)
+    assert max(others) < most
+    assert most < 1.4 * least
 
 
 # --- several tasks -------------------------------------------------------------------
@@ -489,15 +511,29 @@ def test_signed_rank_needs_units():
     assert [fewest_units(c) for c in (0.5, 0.9, 0.95, 0.99)] == [2, 5, 6, 8]
 
 
-def test_hierarchical_bootstrap_adds_the_spread_between_units():
-    rng = np.random.default_rng(0)
-    within = [rng.normal(mean, 0.1, size=(2000, 2)) for mean in (0.0, 1.0, 2.0)]
-    assert hierarchical_bootstrap(within[:1], rng).tolist() == within[0].tolist()
-    found = hierarchical_bootstrap(within, rng)
-    assert found.shape == (2000, 2)
-    assert found.mean(axis=0) == pytest.approx([1, 1], abs=0.05)
-    spread = math.sqrt((2 / 3 + 0.01) / 3)
-    assert found.std(axis=0) == pytest.approx([spread, spread], rel=0.1)
+def test_intervals_over_units_are_those_of_a_moderated_t():
+    values = np.array([[0.1, 0.5, 0.2], [0.3, 0.5, 0.9], [0.2, 0.8, 0.4]])
+    low, high = interval_over_units(values, [0, 1], 0.9)
+    variance = [np.var(column, ddof=1) for column in values.T]
+    prior = (variance[0] + variance[1]) / 2
+    for i, column in enumerate(values.T):
+        shrunk = (PRIOR * prior + 2 * variance[i]) / (PRIOR + 2)
+        half = scipy_stats.t.ppf(0.95, PRIOR + 2) * math.sqrt(shrunk / 3)
+        assert low[i] == pytest.approx(column.mean() - half)
+        assert high[i] == pytest.approx(column.mean() + half)
+
+
+@pytest.mark.parametrize("units", [2, 3, 12])
+def test_intervals_over_units_cover(units):
+    rng = np.random.default_rng(units)
+    spread = rng.uniform(0.5, 1.5, size=20)
+    hits = []
+    for _ in range(300):
+        low, high = interval_over_units(
+            spread * rng.normal(size=(units, 20)), range(20), 0.95
+        )
+        hits.append((low <= 0) & (high >= 0))
+    assert np.mean(hits) == pytest.approx(0.95, abs=0.03)
 
 
 # --- simulations ---------------------------------------------------------------------
@@ -512,7 +548,7 @@ def test_bootstraps_agree_in_simulation():
 
 
 def test_tables_reject_at_their_rate():
-    settings = {"proxies": 3, "baselines": 2, "datasets": 2, "resamples": 200}
+    settings = {"proxies": 3, "baselines": 2, "datasets": 2, "draws": 2000}
     found = simulate_family(60, samples=150, **settings)
     assert found.comparisons == 12
     assert found.uncorrected > 0.2

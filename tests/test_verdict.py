@@ -199,3 +199,15 @@ def test_standard_errors_are_those_of_a_bootstrap_ranked_anew(data, expected, pr
     assert np.std(deltas) == pytest.approx(
         expected["cifar10", proxy, "n_layers"][1], rel=0.12
     )
+
+
+def test_no_word_depends_on_the_seed_of_the_report_unless_it_says_so(report):
+    run = zcbench.load_run(RUN)
+    words = report.verdict.table["word"]
+    borderline = report.verdict.table["borderline"].astype(bool)
+    assert borderline.mean() < 0.05
+    for seed in range(1, 4):
+        again = make_report([run], options=Options(seed=seed), sections=["verdict"])
+        moved = again.verdict.table["word"] != words
+        assert not (moved & ~borderline).any()
+    assert "Borderline" in report.verdict.conclusion

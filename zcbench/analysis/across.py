@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +22,7 @@ from zcbench.stats.tasks import (
     critical_difference,
     fewest_units,
     friedman,
-    hierarchical_bootstrap,
+    interval_over_units,
     leads,
     ranks,
     signed_rank,
@@ -38,12 +39,14 @@ TABLE = (
     "mean_rank",
     "mean_rank_low",
     "mean_rank_high",
+    "mean_rank_ordered",
     "wins",
     "losses",
     "silent",
     "lead",
     "lead_low",
     "lead_high",
+    "lead_ordered",
     "p",
     "p_holm",
     "critical_difference",
@@ -97,11 +100,14 @@ def tasks(studies: Sequence[Study], options: Options) -> Block:
             "Ranks of ρ among all proxies, 1 the best, over the architectures that all "
             "of them score. A proxy without an order of a dataset, constant there or "
             f"with scores for fewer than {percent(SCORED)} of it, counts as ρ 0, which "
-            "is chance. Wins and losses: datasets on which ρ is above or below the "
-            "best baseline's; Δρ: mean distance to it. Datasets of one space share "
-            "their architectures and count as one unit, also in the "
-            f"{percent(options.confidence)} intervals (spaces, then architectures are "
-            f"resampled); Wilcoxon's p, corrected by Holm, needs {few} units."
+            "is chance; columns named ordered leave those out (ranks among "
+            "those that order them, stretched to all). Wins and losses: datasets on "
+            "which ρ is above or below the best baseline's; Δρ: mean distance to it. "
+            "Datasets of one space share their architectures and count as one unit, "
+            "also in the "
+            f"{percent(options.confidence)} intervals (Student's t over spaces with "
+            "moderated variances; of one space, its architectures are resampled); "
+            f"Wilcoxon's p, corrected by Holm, needs {few} units."
             f"{mixture(studies)}"
         ),
         table=pd.DataFrame(rows, columns=list(TABLE)),
@@ -109,10 +115,12 @@ def tasks(studies: Sequence[Study], options: Options) -> Block:
             Column("proxy", "proxy", "text"),
             Column("n", "n", "count"),
             Column("mean_rank", "mean rank ↓", "interval"),
+            Column("mean_rank_ordered", "ordered", "number"),
             Column("wins", "wins", "count"),
             Column("losses", "losses", "count"),
             Column("silent", "no order", "count"),
             Column("lead", "mean Δρ ↑", "difference"),
+            Column("lead_ordered", "ordered", "signed"),
             Column("p_holm", "p (Wilcoxon)", "p"),
         ),
         conclusion=conclusion,
@@ -190,8 +198,13 @@ def _units(studies: Sequence[Study], field: Field, options: Options) -> list[Uni
         rng = np.random.default_rng([options.seed, order])
         deviations = linear_bootstrap(np.stack(columns, 1), options.resamples, rng)
         shape = len(rows.places), len(field.names)
+        orders = [[n not in field.silent[i] for n in field.names] for i in rows.places]
         units.append(
-            Unit(np.reshape(values, shape), deviations.reshape(len(deviations), *shape))
+            Unit(
+                values=np.reshape(values, shape),
+                orders=np.array(orders),
+                deviations=deviations.reshape(len(deviations), *shape),
+            )
         )
     return units
 
@@ -201,7 +214,7 @@ def _rows(
 ) -> list[dict[str, Any]]:
     """A row for each ranked proxy, best mean rank first."""
     names, many = field.names, len(units)
-    numbers = _mean_ranks(units, options) | _leads(field, units, options)
+    numbers = _mean_ranks(field, units, options) | _leads(field, units, options)
     about = {
         "datasets": len(studies),
         "spaces": many,
@@ -223,13 +236,21 @@ def _rows(
     return rows
 
 
-def _mean_ranks(units: Sequence[Unit], options: Options) -> dict[str, Floats]:
+def _mean_ranks(
+    field: Field, units: Sequence[Unit], options: Options
+) -> dict[str, Floats]:
     by_unit = np.stack([ranks(unit.values).mean(axis=0) for unit in units])
-    ends = _ends([ranks(u.resampled).mean(axis=1) for u in units], options)
+    low, high = (
+        np.clip(end, 1, len(field.names))
+        for end in _ends(
+            by_unit, lambda unit: ranks(unit.resampled).mean(axis=1), units, options
+        )
+    )
     return {
         "mean_rank": by_unit.mean(axis=0),
-        "mean_rank_low": ends[0],
-        "mean_rank_high": ends[1],
+        "mean_rank_low": low,
+        "mean_rank_high": high,
+        "mean_rank_ordered": _where_ordered([_ranks_ordered(u) for u in units]),
     }
 
 
@@ -237,25 +258,64 @@ def _leads(field: Field, units: Sequence[Unit], options: Options) -> dict[str, F
     """Wins, losses and mean Δρ against the best baseline; NaN without one."""
     keys = ("wins", "losses", "lead", "lead_low", "lead_high", "p", "p_holm")
     if not field.baselines:
-        return {key: np.full(len(field.names), np.nan) for key in keys}
-    found = [leads(unit.values, field.baselines) for unit in units]
-    whole = np.concatenate(found)
-    by_unit = np.stack([part.mean(axis=0) for part in found])
-    moved = [leads(u.resampled, field.baselines).mean(axis=1) for u in units]
-    low, high = _ends(moved, options)
+        empty = np.full(len(field.names), np.nan)
+        return dict.fromkeys((*keys, "lead_ordered"), empty)
+    by_task = [leads(unit.values, field.baselines) for unit in units]
+    whole = np.concatenate(by_task)
+    by_unit = np.stack([part.mean(axis=0) for part in by_task])
+    low, high = _ends(
+        by_unit,
+        lambda unit: leads(unit.resampled, field.baselines).mean(axis=1),
+        units,
+        options,
+        pool=[i for i in range(len(field.names)) if i not in field.baselines],
+    )
     p = np.array([signed_rank(d, options.confidence) for d in by_unit.T])
     p[list(field.baselines)] = np.nan
     wins, losses = (whole > 0).sum(axis=0), (whole < 0).sum(axis=0)
     values = (wins, losses, by_unit.mean(axis=0), low, high, p, holm(p))
-    return dict(zip(keys, values, strict=True))
+    ordered = [
+        np.where(unit.orders, part, np.nan)
+        for unit, part in zip(units, by_task, strict=True)
+    ]
+    return dict(zip(keys, values, strict=True)) | {
+        "lead_ordered": _where_ordered(ordered)
+    }
 
 
-def _ends(resampled: list[Floats], options: Options) -> Floats:
-    """Percentile interval of the mean over units, [2, k]."""
-    rng = np.random.default_rng([options.seed, len(resampled), 1])
-    means = hierarchical_bootstrap(resampled, rng)
+def _ranks_ordered(unit: Unit) -> Floats:
+    """Ranks among those who order a task, as places from 1 to k; NaN for others."""
+    k = unit.values.shape[1]
+    found = np.full(unit.values.shape, np.nan)
+    for row, values, orders in zip(found, unit.values, unit.orders, strict=True):
+        if orders.sum() > 1:
+            places = ranks(values[orders]) - 1
+            row[orders] = 1 + places * (k - 1) / (orders.sum() - 1)
+    return found
+
+
+def _where_ordered(by_task: Sequence[Floats]) -> Floats:
+    """Mean over units of the mean over the tasks that a score orders, [k]."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a mean of nothing is NaN
+        by_unit = np.stack([np.nanmean(values, axis=0) for values in by_task])
+        return np.asarray(np.nanmean(by_unit, axis=0))
+
+
+def _ends(
+    by_unit: Floats,
+    resampled: Callable[[Unit], Floats],
+    units: Sequence[Unit],
+    options: Options,
+    pool: Sequence[int] | None = None,
+) -> tuple[Floats, Floats]:
+    """Interval of the mean over units; of one unit, over its architectures."""
+    if len(units) > 1:
+        pool = range(by_unit.shape[1]) if pool is None else pool
+        return interval_over_units(by_unit, pool, options.confidence)
     tail = (1 - options.confidence) / 2
-    return np.asarray(np.quantile(means, [tail, 1 - tail], axis=0))
+    low, high = np.quantile(resampled(units[0]), [tail, 1 - tail], axis=0)
+    return low, high
 
 
 def _conclusion(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from zcbench.analysis.block import Options
 from zcbench.analysis.study import Study
-from zcbench.stats import Difference, Family, Kind, difference, holm, linear_bootstrap
+from zcbench.stats import Difference, Family, Kind, difference, holm
 from zcbench.stats.ranks import Floats
 
 
@@ -52,11 +52,13 @@ class Comparisons:
         entries: every proxy with every baseline of every dataset, in that order.
         count: those that have an interval: what is corrected for.
         level: level of each single one, for all intervals to hold together.
+        levels: between which it would lie with other random numbers.
     """
 
     entries: tuple[Comparison, ...]
     count: int
     level: float
+    levels: tuple[float, float]
 
     def of(self, study: int, proxy: str) -> list[Comparison]:
         """Those of one proxy on one dataset."""
@@ -109,9 +111,8 @@ def comparisons(
         kind: ``"spearman"`` or ``"kendall"``.
     """
     entries: list[Comparison] = []
-    deviations: list[Floats] = []
-    errors: list[Floats] = []
-    for order, rows in enumerate(by_space(studies).values()):
+    influences: list[NDArray[np.float32]] = []
+    for rows in by_space(studies).values():
         here: list[Comparison] = []
         influence: list[NDArray[np.float32]] = []
         for position in rows.places:
@@ -121,12 +122,9 @@ def comparisons(
                 here.append(entry)
                 influence.append(column)
         if here:
-            rng = np.random.default_rng([options.seed, order])
-            matrix = np.stack(influence, axis=1)
-            deviations.append(linear_bootstrap(matrix, options.resamples, rng))
-            errors.append(np.array([entry.found.error for entry in here]))
+            influences.append(np.stack(influence, axis=1))
         entries += here
-    family = Family.of(deviations, errors)
+    family = Family.of(influences, np.random.default_rng(options.seed))
     level = family.level(options.confidence)
     by_holm = holm([entry.found.p for entry in entries])
     corrected = []
@@ -135,7 +133,9 @@ def comparisons(
         p = family.adjusted(entry.found.p)
         corrected.append(replace(entry, low=low, high=high, p=p, p_holm=float(p_holm)))
     ordered = sorted(corrected, key=lambda entry: entry.study)
-    return Comparisons(tuple(ordered), family.comparisons, level)
+    return Comparisons(
+        tuple(ordered), family.comparisons, level, family.levels(options.confidence)
+    )
 
 
 def _pairs(
@@ -154,7 +154,6 @@ def _pairs(
             found = difference(a, b, confidence=options.confidence)
             moved = np.zeros(rows.size)
             if found.error > 0:
-                values = (a.influence - b.influence) / found.n
-                moved = rows.scattered(position, points, values)
+                moved = rows.scattered(position, points, found.influence)
             entry = Comparison(position, proxy, baseline, a.value, b.value, found)
             yield entry, moved.astype(np.float32)

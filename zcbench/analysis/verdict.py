@@ -18,6 +18,7 @@ from zcbench.analysis.comparisons import Comparison, Comparisons, comparisons
 from zcbench.analysis.rows import merit, numbers
 from zcbench.analysis.study import Study, mixture, place, tables
 from zcbench.analysis.words import number, percent
+from zcbench.stats.multiple import DRAWS
 
 CLEARLY, AHEAD, NONE, BEHIND = (
     "clearly ahead",
@@ -46,6 +47,7 @@ TABLE = (
     "p",
     "p_holm",
     "word",
+    "borderline",
     "note",
 )
 """Columns of the table; ``dataset`` is empty in rows across all datasets."""
@@ -99,11 +101,25 @@ class Lead:
 
     def word(self, clearly: float) -> str:
         """One of `WORDS`, or empty where there is no interval."""
-        if math.isnan(self.low):
-            return ""
-        if self.low > 0:
-            return CLEARLY if self.low > clearly else AHEAD
-        return BEHIND if self.high < 0 else NONE
+        return "" if math.isnan(self.low) else _word(self.low, self.high, clearly)
+
+
+def _word(low: float, high: float, clearly: float) -> str:
+    if low > 0:
+        return CLEARLY if low > clearly else AHEAD
+    return BEHIND if high < 0 else NONE
+
+
+def _borderline(
+    entries: Sequence[Comparison], levels: tuple[float, float], clearly: float
+) -> bool:
+    """Whether other random numbers of the report could give another word."""
+    words = set()
+    for level in levels:
+        ends = [e.found.interval(level) for e in entries if math.isfinite(e.low)]
+        low, high = min(low for low, _ in ends), min(high for _, high in ends)
+        words.add(_word(low, high, clearly))
+    return len(words) > 1
 
 
 def verdict(studies: Sequence[Study], options: Options) -> Block:
@@ -164,8 +180,10 @@ def _row(
     lead = Lead.over(entries)
     if lead is None:
         note = own.note or ("no baseline" if not entries else entries[0].found.note)
-        return row | {"word": "", "note": note}
-    return row | _numbers(lead) | {"word": lead.word(options.clearly)}
+        return row | {"word": "", "borderline": False, "note": note}
+    word = lead.word(options.clearly)
+    near = bool(word) and _borderline(entries, found.levels, options.clearly)
+    return row | _numbers(lead) | {"word": word, "borderline": near}
 
 
 def _numbers(lead: Lead) -> dict[str, Any]:
@@ -210,6 +228,7 @@ def _across(
             note = "not on every dataset"
             lead = Lead(lead.best, math.nan, math.nan, math.nan, math.nan, note)
         row = dict.fromkeys(TABLE, math.nan) | about | _numbers(lead)
+        row["borderline"] = any(r["borderline"] for r in rows if r["proxy"] == proxy)
         across.append(row | {"missing": math.nan, "word": word, "note": note})
     return sorted(across, key=merit("delta"))
 
@@ -234,8 +253,8 @@ def _about(found: Comparisons, options: Options, studies: Sequence[Study]) -> st
     text = (
         f"Δρ: ρ of the proxy minus that of the best baseline where both have a score; "
         f"{percent(options.confidence)} intervals and p corrected for all "
-        f"{found.count:,} comparisons (largest |z| of {options.resamples:,} bootstrap "
-        f"resamples of the architectures). Ahead: the interval lies above 0; clearly: "
+        f"{found.count:,} comparisons (largest |z| of {DRAWS:,} draws from their joint "
+        f"distribution). Ahead: the interval lies above 0; clearly: "
         f"above {number(options.clearly, signed=True)}."
     )
     if len(studies) > 1:
@@ -266,7 +285,12 @@ def _conclusion(table: Any, studies: Sequence[Study], options: Options) -> str:
             named = ", ".join(f"{r.proxy} ({r.word})" for r in some.itertuples())
             text += f" On some: {named}."
     behind = int((rows["word"] == BEHIND).sum())
-    return text + f" Behind {place}: {behind} of {len(rows)} proxies."
+    text += f" Behind {place}: {behind} of {len(rows)} proxies."
+    near = table[(table["dataset"] != "") & table["borderline"]]
+    if len(near):
+        named = ", ".join(f"{r.proxy} ({r.where})" for r in near.itertuples())
+        text += f" Borderline, by chance of the correction: {named}."
+    return text
 
 
 def _lead(row: dict[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,9 +16,10 @@ from zcbench.stats.association import (
     quantile,
     standard_error,
 )
+from zcbench.stats.ranks import Floats
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Difference:
     """How much better score a ranks the points than score b.
 
@@ -32,6 +33,8 @@ class Difference:
         n: points with both scores and an accuracy.
         note: empty, or why a number is missing, as in `Association`; ``"same order"``
             where a and b rank the points identically (0, certainly).
+        influence: how much each point moves delta, over n: what `Family` corrects by;
+            0 for points that are not used or where there is no error. [points given]
     """
 
     kind: Kind
@@ -42,6 +45,7 @@ class Difference:
     error: float
     n: int
     note: str
+    influence: Floats = field(default_factory=lambda: np.zeros(0), repr=False)
 
     def interval(self, level: float) -> tuple[float, float]:
         """Interval at another level: 1 − level is its nominal coverage."""
@@ -77,11 +81,15 @@ def paired_difference(
     """
     a, b, y = (np.asarray(v, dtype=np.float64) for v in (score_a, score_b, accuracy))
     used = np.isfinite(a) & np.isfinite(b) & np.isfinite(y)
-    return difference(
+    result = difference(
         association(np.where(used, a, np.nan), y, kind),
         association(np.where(used, b, np.nan), y, kind),
         confidence=confidence,
     )
+    influence = np.zeros(len(y))
+    if result.error > 0:
+        influence[used] = result.influence
+    return replace(result, influence=influence)
 
 
 def difference(
@@ -99,14 +107,17 @@ def difference(
     if math.isnan(delta):
         note = of_a.note if math.isnan(of_a.value) else of_b.note
         return Difference(kind, nan, nan, nan, nan, nan, n, note)
-    error = standard_error(of_a.influence - of_b.influence)
+    influence = of_a.influence - of_b.influence
+    error = standard_error(influence)
     if error < ZERO:
         if delta * delta < ZERO:
             return Difference(kind, 0.0, 0.0, 0.0, 1.0, 0.0, n, "same order")
         return Difference(kind, delta, nan, nan, nan, nan, n, "no spread")
     half = quantile(confidence, n) * error
     p = _two_sided(delta / error, n)
-    return Difference(kind, delta, delta - half, delta + half, p, error, n, "")
+    return Difference(
+        kind, delta, delta - half, delta + half, p, error, n, "", influence / n
+    )
 
 
 def _two_sided(t: float, n: int) -> float:
