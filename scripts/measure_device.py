@@ -29,11 +29,11 @@ import zcbench
 from zcbench.engine.evaluator import can_stack, evaluate_stack
 from zcbench.engine.job import find_device
 from zcbench.engine.sample import sample
+from zcbench.engine.self_check.questions import describe_device
 from zcbench.evaluate import evaluate
 from zcbench.minibatch import open_source
 from zcbench.plan import make_plan
 from zcbench.proxies import PROXIES
-from zcbench.self_check.questions import describe_device
 from zcbench.types import Architecture, Evaluation, Precision
 
 TASK = "ImageNet16-120"

@@ -32,16 +32,17 @@ ALLOWED = {
     "evidence": "errors networks seeding types",
     "proxies": "aggregates errors evidence registry seeding types",
     "plan": "errors evidence types",
-    "evaluate": "errors evidence plan proxies types",
+    "evaluate": "errors evidence plan seeding types",
     "truth": "cache errors files flat_file networks pickles registry seeding spaces "
     "tasks",
     "plugins": "errors proxies registry spaces truth",
     "store": "errors files types",
-    "engine": "config errors evaluate evidence minibatch networks plan plugins proxies "
-    "seeding spaces store tasks truth types",
+    "engine": "cache config errors evaluate evidence minibatch networks plan plugins "
+    "proxies seeding spaces store tasks truth types",
+    "scoring": "engine evaluate evidence plan proxies types",
     "analysis": "aggregates errors flat_file networks proxies seeding spaces stats "
     "store tasks truth",
-    "report": "analysis config errors files stats",
+    "report": "analysis config errors files stats store",
     "conformance": "errors evaluate minibatch plan proxies spaces truth types",
 }
 TOP = {"cli", "__main__", "__init__"}

@@ -22,6 +22,13 @@ import zcbench.evaluate
 from zcbench.cli import main
 from zcbench.config import RunConfig
 from zcbench.engine import evaluator, run
+from zcbench.engine.self_check import check, questions
+from zcbench.engine.self_check.bounds import BOUNDS
+from zcbench.engine.self_check.check import find
+from zcbench.engine.self_check.compare import difference, numbers_of
+from zcbench.engine.self_check.networks import images, networks_of, without_noise
+from zcbench.engine.self_check.questions import OfSpace
+from zcbench.engine.self_check.ways import is_needed, taking, ways_on
 from zcbench.evidence import minibatch_pass
 from zcbench.evidence.passes import Missing
 from zcbench.evidence.records import FreshNetwork, Gradients
@@ -29,13 +36,6 @@ from zcbench.evidence.table import RECORDS
 from zcbench.plan import make_plan
 from zcbench.proxies import PROXIES
 from zcbench.report import make_report
-from zcbench.self_check import check, questions
-from zcbench.self_check.bounds import BOUNDS
-from zcbench.self_check.check import find
-from zcbench.self_check.compare import difference, numbers_of
-from zcbench.self_check.networks import images, networks_of, without_noise
-from zcbench.self_check.questions import OfSpace
-from zcbench.self_check.ways import is_needed, taking, ways_on
 from zcbench.store import load_run, read_records
 
 OFFERED = [record for record in RECORDS if RECORDS[record].stacked]

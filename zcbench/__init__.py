@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from zcbench.analysis.published import load_scores as load_scores
     from zcbench.engine import run as run
-    from zcbench.evaluate import score as score
     from zcbench.proxies import proxy as proxy
+    from zcbench.scoring import score as score
     from zcbench.spaces import load_space as load_space
     from zcbench.store import load_run as load_run
     from zcbench.truth import load_truth as load_truth
@@ -35,7 +35,7 @@ _HOME = {
     "load_truth": "zcbench.truth",
     "proxy": "zcbench.proxies",
     "run": "zcbench.engine",
-    "score": "zcbench.evaluate",
+    "score": "zcbench.scoring",
     "Undefined": "zcbench.errors",
 }
 

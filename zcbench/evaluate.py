@@ -5,18 +5,18 @@ from __future__ import annotations
 import math
 import numbers
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from zcbench.errors import UsageError
 from zcbench.evidence.clock import Clock
-from zcbench.evidence.copies import cast, copied_network, left_alone
+from zcbench.evidence.copies import copied_network
 from zcbench.evidence.passes import (
     Missing,
     arithmetic,
@@ -27,93 +27,9 @@ from zcbench.evidence.passes import (
 from zcbench.evidence.records import FreshNetwork
 from zcbench.evidence.subject import make_subject
 from zcbench.evidence.watch import as_written, default_dtype
-from zcbench.plan import Plan, make_plan
-from zcbench.proxies import PROXIES
+from zcbench.plan import Plan
 from zcbench.seeding import random_state, reseed
 from zcbench.types import Batch, Evaluation, Precision, Proxy, Score
-
-if TYPE_CHECKING:
-    from zcbench.self_check.finding import Finding
-    from zcbench.self_check.ways import Way
-
-
-def score(
-    network: nn.Module,
-    batch: Batch,
-    proxies: str | Iterable[str] = "all",
-    *,
-    seed: int = 0,
-    precision: Literal["float64", "float32"] = "float64",
-) -> dict[str, Score]:
-    """Score any image classifier at its present weights.
-
-    The network is copied first and left bit-equal: weights, buffers, mode, hooks; the
-    random state of Python, NumPy and torch is left alone too. On another device than
-    the CPU, it is first compared with the CPU, once for an architecture
-    (docs/precision.md).
-
-    Args:
-        network: maps images [N, C, H, W] to logits [N, n_classes].
-        batch: the minibatch, on any device; it is moved to the network's.
-        proxies: ``"all"``, ``"snip,zen"`` or a list of ids.
-        seed: for proxies that draw random numbers (zen) and for dropout.
-        precision: float64 gives the definition's value. ``"float32"`` is what
-            `zcbench run` uses for speed: its rounding flips a few ReLUs, which moves
-            single scores of plain, grasp and epe_nas by ten percent and more, and
-            hardly any rank (docs/precision.md).
-
-    Returns:
-        Proxy id → `Score`, in the order asked for.
-
-    Raises:
-        UsageError: a proxy is unknown, or the batch is not one of images and labels.
-    """
-    plan = make_plan(PROXIES.select(proxies))
-    check_batch(batch)
-    with torch.inference_mode(False):
-        return _score(network, batch, plan, seed, precision)
-
-
-def _score(
-    network: nn.Module, batch: Batch, plan: Plan, seed: int, precision: str
-) -> dict[str, Score]:
-    from zcbench.self_check.finding import evaluate_by_ways
-    from zcbench.self_check.ways import arithmetic_of, taking
-
-    dtype = {"float64": torch.float64, "float32": torch.float32}[precision]
-
-    def scored(plan: Plan, way: Way) -> list[Evaluation]:
-        wanted, _ = arithmetic_of(way, dtype, "float32")
-        # Copies: tensors made in inference mode take part in no gradient.
-        images = batch.x.detach().to(wanted, copy=True)
-        own = replace(batch, x=images, y=batch.y.detach().clone())
-        with taking(way):
-            copied = attempt(lambda: cast(copied_network(network), wanted))
-            if isinstance(copied, Missing):
-                why = f"the network cannot be copied: {copied.message}"
-                evidence = dict.fromkeys(plan.records, replace(copied, message=why))
-                return [Evaluation(apply_proxies(plan, evidence, {}), {})]
-            with left_alone(network, copied):
-                return [evaluate(copied, own, plan, seed=seed)]
-
-    finding = _finding(network, batch, plan, dtype)
-    (evaluation,) = evaluate_by_ways(finding, plan, scored)
-    return dict(evaluation.scores)
-
-
-def _finding(
-    network: nn.Module, batch: Batch, plan: Plan, dtype: torch.dtype
-) -> Finding | None:
-    """Whether the network's device is right for this network; None on a CPU."""
-    from zcbench.self_check.ways import is_needed
-
-    device = _device(network)
-    if not is_needed(device):
-        return None
-    from zcbench.self_check.check import find
-    from zcbench.self_check.questions import OfNetwork
-
-    return find(OfNetwork(network, batch, plan, device, dtype))
 
 
 def evaluate(
@@ -144,7 +60,7 @@ def evaluate(
     """
     check_batch(batch)
     start = time.perf_counter()
-    device = _device(network)
+    device = device_of(network)
     clock = Clock(device)
     evidence, remarks = gather(
         network, batch, plan.records, clock, seed=seed, precision=precision
@@ -183,7 +99,7 @@ def gather(
 
     Args: see `evaluate`; the clock gets the seconds of every pass.
     """
-    device = _device(network)
+    device = device_of(network)
     batch = replace(batch, x=batch.x.to(device), y=batch.y.to(device))
     with _surroundings(device, seed):
         subject = attempt(lambda: make_subject(network, batch, seed))
@@ -282,6 +198,7 @@ def check_batch(batch: Batch) -> None:
         raise UsageError(f"The minibatch cannot be used: {fault}.", "")
 
 
-def _device(network: nn.Module) -> torch.device:
+def device_of(network: nn.Module) -> torch.device:
+    """Where its parameters are; the CPU if it has none."""
     parameter = next(network.parameters(), None)
     return torch.device("cpu") if parameter is None else parameter.device

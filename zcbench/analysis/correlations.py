@@ -21,8 +21,8 @@ from zcbench.analysis.words import (
     setting,
     title,
 )
-from zcbench.self_check.words import disagreements
 from zcbench.stats import KINDS, Association, association
+from zcbench.store.device_check import disagreements
 
 if TYPE_CHECKING:
     import pandas as pd

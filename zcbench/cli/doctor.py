@@ -94,7 +94,7 @@ def _self_checks() -> Iterator[Finding]:
     """Each device against the CPU, with the records of all proxies."""
     import torch
 
-    from zcbench.self_check.ways import is_needed
+    from zcbench.engine.self_check.ways import is_needed
 
     names = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
     names += ["mps"] if torch.backends.mps.is_available() else []
@@ -107,11 +107,11 @@ def _self_checks() -> Iterator[Finding]:
 def _self_check(device: str) -> Iterator[Finding]:
     import torch
 
+    from zcbench.engine.self_check.check import find
+    from zcbench.engine.self_check.questions import OfSpace
     from zcbench.plan import make_plan
     from zcbench.proxies import PROXIES
     from zcbench.report.provenance import device_checks
-    from zcbench.self_check.check import find
-    from zcbench.self_check.questions import OfSpace
     from zcbench.spaces import load_space
 
     space = load_space("nb201")

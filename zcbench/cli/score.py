@@ -185,8 +185,8 @@ class _Session:
         return dict.fromkeys(self.proxies, Score(None, status, 0.0, str(error)))
 
     def _scores(self, target: str) -> Scores:
-        from zcbench.evaluate import score as score_network
         from zcbench.networks.loading import build_network, check_network, own_shape
+        from zcbench.scoring import score as score_network
 
         network = build_network(target, self.classes, self.seed)
         batch = self._batch(self.shape or own_shape(network, target) or _SHAPE)

@@ -25,8 +25,8 @@ from zcbench.engine.manifest import (
 from zcbench.engine.observer import Observer, Outcome
 from zcbench.engine.work import DEVICE_CHECK, WorkItem
 from zcbench.errors import DataError, UsageError, ZcbenchError
-from zcbench.self_check.words import disagreements
 from zcbench.store import RunStore
+from zcbench.store.device_check import disagreements
 
 __all__ = [
     "InterruptedRunError",

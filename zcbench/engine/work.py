@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     import torch
 
     from zcbench.engine.evaluator import StackEvaluator
+    from zcbench.engine.self_check.finding import Finding
+    from zcbench.engine.self_check.ways import Way
     from zcbench.plan import Plan
-    from zcbench.self_check.finding import Finding
-    from zcbench.self_check.ways import Way
     from zcbench.spaces import Space
     from zcbench.types import Batch, Evaluation, Status
 
@@ -159,7 +159,7 @@ class Evaluator:
 
     def _evaluate_all(self, items: Sequence[WorkItem]) -> list[Evaluation]:
         """Each proxy in the way that the device is right in."""
-        from zcbench.self_check.finding import evaluate_by_ways
+        from zcbench.engine.self_check.finding import evaluate_by_ways
 
         def evaluate(plan: Plan, way: Way) -> list[Evaluation]:
             if len(items) == 1:
@@ -170,8 +170,8 @@ class Evaluator:
         return evaluate_by_ways(self._finding(items[0]), plan, evaluate)
 
     def _alone(self, item: WorkItem, plan: Plan, way: Way) -> Evaluation:
+        from zcbench.engine.self_check.ways import taking
         from zcbench.evaluate import evaluate
-        from zcbench.self_check.ways import taking
         from zcbench.spaces.base import build_network
 
         setup = self.setup
@@ -191,7 +191,7 @@ class Evaluator:
         self, items: Sequence[WorkItem], plan: Plan, way: Way
     ) -> list[Evaluation]:
         from zcbench.engine.evaluator import StackEvaluator
-        from zcbench.self_check.ways import taking
+        from zcbench.engine.self_check.ways import taking
 
         setup, first = self.setup, items[0]
         names = tuple(proxy.name for proxy in plan.proxies)
@@ -216,13 +216,13 @@ class Evaluator:
     def _arithmetic(self, way: Way) -> tuple[torch.dtype, Precision]:
         import torch
 
-        from zcbench.self_check.ways import arithmetic_of
+        from zcbench.engine.self_check.ways import arithmetic_of
 
         return arithmetic_of(way, torch.float32, self.setup.precision)
 
     def _finding(self, item: WorkItem) -> Finding | None:
         """Whether this device is right for the item's proxies; None on a CPU."""
-        from zcbench.self_check.ways import is_needed
+        from zcbench.engine.self_check.ways import is_needed
 
         setup, key = self.setup, (item.dataset, item.proxies)
         if not is_needed(setup.device):
@@ -230,8 +230,8 @@ class Evaluator:
         if key not in self._findings:
             import torch
 
-            from zcbench.self_check.check import find
-            from zcbench.self_check.questions import OfSpace
+            from zcbench.engine.self_check.check import find
+            from zcbench.engine.self_check.questions import OfSpace
 
             code = hashlib.sha256(repr(self.space.tasks[item.dataset]).encode())
             for file in setup.plugin:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from zcbench.analysis.study import Study
-from zcbench.self_check.words import disagreements
+from zcbench.store.device_check import disagreements
 
 
 def command(config: Mapping[str, Any]) -> str:

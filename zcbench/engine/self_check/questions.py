@@ -17,14 +17,14 @@ from torch import nn
 
 import zcbench
 from zcbench.engine.evaluator import StackEvaluator, can_stack
+from zcbench.engine.self_check.bounds import allowed
+from zcbench.engine.self_check.finding import STACKED
+from zcbench.engine.self_check.networks import images, networks_of, without_noise
+from zcbench.engine.self_check.ways import Way, arithmetic_of, taking
 from zcbench.evaluate import gather
 from zcbench.evidence.clock import Clock
 from zcbench.evidence.passes import Missing
 from zcbench.plan import Plan
-from zcbench.self_check.bounds import allowed
-from zcbench.self_check.finding import STACKED
-from zcbench.self_check.networks import images, networks_of, without_noise
-from zcbench.self_check.ways import Way, arithmetic_of, taking
 from zcbench.spaces.base import Space, build_network
 from zcbench.types import Architecture, Batch, Precision
 

@@ -15,12 +15,8 @@ import torch
 from filelock import FileLock
 
 from zcbench.cache import cache_dir
-from zcbench.evaluate import apply_proxies
-from zcbench.evidence.passes import Missing, arithmetic
-from zcbench.evidence.records import FreshNetwork
-from zcbench.plan import Plan, make_plan
-from zcbench.self_check.bounds import BY_SIZE, FORMULA
-from zcbench.self_check.compare import (
+from zcbench.engine.self_check.bounds import BY_SIZE, FORMULA
+from zcbench.engine.self_check.compare import (
     Checked,
     Numbers,
     difference,
@@ -28,9 +24,13 @@ from zcbench.self_check.compare import (
     on_the_cpu,
     sizes,
 )
-from zcbench.self_check.finding import Finding
-from zcbench.self_check.questions import Evidence, Question
-from zcbench.self_check.ways import Way, arithmetic_of, ways_on
+from zcbench.engine.self_check.finding import Finding
+from zcbench.engine.self_check.questions import Evidence, Question
+from zcbench.engine.self_check.ways import Way, arithmetic_of, ways_on
+from zcbench.evaluate import apply_proxies
+from zcbench.evidence.passes import Missing, arithmetic
+from zcbench.evidence.records import FreshNetwork
+from zcbench.plan import Plan, make_plan
 
 
 def find(question: Question) -> Finding:
