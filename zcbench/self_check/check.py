@@ -41,7 +41,8 @@ def find(question: Question) -> Finding:
         found = _read(file)
         if found is None:
             found = compare(question)
-            _write(file, found)
+            if _is_lasting(found):
+                _write(file, found)
     # The same device can have another number than when it was checked.
     return replace(found, about={**found.about, "device": str(question.device)})
 
@@ -121,6 +122,15 @@ def _formulas(
                 error = abs(a - b) / abs(b) if b else float(a != b)
             errors[name] = max(errors[name], error)
     return {name: Checked(error, FORMULA) for name, error in errors.items()}
+
+
+def _is_lasting(found: Finding) -> bool:
+    """Whether every record could be made: memory may only have been short today."""
+    return all(
+        checked.difference is not None
+        for checks in found.checks.values()
+        for checked in checks.values()
+    )
 
 
 def _place(key: Mapping[str, Any]) -> Path:
