@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import numbers
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,15 +17,19 @@ from torch import Tensor, nn
 from zcbench.errors import UsageError
 from zcbench.evidence.clock import Clock
 from zcbench.evidence.collect import Missing, attempt, collect, first_missing
+from zcbench.evidence.copies import cast, copied_network, left_alone
 from zcbench.evidence.precision import arithmetic
 from zcbench.evidence.prepare import prepare
 from zcbench.evidence.records import FreshNetwork
+from zcbench.evidence.watch import as_written, default_dtype
 from zcbench.plan import Plan, make_plan
 from zcbench.proxies import PROXIES
+from zcbench.seeding import random_state, reseed
 from zcbench.types import Batch, Evaluation, Precision, Proxy, Score
 
 if TYPE_CHECKING:
     from zcbench.self_check.finding import Finding
+    from zcbench.self_check.ways import Way
 
 
 def score(
@@ -69,21 +73,26 @@ def _score(
     network: nn.Module, batch: Batch, plan: Plan, seed: int, precision: str
 ) -> dict[str, Score]:
     from zcbench.self_check.finding import evaluate_by_ways
-    from zcbench.self_check.ways import Way, arithmetic_of, taking
+    from zcbench.self_check.ways import arithmetic_of, taking
 
     dtype = {"float64": torch.float64, "float32": torch.float32}[precision]
 
     def scored(plan: Plan, way: Way) -> list[Evaluation]:
         wanted, _ = arithmetic_of(way, dtype, "float32")
         # Copies: tensors made in inference mode take part in no gradient.
-        own = replace(batch, x=batch.x.to(wanted, copy=True), y=batch.y.clone())
+        images = batch.x.detach().to(wanted, copy=True)
+        own = replace(batch, x=images, y=batch.y.detach().clone())
         with taking(way):
-            copied = copy.deepcopy(network).to(wanted)
-            return [evaluate(copied, own, plan, seed=seed)]
+            copied = attempt(lambda: cast(copied_network(network), wanted))
+            if isinstance(copied, Missing):
+                why = f"the network cannot be copied: {copied.message}"
+                evidence = dict.fromkeys(plan.records, replace(copied, message=why))
+                return [Evaluation(apply_proxies(plan, evidence, {}), {})]
+            with left_alone(network, copied):
+                return [evaluate(copied, own, plan, seed=seed)]
 
-    with torch.random.fork_rng(devices=_cuda_devices(network)):
-        finding = _finding(network, batch, plan, dtype)
-        (evaluation,) = evaluate_by_ways(finding, plan, scored)
+    finding = _finding(network, batch, plan, dtype)
+    (evaluation,) = evaluate_by_ways(finding, plan, scored)
     return dict(evaluation.scores)
 
 
@@ -112,6 +121,8 @@ def evaluate(
 ) -> Evaluation:
     """Score a network that the caller gives away; `score` is the polite form.
 
+    Generators of random numbers, torch's default dtype and modes are left alone.
+
     Args:
         network: maps images [N, C, H, W] to logits; it is changed.
         batch: the minibatch.
@@ -133,10 +144,25 @@ def evaluate(
     evidence, remarks = gather(
         network, batch, plan.records, clock, seed=seed, precision=precision
     )
-    with arithmetic("float32", device):  # else CUDA rounds in a proxy's own network
+    # Float32 as it is: CUDA would round in a proxy's own network.
+    with _surroundings(device, seed), arithmetic("float32", device):
         scores = apply_proxies(plan, evidence, clock.seconds, remarks)
     seconds = dict(clock.seconds) | {"total": time.perf_counter() - start}
     return Evaluation(scores, seconds)
+
+
+@contextmanager
+def _surroundings(device: torch.device, seed: int) -> Iterator[None]:
+    """What networks and proxies may rely on, whatever the caller has set."""
+    plainly = torch.autocast(device.type, enabled=False)
+    with (
+        random_state(seed),
+        default_dtype(torch.float32),
+        as_written(),
+        plainly,
+        torch.enable_grad(),
+    ):
+        yield
 
 
 def gather(
@@ -153,14 +179,12 @@ def gather(
     Args: see `evaluate`; the clock gets the seconds of every pass.
     """
     device = _device(network)
-    torch.manual_seed(seed % 2**63)  # dropout, if the network has any
     batch = replace(batch, x=batch.x.to(device), y=batch.y.to(device))
-    subject = attempt(lambda: prepare(network, batch, seed))
-    if isinstance(subject, Missing):
-        return dict.fromkeys(records, subject), {}
-    with torch.enable_grad():
-        evidence = collect(subject, records, clock, precision)
-    return evidence, subject.remarks
+    with _surroundings(device, seed):
+        subject = attempt(lambda: prepare(network, batch, seed))
+        if isinstance(subject, Missing):
+            return dict.fromkeys(records, subject), {}
+        return collect(subject, records, clock, precision), subject.remarks
 
 
 def apply_proxies(
@@ -210,7 +234,10 @@ def _apply(
 
 def _private(record: Any) -> Any:
     """A copy of its own for each proxy that gets the raw network."""
-    return copy.deepcopy(record) if isinstance(record, FreshNetwork) else record
+    if not isinstance(record, FreshNetwork):
+        return record
+    reseed(record.seed)
+    return replace(record, network=copied_network(record.network))
 
 
 def _number(value: object) -> float:
@@ -253,8 +280,3 @@ def check_batch(batch: Batch) -> None:
 def _device(network: nn.Module) -> torch.device:
     parameter = next(network.parameters(), None)
     return torch.device("cpu") if parameter is None else parameter.device
-
-
-def _cuda_devices(network: nn.Module) -> list[torch.device]:
-    device = _device(network)
-    return [device] if device.type == "cuda" else []

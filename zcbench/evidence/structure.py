@@ -12,7 +12,7 @@ from zcbench.errors import Undefined
 from zcbench.evidence.layout import Probe
 from zcbench.evidence.prepare import Subject
 from zcbench.evidence.records import Structure
-from zcbench.seeding import generator
+from zcbench.seeding import normal, uniform
 
 _Calls = list[tuple[int, Tensor]]
 """(number of the layer, its output) for every call of a layer."""
@@ -108,7 +108,7 @@ def _check_seen(probe: Probe, numbers: set[int | None]) -> None:
 
 def _two_images(image_shape: tuple[int, ...], device: torch.device) -> Tensor:
     shape = (2, *image_shape)
-    images = torch.randn(shape, generator=generator("structure", shape))
+    images = normal(shape, "structure", shape)
     return images.to(device, torch.float64)
 
 
@@ -143,7 +143,7 @@ def _reaching(logits: Tensor, calls: _Calls) -> int:
     if not varying or not logits.requires_grad:
         return 0
     # Random slopes: a sum of logits could cancel.
-    slopes = torch.rand(logits.shape, generator=generator("structure", "slopes"))
+    slopes = uniform(tuple(logits.shape), "structure", "slopes")
     grads = torch.autograd.grad(
         (logits * slopes.to(logits)).sum(),
         [out for _, out in varying],
