@@ -53,6 +53,8 @@ def compare(question: Question) -> Finding:
         {record: numbers_of(held) for record, held in evidence.items()}
         for evidence in question.exact()
     ]
+    if not exact:  # none that could be built: nothing to go by, and nothing to score
+        return Finding(question.about, (), {"as asked": {}})
     checks: dict[str, dict[str, Checked]] = {}
     finding = Finding(question.about, question.names, checks)
     for way in ways_on(question.device, question.dtype):
@@ -126,7 +128,7 @@ def _formulas(
 
 def _is_lasting(found: Finding) -> bool:
     """Whether every record could be made: memory may only have been short today."""
-    return all(
+    return bool(found.networks) and all(
         checked.difference is not None
         for checks in found.checks.values()
         for checked in checks.values()
