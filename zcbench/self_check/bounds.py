@@ -31,22 +31,22 @@ BOUNDS: Mapping[type, tuple[float, float, float]] = {
     Structure: (1e-12, 1e-6, 1e-6),
     ActivationKernel: (1e-6, 1e-3, 2e-2),
     ActivationPatterns: (1e-4, 2e-3, 2e-2),
-    Gradients: (1e-6, 0.1, 0.45),
+    Gradients: (1e-6, 0.2, 0.45),
     ChannelSaliency: (1e-6, 0.1, 0.45),
     HessianGradient: (1e-5, 0.3, 0.45),
-    InputCorrelation: (1e-6, 0.1, 0.45),
-    PartGradients: (1e-6, 0.1, 0.45),
+    InputCorrelation: (1e-6, 0.05, 0.45),
+    PartGradients: (1e-6, 0.2, 0.45),
     SignAgreement: (1e-3, 1e-2, 5e-2),
-    TangentKernel: (1e-6, 0.1, 0.45),
+    TangentKernel: (1e-6, 0.2, 0.45),
     SynapticFlow: (1e-9, 1e-9, 1e-9),
     ChannelCorrelation: (1e-6, 1e-3, 1e-3),
     BlockFeatures: (1e-6, 1e-2, 5e-2),
     GaussianResponse: (1e-6, 1e-2, 0.45),
-    FreshNetwork: (1e-6, 0.1, 0.1),
+    FreshNetwork: (1e-6, 0.2, 0.2),
 }
 """Record → bound in float64, in float32, and in tf32 or bf16.
 
-In float64 and float32 four times and more the largest difference between the CPU in
+In float64 and float32 two and a half times and more what was seen between the CPU in
 that precision and in float64, on random NAS-Bench-201 networks with 16 images of noise;
 rounding is enlarged by ReLUs that flip. SynapticFlow is float64 in any precision,
 ChannelCorrelation and FreshNetwork are float32. In bfloat16 no bound is above 0.45, so
