@@ -6,8 +6,8 @@
 For each precision that the device has and both engines (one network at a time, and
 many at once): the worst relative difference of single scores, and Spearman's ρ between
 both over the architectures. No self-check: what the device gives as it is. Writes
-device.csv and device.md, and with --docs the table into docs/precision.md. The scores
-of the CPU are kept there, too: --exact-only makes them where there is no GPU yet.
+device.csv and device.md, and with --docs the table into docs/precision.md. The CPU's
+scores are kept there, too: --exact-only makes them where there is no GPU yet.
 """
 
 from __future__ import annotations

@@ -258,9 +258,14 @@ def proxies_that_read(record: type) -> tuple[str, ...]:
     return tuple(p.name for p in proxies if record in plan.needs[p.name])
 
 
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
 @pytest.mark.parametrize("record", RECORDS, ids=lambda record: record.__name__)
 def test_a_wrong_record_is_caught(
-    record: type, tmp_path: Path, switch: Switch, monkeypatch: pytest.MonkeyPatch
+    record: type,
+    precision: str,
+    tmp_path: Path,
+    switch: Switch,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     gather = zcbench.evaluate.gather
 
@@ -275,7 +280,8 @@ def test_a_wrong_record_is_caught(
     readers = proxies_that_read(record)
     assert readers
     other = "l2_norm" if "l2_norm" not in readers else "n_layers"
-    path = run(replace(TOY, proxies=(*readers, other), out=tmp_path / "run"))
+    config = replace(TOY, proxies=(*readers, other), precision=precision)
+    path = run(replace(config, out=tmp_path / "run"))
     for line in read_records(path):
         for name in readers:
             assert line["scores"][name] is None
@@ -305,6 +311,28 @@ def test_a_wrong_record_of_a_stack_is_caught(
         for name in readers:
             assert line["scores"][name] is None
             assert f"{record.__name__} (stacked) dis" in line["messages"][name]
+
+
+def test_what_could_not_be_made_is_asked_again(
+    tmp_path: Path, switch: Switch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gather = questions.gather
+
+    def short_of_memory(*args: Any, **more: Any) -> Any:
+        evidence, remarks = gather(*args, **more)
+        missing = Missing("oom", "CUDA out of memory")
+        return dict.fromkeys(evidence, missing) if switch.on else evidence, remarks
+
+    monkeypatch.setattr(questions, "gather", short_of_memory)
+    path = run(replace(TOY, proxies=("snip",), out=tmp_path / "run"))
+    for line in read_records(path):
+        assert "(not made: CUDA out of memory)" in line["messages"]["snip"]
+    monkeypatch.setattr(questions, "gather", gather)
+    run(replace(TOY, proxies=("snip",), out=path))  # errors are tried again
+    assert all(line["scores"]["snip"] is not None for line in read_records(path))
+    wrong, right = manifest(path)["device_check"]
+    assert not wrong["agreed"]
+    assert right["agreed"]
 
 
 def test_some_flipped_codes_are_caught(
@@ -341,13 +369,18 @@ def test_a_formula_that_the_device_gets_wrong_is_caught(
     assert "the formula grad_norm disagrees" in found["reasons"]["grad_norm"]
 
 
-def test_bf16_agrees_and_a_wrong_kernel_is_told_from_its_rounding(
-    tmp_path: Path, switch: Switch
-) -> None:
+def test_bf16_agrees(tmp_path: Path, switch: Switch) -> None:
     names = ("snip", "nwot", "jacov", "zen", "fisher")
     config = replace(TOY, proxies=names, precision="bf16")
     path = run(replace(config, out=tmp_path / "run"))
     assert manifest(path)["device_check"][0]["agreed"]
+
+
+def test_other_processes_check_too(tmp_path: Path, switch: Switch) -> None:
+    path = run(replace(TOY, proxies=("snip",), workers=2, out=tmp_path / "run"))
+    (found,) = manifest(path)["device_check"]
+    assert found["agreed"]
+    assert all("device_check" not in line for line in read_records(path))
 
 
 def small(seed: int = 0) -> nn.Module:

@@ -31,26 +31,27 @@ BOUNDS: Mapping[type, tuple[float, float, float]] = {
     Structure: (1e-12, 1e-6, 1e-6),
     ActivationKernel: (1e-6, 1e-3, 2e-2),
     ActivationPatterns: (1e-4, 2e-3, 2e-2),
-    Gradients: (1e-6, 0.1, 0.45),
-    ChannelSaliency: (1e-6, 0.1, 0.9),
-    HessianGradient: (1e-5, 0.3, 10.0),
-    InputCorrelation: (1e-6, 0.1, 0.6),
-    PartGradients: (1e-6, 0.1, 0.45),
+    Gradients: (1e-6, 0.2, 0.45),
+    ChannelSaliency: (1e-6, 0.1, 0.45),
+    HessianGradient: (1e-5, 0.3, 0.45),
+    InputCorrelation: (1e-6, 0.05, 0.45),
+    PartGradients: (1e-6, 0.2, 0.45),
     SignAgreement: (1e-3, 1e-2, 5e-2),
-    TangentKernel: (1e-6, 0.1, 0.6),
+    TangentKernel: (1e-6, 0.2, 0.45),
     SynapticFlow: (1e-9, 1e-9, 1e-9),
     ChannelCorrelation: (1e-6, 1e-3, 1e-3),
     BlockFeatures: (1e-6, 1e-2, 5e-2),
-    GaussianResponse: (1e-6, 1e-2, 0.9),
-    FreshNetwork: (1e-6, 0.1, 0.1),
+    GaussianResponse: (1e-6, 1e-2, 0.45),
+    FreshNetwork: (1e-6, 0.2, 0.2),
 }
 """Record → bound in float64, in float32, and in tf32 or bf16.
 
-Two to ten times the largest difference between the CPU in that precision and in float64
-on random NAS-Bench-201 networks with 16 images of noise, where it is rounding that a
-flipped ReLU enlarges; wrong kernels are off by far more. SynapticFlow is float64 in any
-precision, ChannelCorrelation and FreshNetwork are float32. The Hessian product in
-bfloat16 is off by 1.9 by itself: there only a grossly wrong one shows.
+In float64 and float32 two and a half times and more what was seen between the CPU in
+that precision and in float64, on random NAS-Bench-201 networks with 16 images of noise;
+rounding is enlarged by ReLUs that flip. SynapticFlow is float64 in any precision,
+ChannelCorrelation and FreshNetwork are float32. In bfloat16 no bound is above 0.45, so
+that a factor of 1.5 shows in any record: most records keep well below it, but
+HessianGradient can differ by 2 by rounding alone, and is then calculated another way.
 """
 
 BY_SIZE = frozenset({Gradients, PartGradients, ChannelSaliency, TangentKernel})

@@ -111,15 +111,15 @@ def difference(found: Numbers | Missing, exact: Numbers | Missing) -> float | No
 
 
 def sizes(numbers: Numbers | Missing) -> Numbers | Missing:
-    """The norm of each tensor in its place.
+    """The norms of a field's tensors in their place.
 
     In bfloat16 the gradients of a deep network point elsewhere, by flipped ReLUs, and
-    only their length says anything.
+    only their lengths say anything.
     """
     if isinstance(numbers, Missing):
         return numbers
     return {
-        name: tuple(tensor.norm().reshape(1) for tensor in tensors)
+        name: (torch.tensor([float(t.norm()) for t in tensors], dtype=torch.float64),)
         for name, tensors in numbers.items()
     }
 

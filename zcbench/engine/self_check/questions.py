@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
@@ -23,7 +22,8 @@ from zcbench.engine.self_check.networks import images, networks_of, without_nois
 from zcbench.engine.self_check.ways import Way, arithmetic_of, taking
 from zcbench.evaluate import gather
 from zcbench.evidence.clock import Clock
-from zcbench.evidence.passes import Missing
+from zcbench.evidence.copies import cast, copied_network, left_alone
+from zcbench.evidence.passes import Missing, attempt
 from zcbench.plan import Plan
 from zcbench.spaces.base import Space, build_network
 from zcbench.types import Architecture, Batch, Precision
@@ -218,8 +218,14 @@ class OfNetwork(Question):
         return tuple(self.subject.values())
 
     def networks(self) -> Iterator[nn.Module]:
-        """A copy that draws no random numbers: devices draw different ones."""
-        yield without_noise(copy.deepcopy(self.network).to("cpu"))
+        """A copy that draws no random numbers: devices draw different ones.
+
+        None of a network that cannot be copied, which scoring will say.
+        """
+        copied = attempt(lambda: copied_network(self.network).to("cpu"))
+        if not isinstance(copied, Missing):
+            with left_alone(self.network, copied):
+                yield without_noise(copied)
 
     @property
     def batch(self) -> Batch:
@@ -232,7 +238,7 @@ def _evidence(
     network: nn.Module, batch: Batch, records: frozenset[type], precision: Precision
 ) -> Evidence:
     device = batch.x.device
-    network = network.to(device, batch.x.dtype)
+    network = cast(network.to(device), batch.x.dtype)
     clock = Clock(device)
     return gather(network, batch, records, clock, seed=_SEED, precision=precision)[0]
 
