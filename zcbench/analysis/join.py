@@ -102,7 +102,7 @@ def join(run: pd.DataFrame, dataset: str, question: Question) -> Joined:
 
     manifest = run.attrs["manifest"]
     target, name, population = question.of(manifest["config"])
-    space = space_of(manifest)
+    space = space_of(str(run["space"].iloc[0]), manifest)
     truth = load_truth(space, dataset, name, target)
     target = choose_target(truth, target)
     rows = run[(run["dataset"] == dataset) & members(run, population)]

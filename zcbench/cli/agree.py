@@ -69,7 +69,8 @@ def _published(
 
     there = list(dict.fromkeys(ours["dataset"]))
     chosen = datasets or (there if len(there) == 1 else ())
-    return load_scores(scores, space_of(ours.attrs["manifest"]), chosen)
+    space = space_of(str(ours["space"].iloc[0]), ours.attrs["manifest"])
+    return load_scores(scores, space, chosen)
 
 
 def _say_alone(one: pd.DataFrame, other: pd.DataFrame) -> None:
