@@ -17,7 +17,7 @@ ALLOWED = {
     "types": "",
     "seeding": "",
     "cache": "",
-    "files": "",
+    "files": "errors",
     "pickles": "errors",
     "stats": "",
     "registry": "errors",

@@ -193,12 +193,11 @@ def test_tasks_that_a_space_cannot_have(given: GivenTask, message: str) -> None:
 
 def test_the_manifest_keeps_tasks() -> None:
     given = load_task("svhn")
-    config = {"space": "nb201"}
-    manifest = {"config": config, "tasks": {"svhn": given.as_dict()}}
-    assert space_of(json.loads(json.dumps(manifest))).tasks["svhn"] == given.task
-    assert space_of({"config": config}) is load_space("nb201")
+    manifest = json.loads(json.dumps({"tasks": {"svhn": given.as_dict()}}))
+    assert space_of("nb201", manifest).tasks["svhn"] == given.task
+    assert space_of("nb201", {}) is load_space("nb201")
     with pytest.raises(DataError, match="The task x in the manifest: name must be a"):
-        space_of({"config": config, "tasks": {"x": {"space": "nb201"}}})
+        space_of("nb201", {"tasks": {"x": {"space": "nb201"}}})
 
 
 # --- runs -------------------------------------------------------------------------
@@ -257,7 +256,7 @@ def test_tasks_of_one_name_in_one_report(wide: Path, tmp_path: Path) -> None:
         result = invoke("run", "--space", "toy", *words)
         assert result.exit_code == 0, result.output
     loaded = [zcbench.load_run(run) for run in runs]
-    sizes = [space_of(run.attrs["manifest"]).tasks["wide"] for run in loaded]
+    sizes = [space_of("toy", run.attrs["manifest"]).tasks["wide"] for run in loaded]
     assert [task.n_classes for task in sizes] == [3, 5]
     assert not loaded[0]["params"].equals(loaded[1]["params"])
     report = invoke("report", *runs, "--format", "csv")

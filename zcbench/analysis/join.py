@@ -56,7 +56,7 @@ def studies(
     joined = []
     for run in runs:
         config = run.attrs["manifest"]["config"]
-        space = space_of(run.attrs["manifest"])
+        space = space_of(str(run["space"].iloc[0]), run.attrs["manifest"])
         accuracy = target or config.get("target", "val")
         source = truth or config.get("truth", "auto")
         source = "auto" if source == "none" else source

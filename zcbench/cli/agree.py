@@ -63,7 +63,8 @@ def _published(
 
     there = list(dict.fromkeys(ours["dataset"]))
     chosen = datasets or (there if len(there) == 1 else ())
-    theirs = load_scores(scores, space_of(ours.attrs["manifest"]), chosen)
+    space = space_of(str(ours["space"].iloc[0]), ours.attrs["manifest"])
+    theirs = load_scores(scores, space, chosen)
     known = theirs.attrs["proxies"]
     names = {
         alias: name

@@ -115,8 +115,8 @@ def given_tasks(space: Space) -> tuple[GivenTask, ...]:
     )
 
 
-def space_of(manifest: Mapping[str, Any]) -> Space:
-    """The space of a run, with the tasks that it was given.
+def space_of(name: str, manifest: Mapping[str, Any]) -> Space:
+    """The space of that name, with the tasks that a run was given by its manifest.
 
     Raises:
         DataError: the manifest says something else than tasks.
@@ -126,7 +126,7 @@ def space_of(manifest: Mapping[str, Any]) -> Space:
         _given(entry, f"The task {name} in the manifest")
         for name, entry in manifest.get("tasks", {}).items()
     ]
-    return with_tasks(load_space(manifest["config"]["space"]), given)
+    return with_tasks(load_space(name), given)
 
 
 def _read(path: Path) -> GivenTask:
