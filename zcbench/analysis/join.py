@@ -327,9 +327,8 @@ def _early(
 
 def _train_seconds(accuracies: pd.DataFrame) -> Floats | None:
     """Seconds of one training, [n]."""
-    if "train_time" not in accuracies:
-        return None
-    return np.asarray(accuracies["train_time"].to_numpy(dtype=np.float64))
+    times = accuracies.get("train_time")
+    return None if times is None else np.asarray(times.to_numpy(dtype=np.float64))
 
 
 def _with_aggregate(study: Study, aggregate: Aggregate, reasons: Reasons) -> Study:
