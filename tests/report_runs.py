@@ -125,7 +125,7 @@ def toy_truth(
     target: str = "auto",
 ) -> pd.DataFrame:
     """Stands in for `zcbench.truth.load_truth`."""
-    assert (space, dataset) == ("toy", "toy")
+    assert (getattr(space, "name", space), dataset) == ("toy", "toy")
     table = pd.DataFrame(
         {
             "arch": SPECS,

@@ -15,12 +15,15 @@ Analysis = Callable[["Sequence[Study]", "Options"], "Block"]
 _HOME = {
     "verdict": "verdict",
     "paired": "paired",
+    "equivalence": "equivalence",
     "tasks": "across",
     "ceilings": "ceilings",
     "size": "size",
     "search": "top",
+    "worth": "worth",
     "agreement": "agreement",
     "bias": "bias",
+    "functions": "functions",
     "ensemble": "ensemble",
 }
 """Every analysis of a report, in reading order → its file, where it has that name."""

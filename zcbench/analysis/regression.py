@@ -9,20 +9,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from zcbench.analysis.block import Block, Column, Style
 from zcbench.analysis.rows import numbers, with_ends
-from zcbench.analysis.side import Key, Side, load, shared, side_of
+from zcbench.analysis.side import (
+    Key,
+    Side,
+    count_differences,
+    load,
+    shared,
+    side_of,
+)
 from zcbench.analysis.words import number
 from zcbench.errors import DataError, UsageError
 from zcbench.stats import Difference, Kind
-from zcbench.stats.ranks import Floats
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,12 +55,6 @@ COLUMNS = (
 
 _STYLES: Mapping[str, Style] = {"worse": "worse", "gone": "worse", "better": "better"}
 _KINDS: tuple[tuple[Kind, str], ...] = (("spearman", "ρ"), ("kendall", "τ"))
-ALWAYS = 0.1
-"""A change of ρ or τ that counts however wide its interval is.
-
-The table did move by that much, and all else being equal the code moved it, even if
-another sample of so few architectures might not show it.
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +63,9 @@ class Tolerances:
 
     Attributes:
         table: of ρ and τ; a smaller change is none.
-        confidence: of the paired intervals: a larger change is one if they leave out 0.
+        confidence: that no change of a whole table is seen where none is: a larger
+            change is one if its interval leaves out 0, and all intervals of the table
+            hold together at this confidence.
         score: of a score, relative to the larger of the two. For a proxy whose scores
             have both signs the typical size of its scores counts instead where it is
             larger: what cancels to nearly nothing has no relative accuracy.
@@ -123,7 +124,11 @@ def compare(
     if target is None and len(targets) == 1:
         (target,) = targets
     after = side_of(run, new, target)
-    rows = [_row(key, before, after, tolerances) for key in _keys(before, after)]
+    paired = _paired(before, after, tolerances.confidence)
+    rows = [
+        _row(key, before, after, paired.get(key, {}), tolerances)
+        for key in _keys(before, after)
+    ]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     rank = table["verdict"].map(VERDICTS.index)
     table = table.loc[rank.sort_values(kind="stable").index].reset_index(drop=True)
@@ -201,7 +206,13 @@ def _keys(before: Side, after: Side) -> Iterator[Key]:
     yield from (key for key in after.rows if key not in before.rows)
 
 
-def _row(key: Key, before: Side, after: Side, tolerances: Tolerances) -> dict[str, Any]:
+def _row(
+    key: Key,
+    before: Side,
+    after: Side,
+    paired: Mapping[Kind, Difference],
+    tolerances: Tolerances,
+) -> dict[str, Any]:
     old, new = before.rows.get(key), after.rows.get(key)
     row: dict[str, Any] = dict(zip(("space", "dataset", "proxy"), key, strict=True))
     for when, side in (("before", old), ("after", new)):
@@ -212,9 +223,8 @@ def _row(key: Key, before: Side, after: Side, tolerances: Tolerances) -> dict[st
     reason = _obstacle(key, before, after)
     if reason:
         return row | {"verdict": "not comparable", "reason": reason}
-    compared, differing = _count_differences(key, before, after, tolerances.score)
+    compared, differing = count_differences(key, before, after, tolerances.score)
     row |= {"scores": compared, "scores_differ": differing}
-    paired = _paired(key, before, after, tolerances.confidence)
     for kind, found in paired.items():
         row |= numbers(f"{kind}_change", found.delta, found.low, found.high)
     worse, better, noise = _changes(old, new, paired, tolerances.table)
@@ -243,30 +253,41 @@ def _obstacle(key: Key, before: Side, after: Side) -> str:
 
 
 def _paired(
-    key: Key, before: Side, after: Side, confidence: float
-) -> dict[Kind, Difference]:
-    """How much better the new scores rank, where there are scores on both sides."""
-    from zcbench.stats import paired_difference
+    before: Side, after: Side, confidence: float
+) -> dict[Key, dict[Kind, Difference]]:
+    """How much better the new scores of each row rank, where both sides have scores.
 
-    old, new = before.studies.get(key[:2]), after.studies.get(key[:2])
-    if old is None or new is None:
-        return {}
-    place = {arch: i for i, arch in enumerate(old.archs)}
-    same = np.array([place[arch] for arch in new.archs])
-    scores = new.scores[key[2]], old.scores[key[2]][same]
-    return {
-        kind: paired_difference(*scores, new.accuracy, kind, confidence=confidence)
-        for kind, _ in _KINDS
-    }
-
-
-def is_certain(found: Difference) -> bool:
-    """Whether a change counts, if it is beyond the tolerance.
-
-    Its interval leaves out 0, or there is none, or the change is beyond `ALWAYS`.
+    The intervals of a table hold together: with a hundred rows one in a hundred would
+    else be called worse by chance. Datasets are taken as independent of each other,
+    which if they are not makes the intervals wider, not narrower.
     """
-    chance = found.low <= 0 <= found.high and math.fabs(found.delta) <= ALWAYS
-    return not chance
+    from zcbench.stats import Family, paired_difference
+
+    found: dict[Key, dict[Kind, Difference]] = {}
+    influences = []
+    for where, new in after.studies.items():
+        old = before.studies.get(where)
+        keys = [key for key in _keys(before, after) if key[:2] == where]
+        keys = [k for k in keys if k in before.rows and k in after.rows]
+        keys = [key for key in keys if not _obstacle(key, before, after)]
+        if old is None or not keys:
+            continue
+        place = {arch: i for i, arch in enumerate(old.archs)}
+        same = np.array([place[arch] for arch in new.archs])
+        for key in keys:
+            scores = new.scores[key[2]], old.scores[key[2]][same]
+            found[key] = {
+                kind: paired_difference(*scores, new.accuracy, kind)
+                for kind, _ in _KINDS
+            }
+        here = [d.influence for key in keys for d in found[key].values()]
+        influences.append(np.stack(here, axis=1))
+    level = Family.of(influences, np.random.default_rng(0)).level(confidence)
+    for key, differences in found.items():
+        for kind, d in differences.items():
+            low, high = d.interval(level)
+            found[key][kind] = replace(d, low=low, high=high)
+    return found
 
 
 def _changes(
@@ -289,7 +310,7 @@ def _changes(
         if found is None or math.isnan(found.low):
             gain, words, certain = sign * (now - then), "", True
         else:
-            gain, certain = found.delta, is_certain(found)
+            gain, certain = found.delta, not found.low <= 0 <= found.high
             low, high = sorted((sign * found.low, sign * found.high))
             words = f" [{low:+.3f}, {high:+.3f}]"
         if math.fabs(gain) <= tolerance:
@@ -303,42 +324,3 @@ def _changes(
         change = f"failed {old['failed']:,} then, {new['failed']:,} now"
         (worse if new["failed"] > old["failed"] else better).append(change)
     return worse, better, noise
-
-
-def _count_differences(
-    key: Key, before: Side, after: Side, tolerance: float
-) -> tuple[int | None, int | None]:
-    """(pairs of scores, those that differ); None where there are only reports."""
-    if before.run is None or after.run is None:
-        return None, None
-    old, new = _scores(before.run, key), _scores(after.run, key)
-    joined = old.to_frame("old").join(new.to_frame("new"), how="outer")
-    differ = differing(
-        joined["old"].to_numpy(float), joined["new"].to_numpy(float), tolerance
-    )
-    return len(joined), int(differ.sum())
-
-
-def _scores(run: pd.DataFrame, key: Key) -> pd.Series[float]:
-    """Scores of a proxy on a dataset by (architecture, repeat)."""
-    rows = run[run["dataset"] == key[1]]
-    return rows.set_index(["arch", "repeat"])[key[2]]
-
-
-def differing(old: Floats, new: Floats, tolerance: float) -> NDArray[np.bool_]:
-    """Which scores are not the same within a relative tolerance.
-
-    Args:
-        old: scores of the baseline, NaN where there is none. [n]
-        new: scores now. [n]
-        tolerance: see `Tolerances`.
-
-    Returns:
-        [n] booleans; a score on one side alone differs.
-    """
-    there, here = np.isfinite(old), np.isfinite(new)
-    size = np.fmax(np.abs(old), np.abs(new))
-    if (old[there] < 0).any() and (old[there] > 0).any():
-        size = np.fmax(size, np.median(np.abs(old[there])))
-    beyond = np.abs(new - old) > tolerance * size
-    return np.where(there & here, beyond, there | here)

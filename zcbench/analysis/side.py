@@ -8,10 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from zcbench.analysis.correlations import tabulate, tidy
 from zcbench.analysis.join import studies
 from zcbench.analysis.study import Study
 from zcbench.errors import DataError
+from zcbench.stats.ranks import Floats
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -184,3 +188,42 @@ def _read_report(path: Path) -> Mapping[str, Any]:
             "Make the report again, or update zcbench.",
         )
     return document
+
+
+def count_differences(
+    key: Key, before: Side, after: Side, tolerance: float
+) -> tuple[int | None, int | None]:
+    """(pairs of scores, those that differ); None where there are only reports."""
+    if before.run is None or after.run is None:
+        return None, None
+    old, new = _scores(before.run, key), _scores(after.run, key)
+    joined = old.to_frame("old").join(new.to_frame("new"), how="outer")
+    differ = differing(
+        joined["old"].to_numpy(float), joined["new"].to_numpy(float), tolerance
+    )
+    return len(joined), int(differ.sum())
+
+
+def _scores(run: pd.DataFrame, key: Key) -> pd.Series[float]:
+    """Scores of a proxy on a dataset by (architecture, repeat)."""
+    rows = run[run["dataset"] == key[1]]
+    return rows.set_index(["arch", "repeat"])[key[2]]
+
+
+def differing(old: Floats, new: Floats, tolerance: float) -> NDArray[np.bool_]:
+    """Which scores are not the same within a relative tolerance.
+
+    Args:
+        old: scores of the baseline, NaN where there is none. [n]
+        new: scores now. [n]
+        tolerance: see `Tolerances`.
+
+    Returns:
+        [n] booleans; a score on one side alone differs.
+    """
+    there, here = np.isfinite(old), np.isfinite(new)
+    size = np.fmax(np.abs(old), np.abs(new))
+    if (old[there] < 0).any() and (old[there] > 0).any():
+        size = np.fmax(size, np.median(np.abs(old[there])))
+    beyond = np.abs(new - old) > tolerance * size
+    return np.where(there & here, beyond, there | here)

@@ -1,0 +1,125 @@
+"""Better, equivalent, worse or undecided against one baseline: a line for each proxy.
+
+“No difference shown” is not “no difference”. Two scores are equivalent where the
+interval of Δρ lies within a margin on both sides of zero: two one-sided tests
+(`schuirmann1987comparison`), here at the corrected level of the report's intervals,
+which hold together.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from zcbench.analysis.block import Block, Column, Options
+from zcbench.analysis.comparisons import Comparison, comparisons
+from zcbench.analysis.study import Study, mixture, tables
+from zcbench.analysis.words import number, percent
+
+BETTER, EQUIVALENT, WORSE, UNDECIDED = "better", "equivalent", "worse", "undecided"
+WORDS = (BETTER, EQUIVALENT, WORSE, UNDECIDED)
+AGAINST = "params"
+"""The baseline, where the run has it; otherwise its first one."""
+TABLE = (
+    *("proxy", "baseline", "datasets", "n"),
+    *("delta_least", "delta_least_low", "delta_most", "delta_most_high"),
+    *WORDS,
+    *("word", "note"),
+)
+
+
+def equivalence(studies: Sequence[Study], options: Options) -> Block:
+    """Every proxy against #params: whether the difference is shown to be small.
+
+    Args:
+        studies: the datasets of the report.
+        options: ``clearly`` is the margin; the confidence.
+    """
+    import pandas as pd
+
+    every = dict.fromkeys(name for study in studies for name in study.baselines)
+    baseline = AGAINST if AGAINST in every else next(iter(every), "")
+    pairs = [
+        entry
+        for entry in comparisons(studies, options).entries
+        if entry.baseline == baseline
+    ]
+    proxies = dict.fromkeys(entry.proxy for entry in pairs)
+    rows = [
+        _row([e for e in pairs if e.proxy == proxy], len(studies), options.clearly)
+        for proxy in proxies
+    ]
+    rows.sort(key=lambda row: (WORDS.index(row["word"]), row["proxy"]))
+    table = pd.DataFrame(rows, columns=list(TABLE))
+    margin = number(options.clearly)
+    return Block(
+        name="equivalence",
+        title=f"Better, equivalent, worse: against {baseline or 'no baseline'}",
+        about=(
+            f"Δρ on the same architectures, with {percent(options.confidence)} "
+            "intervals that hold together. Equivalent: the interval lies within "
+            f"±{margin}; else better or worse: it leaves out 0; else undecided. In "
+            f"all: the word that holds on every dataset.{mixture(studies)}"
+        ),
+        table=table,
+        columns=(
+            Column("proxy", "proxy", "text"),
+            Column("delta_least", "least Δρ", "signed"),
+            Column("delta_most", "most Δρ", "signed"),
+            *(Column(word, word, "count") for word in WORDS),
+            Column("word", "in all", "text"),
+        ),
+        conclusion=_conclusion(rows, baseline, margin, studies),
+    )
+
+
+def word_of(low: float, high: float, margin: float) -> str:
+    """What an interval of Δρ says; undecided where there is none."""
+    if -margin < low and high < margin:
+        return EQUIVALENT
+    if low > 0:
+        return BETTER
+    return WORSE if high < 0 else UNDECIDED
+
+
+def _row(entries: Sequence[Comparison], datasets: int, margin: float) -> dict[str, Any]:
+    words = Counter(word_of(e.low, e.high, margin) for e in entries)
+    same = [word for word in WORDS if words[word] == datasets]
+    row: dict[str, Any] = {
+        "proxy": entries[0].proxy,
+        "baseline": entries[0].baseline,
+        "datasets": datasets,
+        "n": min(e.found.n for e in entries),
+        **{word: words[word] for word in WORDS},
+        "word": same[0] if same else UNDECIDED,
+    }
+    known = [e for e in entries if not math.isnan(e.found.delta)]
+    if not known:
+        return row | {"note": entries[0].found.note}
+    least = min(known, key=lambda e: e.found.delta)
+    most = max(known, key=lambda e: e.found.delta)
+    return row | {
+        "delta_least": least.found.delta,
+        "delta_least_low": least.low,
+        "delta_most": most.found.delta,
+        "delta_most_high": most.high,
+    }
+
+
+def _conclusion(
+    rows: Sequence[dict[str, Any]], baseline: str, margin: str, studies: Sequence[Study]
+) -> str:
+    if not rows:
+        return "There is no baseline to be equivalent to."
+    place = f"on all {tables(studies)}" if len(studies) > 1 else "here"
+    parts = []
+    for word in WORDS[:-1]:
+        named = ", ".join(row["proxy"] for row in rows if row["word"] == word)
+        parts.append(f"{word}: {named or 'none'}")
+    rest = sum(row["word"] == UNDECIDED for row in rows)
+    return (
+        f"Against {baseline} {place}, within ±{margin}: {'; '.join(parts)}. "
+        f"Undecided or not the same everywhere: {rest} of {len(rows)}."
+    )

@@ -1,0 +1,122 @@
+"""What a proxy is worth in trainings: at equal seconds, would one rather train some?
+
+Scoring all architectures and taking the best by proxy costs seconds. So does training a
+few drawn at random and taking the best of them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from zcbench.analysis.block import Block, Column, Options
+from zcbench.analysis.study import PLACE, Study, mixture, place
+from zcbench.analysis.words import number
+from zcbench.stats.search_metrics import best_of
+
+TABLE = (
+    *PLACE,
+    *("proxy", "baseline", "n", "hours", "trainings", "accuracy", "regret"),
+    *("regret_trained", "worth", "note"),
+)
+
+
+def worth(studies: Sequence[Study], _: Options) -> Block:
+    """The best by proxy against the best of as many trainings as its seconds buy.
+
+    Args:
+        studies: the datasets of the report.
+    """
+    import pandas as pd
+
+    rows = [row for study in studies for row in _rows(study, studies)]
+    table = pd.DataFrame(rows, columns=list(TABLE))
+    return Block(
+        name="worth",
+        title="Worth in trainings: at equal seconds",
+        about=(
+            "Hours to score all architectures with that proxy alone, and how many "
+            "trainings of the truth's length that buys. Regret: what the best by proxy "
+            "lacks on the best architecture; trained: what the best of so many trained "
+            "at random lacks, on average. Worth: the fewest trainings at random whose "
+            "best is as good, on average, as the best by proxy."
+            f"{mixture(studies)}"
+        ),
+        table=table,
+        columns=(
+            Column("where", "dataset", "text"),
+            Column("proxy", "proxy", "text"),
+            Column("hours", "hours", "number"),
+            Column("trainings", "trainings", "number"),
+            Column("regret", "regret ↓", "number"),
+            Column("regret_trained", "trained ↓", "number"),
+            Column("worth", "worth ↑", "count"),
+        ),
+        conclusion=_conclusion(table),
+    )
+
+
+def _rows(study: Study, studies: Sequence[Study]) -> list[dict[str, Any]]:
+    known = np.isfinite(study.accuracy)
+    accuracy = study.accuracy[known]
+    one = study.mean_train_seconds
+    if not len(accuracy):
+        return []
+    counts = np.unique(np.geomspace(1, len(accuracy), 200).astype(int))
+    trained = best_of(accuracy, accuracy, counts.tolist())
+    rows = []
+    for proxy, score in study.scores.items():
+        about = {**place(study, studies), "proxy": proxy, "n": len(accuracy)}
+        about["baseline"] = proxy in study.baselines
+        here = score[known]
+        if not np.isfinite(here).any():
+            rows.append(about | {"note": "no score"})
+            continue
+        seconds = study.seconds.get(proxy, math.nan) * len(accuracy)
+        bought = seconds / one
+        found = float(best_of(here, accuracy, [len(accuracy)])[0])
+        reached = np.flatnonzero(trained >= found - 1e-12)
+        rows.append(
+            about
+            | {
+                "hours": seconds / 3600,
+                "trainings": bought,
+                "accuracy": found,
+                "regret": float(accuracy.max()) - found,
+                "regret_trained": _regret_of_trained(accuracy, bought),
+                "worth": int(counts[reached[0]]),
+                "note": "" if bought >= 1 else "none trained",
+            }
+        )
+    return sorted(rows, key=lambda row: row.get("regret", math.inf))
+
+
+def _regret_of_trained(accuracy: np.ndarray[Any, Any], bought: float) -> float:
+    """Of the best of so many at random, rounded down; NaN for none."""
+    if not bought >= 1:
+        return math.nan
+    count = min(int(bought), len(accuracy))
+    return float(accuracy.max() - best_of(accuracy, accuracy, [count])[0])
+
+
+def _conclusion(table: Any) -> str:
+    known = table[table["worth"].notna() & ~table["baseline"].astype(bool)]
+    if known.empty:
+        return "No proxy has a score here."
+    unknown = known["trainings"].isna().all()
+    beaten = known[known["trainings"] < known["worth"]]
+    middle = known.groupby("proxy")["worth"].min().sort_values(ascending=False)
+    text = (
+        f"The best by {middle.index[0]} is worth {middle.iloc[0]:,.0f} trainings at "
+        "least"
+    )
+    if unknown:
+        return f"{text}; what a training costs is not known."
+    most = known["trainings"].max()
+    return (
+        f"{text}; the dearest proxy costs {number(most)} trainings. In {len(beaten)} "
+        f"of {len(known)} cases the proxy beats training for its seconds."
+    )
