@@ -5,7 +5,9 @@ from __future__ import annotations
 import difflib
 import fnmatch
 import importlib
+import sys
 from collections.abc import Sequence
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from zcbench.errors import UsageError
@@ -113,7 +115,7 @@ def _listing(zoo: str) -> str:
 
 def _import(zoo: str) -> Any:
     try:
-        return importlib.import_module(zoo)
+        return _imported(zoo)
     except ModuleNotFoundError as error:
         raise UsageError(
             f"{zoo} cannot be imported: there is no module {error.name}.",
@@ -128,3 +130,36 @@ def _import(zoo: str) -> Any:
             f"Install a torchvision that matches torch {torch.__version__}, both from "
             "the same index (https://pytorch.org/get-started).",
         ) from error
+
+
+def _imported(zoo: str) -> ModuleType:
+    """The zoo, also with a torchvision whose compiled part is for another torch.
+
+    Such as PyPI's beside a torch for the CPU alone. Networks that classify need nothing
+    of that part but that the operators exist which torchvision describes to torch.
+    """
+    try:
+        return importlib.import_module(zoo)
+    except RuntimeError as error:
+        if "operator torchvision::" not in str(error):
+            raise
+    for name in [n for n in sys.modules if n.partition(".")[0] in ZOOS]:
+        del sys.modules[name]
+    _define_operators()
+    return importlib.import_module(zoo)
+
+
+_LIBRARIES: list[object] = []
+"""Operators go with what has defined them."""
+
+
+def _define_operators() -> None:
+    import torch
+
+    library = torch.library.Library("torchvision", "FRAGMENT")
+    _LIBRARIES.append(library)
+    for name in ("nms", "qnms"):
+        if not hasattr(torch.ops.torchvision, name):
+            library.define(
+                f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+            )

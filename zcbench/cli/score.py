@@ -310,9 +310,10 @@ def _written(
     session: _Session,
     format_name: str,
 ) -> str:
-    from zcbench.cli.score_tables import with_report, write_scores
+    from zcbench.cli.score_tables import WRITERS, with_report, write_scores
 
-    if accuracies is None:
+    nothing = all(_failed(scores) for scores in found.values())
+    if accuracies is None or (nothing and format_name in WRITERS):
         return write_scores(found, format_name)
     report = session.report(found, accuracies, format_name)
     return with_report(found, report, format_name)

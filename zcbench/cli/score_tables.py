@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 
 Scores = Mapping[str, "Score"]
 _WIDTH = 88
+_NOTE_WIDTH = 80
 
 
 def ranks(found: Mapping[str, Scores], proxy: str) -> dict[str, float]:
@@ -70,10 +73,11 @@ def _notes(found: Mapping[str, Scores]) -> list[str]:
                 reasons.setdefault((name, said), []).append(proxy)
             elif remark:
                 reasons.setdefault((name, f"({remark})"), []).append(proxy)
-    return [
-        f"{name}: {_named(proxies, found[name])} {said}"
-        for (name, said), proxies in reasons.items()
-    ]
+    alike: dict[str, list[str]] = {}
+    for (name, said), proxies in reasons.items():
+        line = f"{_named(proxies, found[name])} {said}"
+        alike.setdefault(line, []).append(name)
+    return [f"{', '.join(names)}: {line}" for line, names in alike.items()]
 
 
 def _named(proxies: Sequence[str], scores: Scores) -> str:
@@ -90,8 +94,18 @@ def _text(found: Mapping[str, Scores]) -> str:
     if max(map(len, drawn.splitlines())) > _WIDTH:
         drawn = "\n".join(_turned(head, rows))
     several = "(rank, 1 the best by that proxy)\n" if len(found) > 1 else ""
-    notes = "".join(f"{line}\n" for line in _notes(found))
+    notes = "".join(f"{_wrapped(line)}\n" for line in _notes(found))
     return "\n".join(part for part in (drawn, several + notes) if part)
+
+
+def _wrapped(line: str) -> str:
+    return textwrap.fill(
+        line,
+        _NOTE_WIDTH,
+        subsequent_indent="  ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def _turned(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
@@ -140,6 +154,7 @@ def _records(found: Mapping[str, Scores]) -> list[dict[str, Any]]:
                     "rank": placed.get(name),
                     "seconds": round(one.seconds, 6),
                     "message": one.message,
+                    "note": one.note,
                 }
             )
     return records
@@ -175,6 +190,8 @@ def with_report(found: Mapping[str, Scores], report: Report, format_name: str) -
     """
     from zcbench.report import render
 
+    if format_name in ("text", "md"):  # these note it network by network
+        report = replace(report, table=report.table.assign(remarks=""))
     end = render(report, format_name)
     if format_name in ("text", "md"):
         return f"{write_scores(found, format_name)}\n{end}"

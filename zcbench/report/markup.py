@@ -52,6 +52,8 @@ def _markdown(page: Page) -> str:
         f"### {escape_markdown(page.title)}\n\n{escape_markdown(page.setting)}\n\n"
         f"{markdown_table(HEADER, rows, RIGHT)}\n"
         f"{escape_markdown(page.conclusion)}\n"
+        + ("\n" if page.remarks else "")
+        + "".join(f"- {escape_markdown(line)}\n" for line in page.remarks)
     )
 
 
@@ -126,7 +128,8 @@ _LATEX = {
 
 def _latex(page: Page, note: str) -> str:
     rows = [_latex_row(line) for line in page.lines]
-    caption = f"{page.title}. {page.setting}. {page.conclusion} {note}"
+    remarks = "".join(f" {line}." for line in page.remarks)
+    caption = f"{page.title}. {page.setting}. {page.conclusion}{remarks} {note}"
     return _latex_table(caption, HEADER, rows, RIGHT)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from zcbench.report.remarks import grouped
 from zcbench.report.report import Report
 from zcbench.report.section import sections_of
 from zcbench.report.sections.block import Options
@@ -48,6 +49,7 @@ class Page:
         setting: how it was made.
         lines: its rows.
         conclusion: one sentence, what the verdict says of this dataset.
+        remarks: what scores note of their networks, a line for each kind.
     """
 
     dataset: str
@@ -55,6 +57,7 @@ class Page:
     setting: str
     lines: tuple[Line, ...]
     conclusion: str
+    remarks: tuple[str, ...]
 
 
 def pages(report: Report) -> list[Page]:
@@ -73,6 +76,7 @@ def pages(report: Report) -> list[Page]:
                 setting=setting(section),
                 lines=_lines(rows, verdicts[here]),
                 conclusion=conclusion(rows, verdicts[here], report.options),
+                remarks=grouped(dict(zip(rows["proxy"], rows["remarks"], strict=True))),
             )
         )
     return found

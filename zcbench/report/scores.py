@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from zcbench.report.remarks import counted
 from zcbench.stats.ranks import Floats
 
 if TYPE_CHECKING:
@@ -24,12 +26,14 @@ class Scores:
         values: proxy → [n] mean score over repeats, NaN where there is none.
         statuses: proxy → position in archs → first status that is not ok.
         seconds: proxy → mean cost of scoring one network once; NaN if not known.
+        remarks: proxy → what its scores note of their networks, counted.
     """
 
     archs: list[str]
     values: dict[str, Floats]
     statuses: dict[str, dict[int, str]]
     seconds: dict[str, float]
+    remarks: Mapping[str, str] = field(default_factory=dict)
 
     def status_counts(self, proxy: str) -> dict[str, int]:
         """How many architectures have no score, by reason.
@@ -69,7 +73,21 @@ def gather(rows: pd.DataFrame, proxies: list[str]) -> Scores:
     for proxy, failed in statuses.items():
         if proxy in values:
             values[proxy][list(failed)] = np.nan
-    return Scores(list(archs), values, statuses, _seconds(rows["seconds"], proxies))
+    return Scores(
+        list(archs),
+        values,
+        statuses,
+        _seconds(rows["seconds"], proxies),
+        _remarks(rows, code.tolist()) if "notes" in rows else {},
+    )
+
+
+def _remarks(rows: pd.DataFrame, networks: list[int]) -> dict[str, str]:
+    notes: dict[str, dict[int, list[str]]] = {}
+    for network, said in zip(networks, rows["notes"], strict=True):
+        for proxy, note in said.items():
+            notes.setdefault(proxy, {}).setdefault(network, []).append(str(note))
+    return {proxy: counted(found) for proxy, found in notes.items()}
 
 
 def repeats_of(rows: pd.DataFrame, scores: Scores) -> dict[str, Floats]:

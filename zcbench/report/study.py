@@ -44,6 +44,7 @@ class Study:
         versions: proxy → version.
         statuses: proxy → why there is no score → for how many architectures.
         note: lines for the user: architectures left out, how the truth was read.
+        remarks: proxy → what its scores note of their networks, counted.
         aggregates: those of the proxies that are combinations of others' ranks.
         early: early stopping, which trains and is no proxy.
         remembered: correlations that were asked for.
@@ -62,6 +63,7 @@ class Study:
     versions: Mapping[str, int]
     statuses: Mapping[str, Mapping[str, int]]
     note: str
+    remarks: Mapping[str, str] = field(default_factory=dict)
     aggregates: tuple[str, ...] = ()
     early: Mapping[str, Early] = field(default_factory=dict)
     remembered: dict[tuple[str, Kind, float, bytes], Association] = field(
@@ -197,6 +199,7 @@ def study_of(
         versions={proxy: versions.get(proxy, 1) for proxy in found.values},
         statuses={proxy: found.status_counts(proxy) for proxy in found.values},
         note=joined.note,
+        remarks=found.remarks,
         early=joined.early,
     )
     for aggregate in aggregates:

@@ -37,6 +37,7 @@ COLUMNS = (
     "run",
     "aggregate",
     "epochs",
+    "remarks",
 )
 """Columns of the table, of the CSV and of each entry under "correlations"."""
 
@@ -61,7 +62,8 @@ def correlations(
         too, with its number of ``epochs``, which is 0 for a proxy.
         ``n`` counts the architectures with a score and an accuracy, ``failed`` those
         whose score is not ok; with several repeats a score is their mean, and not ok
-        if one of them is not. ``attrs`` hold ``sections`` (a `Section` for each run and
+        if one of them is not; ``remarks`` is what scores note of their networks, with
+        how many networks. ``attrs`` hold ``sections`` (a `Section` for each run and
         dataset), ``runs`` (the manifests) and ``notes`` (lines for the user).
 
     Raises:
@@ -135,6 +137,7 @@ def _row(proxy: str, study: Study, confidence: float) -> dict[str, Any]:
         "status": status,
         "aggregate": proxy in study.aggregates,
         "epochs": 0,
+        "remarks": study.remarks.get(proxy, ""),
     }
     for kind in KINDS:
         row |= _numbers(study.association(proxy, kind, confidence=confidence), lower)
@@ -157,6 +160,7 @@ def _early_row(name: str, study: Study, confidence: float) -> dict[str, Any]:
         "status": {"missing": lacking} if lacking else {},
         "aggregate": False,
         "epochs": method.epochs,
+        "remarks": "",
     }
     for kind in KINDS:
         found = association(method.accuracy, accuracy, kind, confidence=confidence)

@@ -82,6 +82,7 @@ def _page(page: Page, color: bool) -> str:
     return (
         f"{_wrap(page.title)}\n{_wrap(page.setting)}\n\n{drawn}\n"
         f"{_wrap(page.conclusion)}\n"
+        + "".join(f"{_wrap(line)}\n" for line in page.remarks)
     )
 
 
