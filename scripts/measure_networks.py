@@ -31,11 +31,11 @@ sys.path[:0] = [str(ROOT / "tests")]
 
 import torch  # noqa: E402
 from literal_references import (  # noqa: E402
-    LITERAL,
     RELATIVE,
     NotDefined,
     Setting,
     agrees,
+    literal,
 )
 from torch import Tensor, nn  # noqa: E402
 from zoo import import_zoo  # noqa: E402
@@ -111,7 +111,7 @@ class Network:
             make = partial(torchvision.models.get_model, self.name)
         net: nn.Module = make(num_classes=CLASSES, **self.arguments)
         for module in net.modules():
-            for rate in ("p", "drop_prob"):
+            for rate in ("p", "drop_prob", "drop_rate"):
                 if isinstance(getattr(module, rate, None), float):
                     setattr(module, rate, 0.0)
         with torch.no_grad():
@@ -205,7 +205,7 @@ def measure(
 
 def _compared(got: float, name: str, setting: Setting) -> dict[str, Any]:
     try:
-        want = float(LITERAL[name](setting))
+        want = literal(name, setting)
     except NotDefined as error:
         return {"cell": UNKNOWN, "reference": str(error)}
     except Exception as error:  # of a reference, to be looked at

@@ -174,9 +174,12 @@ _CONVOLUTIONS = ("conv1d", "conv2d")
 _RELUS = ("relu", "relu_", "relu6", "hardtanh", "hardtanh_")
 
 
-def _generic(net: nn.Module) -> nn.Module:
-    """A copy in evaluation mode whose parameters are all drawn anew."""
-    net = fresh(net).eval()
+def _generic(net: nn.Module, x: Tensor) -> nn.Module:
+    """A copy in evaluation mode whose parameters are all drawn anew.
+
+    BatchNorm has seen the images, so that nothing drowns in what grows.
+    """
+    net = fresh(net)
     draw = torch.Generator().manual_seed(11)
     with torch.no_grad():
         for parameter in net.parameters():
@@ -186,7 +189,12 @@ def _generic(net: nn.Module) -> nn.Module:
             else:
                 new = 1 + 0.1 * new
             parameter.copy_(new)
-    return net
+        for module in net.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.momentum = None
+                module.reset_running_stats()
+        net(x.double())
+    return net.eval()
 
 
 def _run(net: nn.Module, x: Tensor) -> Calls:
@@ -211,7 +219,7 @@ def owners(net: nn.Module, x: Tensor) -> Owners:
     Places that no image changes, such as those of a class token, do not matter as long
     as others of their row do.
     """
-    net, x = _generic(net), x.double()
+    net, x = _generic(net, x), x.double()
     other = torch.randn(x.shape, generator=torch.Generator().manual_seed(12)).double()
     base = _run(net, x)
     kinds = {"uses": base.uses, "relus": base.relus}
@@ -239,6 +247,8 @@ def owners(net: nn.Module, x: Tensor) -> Owners:
 
 
 def _axis(axes: list[list[set[int]]], n: int) -> tuple[int, list[int]]:
+    if not any(axes[0]) and len(axes[0]) == n:  # the same for all images
+        return 0, list(range(n))
     for axis, sets in enumerate(axes):
         if all(len(images) == 1 for images in sets):
             whose = [next(iter(images)) for images in sets]
@@ -290,11 +300,10 @@ def grasp(s: Setting) -> float:
     """−Σ w · (H g), by a backward through the backward."""
     net = fresh(s.net)
     w = weights(net)
-    with sdpa_kernel(SDPBackend.MATH):
-        loss = _loss(net, s.x, s.y)
-        g = torch.autograd.grad(loss, w, create_graph=True, allow_unused=True)
-        dot = sum((d.detach() * d).sum() for d in g if d is not None)
-        hg = torch.autograd.grad(dot, w, allow_unused=True)
+    loss = _loss(net, s.x, s.y)
+    g = torch.autograd.grad(loss, w, create_graph=True, allow_unused=True)
+    dot = sum((d.detach() * d).sum() for d in g if d is not None)
+    hg = torch.autograd.grad(dot, w, allow_unused=True)
     terms = zip(w, hg, strict=True)
     return -math.fsum(float((a.detach() * h).sum()) for a, h in terms if h is not None)
 
@@ -465,7 +474,7 @@ def n_layers(s: Setting) -> float:
 
     Each layer's output is disturbed in a forward of its own.
     """
-    net = _generic(s.net)
+    net = _generic(s.net, s.x)
     x = s.x[:1].double()
     base = _run(net, x)
     other = _run(net, s.x[1:2].double())
@@ -509,8 +518,14 @@ _NORMALISATIONS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm)
 
 
 def synflow(s: Setting) -> float:
-    """log Σ w · ∂R/∂w for ones, every parameter absolute, nothing normalised."""
+    """log Σ w · ∂R/∂w for ones, every parameter absolute, nothing normalised.
+
+    Nor are weights: standardised, they would be absolute no more.
+    """
     net = fresh(s.net).eval()
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d) and hasattr(module, "gain"):
+            module.__class__ = nn.Conv2d
     for parent in list(net.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, _NORMALISATIONS):
@@ -633,6 +648,19 @@ LITERAL: dict[str, Callable[[Setting], float]] = {
     },
 }
 """Name of a proxy → its reference."""
+
+
+def literal(name: str, s: Setting) -> float:
+    """What the definition of a proxy says.
+
+    Attention by its formula: the backward of the fused kernel is wrong by more than a
+    half where its logits are as large as in synflow, and has no second derivative.
+    What a network asks for in float32 is float64, too.
+    """
+    with sdpa_kernel(SDPBackend.MATH), patch.object(torch, "float32", torch.float64):
+        return float(LITERAL[name](s))
+
+
 RELATIVE, ABSOLUTE = 1e-6, 1e-12
 """How far a score may be from its reference."""
 

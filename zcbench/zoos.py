@@ -156,7 +156,7 @@ _LIBRARIES: list[object] = []
 def _define_operators() -> None:
     import torch
 
-    library = torch.library.Library("torchvision", "FRAGMENT")
+    library: Any = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
     _LIBRARIES.append(library)
     for name in ("nms", "qnms"):
         if not hasattr(torch.ops.torchvision, name):

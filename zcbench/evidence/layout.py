@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 
 from zcbench.errors import Undefined
 from zcbench.evidence.watch import Doubled, LayerCall, Watch, differentiable
@@ -63,7 +64,9 @@ class Probe:
     """A network with generic weights in float64, seen with one image and with three.
 
     Generic weights, since a gamma, gate or head that starts at zero hides what is
-    behind it, and structure does not depend on where training starts.
+    behind it, and structure does not depend on where training starts. BatchNorm has
+    the statistics that go with them, since what grows from layer to layer ends in a
+    saturated softmax, which has no gradient.
 
     Args:
         network: the network; it is copied.
@@ -82,6 +85,7 @@ class Probe:
         shape = (3, *image_shape)
         images = torch.randn(shape, generator=generator("structure", shape))
         images = images.to(device, torch.float64)
+        _normalise(network, images)
         self.products = 0
         self.logits: Any = None
         self.one = self._run(network, images[:1])
@@ -144,9 +148,24 @@ def _draw(network: nn.Module) -> None:
                 scale = (2 / value[0].numel()) ** 0.5 if value.dim() > 1 else 0.1
                 new = torch.randn(tuple(value.shape), generator=draw) * scale
             value.copy_(new)
-        for module in network.modules():
-            if isinstance(module, nn.modules.batchnorm._NormBase):
-                module.reset_running_stats()
+
+
+def _normalise(network: nn.Module, images: Tensor) -> None:
+    """Give BatchNorm the statistics of these images; as new where there are none."""
+    modules = [m for m in network.modules() if isinstance(m, _NormBase)]
+    for module in modules:
+        module.reset_running_stats()
+        module.momentum = 1.0
+        module.train()
+    try:
+        if modules:
+            with torch.no_grad(), Doubled():
+                network(images)
+    except Exception:  # such as one value per channel
+        for module in modules:
+            module.reset_running_stats()
+    for module in modules:
+        module.eval()
 
 
 def _layout(one: Tensor, three: Tensor) -> Layout | None:

@@ -65,10 +65,12 @@ def _watched(subject: Subject, device: torch.device) -> SynapticFlow:
         raise Undefined("the network has no convolution or linear modules")
     network = copy.deepcopy(subject.network).to(device).double().eval()
     layers = layers_of(network)
+    pointers = {layer.weight.data_ptr() for layer in layers}  # type: ignore[operator]
     removed: set[str] = set()
 
     def hand_on(name: str, value: Tensor, *_: object, **__: object) -> Tensor:
-        removed.add(name)
+        of_weight = value.data_ptr() in pointers
+        removed.add("the standardisation of weights" if of_weight else name)
         return value
 
     with torch.no_grad():

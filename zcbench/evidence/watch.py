@@ -54,6 +54,9 @@ _ELEMENTWISE = (
 )
 """What leaves every axis where it is, as long as their number stays the same."""
 
+_SHUFFLES = frozenset({"view", "reshape", "transpose"})
+_PARTS = frozenset({"chunk", "split", "tensor_split"})
+
 
 class Watch(TorchFunctionMode):
     """Reports the layers and activations of one forward.
@@ -125,6 +128,9 @@ class Watch(TorchFunctionMode):
             with torch._C.DisableTorchFunction():  # of other modes, too
                 self._on_activation(kind, _first(args, kwargs))
         output = func(*args, **kwargs)
+        if name in _PARTS:
+            for part in output:
+                _place_channels("__getitem__", args, part)
         if isinstance(output, Tensor):
             _place_channels(name, args, output)
             if name in LAYERS and self._on_layer is not None:
@@ -206,13 +212,19 @@ def _place_channels(name: str, args: tuple[Any, ...], output: Tensor) -> None:
         axis = output.dim() - 1
     elif name in _ELEMENTWISE:
         values = args[0] if args and isinstance(args[0], list | tuple) else args
-        for value in values:
-            if isinstance(value, Tensor) and value.dim() == output.dim():
-                axis = channel_axis(value)
-                break
+        known = [
+            channel_axis(value)
+            for value in values
+            if isinstance(value, Tensor) and value.dim() == output.dim()
+        ]
+        axis = next((place for place in known if place is not None), None)
     elif name == "permute" and channel_axis(args[0]) is not None:
         order = args[1] if isinstance(args[1], list | tuple) else args[1:]
         axis = [d % output.dim() for d in order].index(channel_axis(args[0]))
+    elif name in _SHUFFLES and channel_axis(args[0]) == 1:
+        # Channels in groups are all that is between the images and height and width.
+        kept = args[0].shape[-2:] == output.shape[-2:] and output.dim() > 3
+        axis = 1 if kept and len(args[0]) == len(output) else None
     if axis is not None:
         output._zcbench_channels = axis  # type: ignore[attr-defined]
 
