@@ -60,9 +60,11 @@ def build(zoo: str, name: str, n_classes: int) -> Any:
         hint = f"Did you mean {zoo}:{close[0]}?" if close else _listing(zoo)
         raise UsageError(f"{zoo} has no network {name!r}.", hint)
     if zoo == "timm":
-        return _import(zoo).create_model(name, pretrained=False, num_classes=n_classes)
+        return import_zoo(zoo).create_model(
+            name, pretrained=False, num_classes=n_classes
+        )
     more = {"aux_logits": False, "init_weights": True} if plain in _AUXILIARY else {}
-    return _import(zoo).models.get_model(
+    return import_zoo(zoo).models.get_model(
         name, weights=None, num_classes=n_classes, **more
     )
 
@@ -95,7 +97,7 @@ def _crop(name: str) -> int:
     if name.lower() == "inception_v3":
         return 299
     try:
-        weights = next(iter(_import("torchvision").models.get_model_weights(name)))
+        weights = next(iter(import_zoo("torchvision").models.get_model_weights(name)))
         return int(weights.transforms.keywords["crop_size"])
     except (AttributeError, KeyError, StopIteration, TypeError, ValueError):
         return 224
@@ -103,8 +105,8 @@ def _crop(name: str) -> int:
 
 def _names(zoo: str) -> list[str]:
     if zoo == "timm":
-        return list(_import(zoo).list_models())
-    models = _import(zoo).models
+        return list(import_zoo(zoo).list_models())
+    models = import_zoo(zoo).models
     return list(models.list_models(module=models))
 
 
@@ -113,7 +115,12 @@ def _listing(zoo: str) -> str:
     return f"{call} names what there is."
 
 
-def _import(zoo: str) -> Any:
+def import_zoo(zoo: str) -> Any:
+    """Import one of `ZOOS`.
+
+    Raises:
+        UsageError: it cannot be imported.
+    """
     try:
         return _imported(zoo)
     except ModuleNotFoundError as error:

@@ -136,7 +136,8 @@ def _md(found: Mapping[str, Scores]) -> str:
     head = ("proxy", *map(escape_markdown, found))
     rows = [(escape_markdown(row[0]), *row[1:]) for row in _rows(found)]
     table = markdown_table(head, rows, (False, *[True] * len(found)))
-    return table + "".join(f"\n- {escape_markdown(line)}" for line in _notes(found))
+    notes = [f"- {escape_markdown(line)}\n" for line in _notes(found)]
+    return table + "".join(["\n", *notes] if notes else [])
 
 
 def _records(found: Mapping[str, Scores]) -> list[dict[str, Any]]:
