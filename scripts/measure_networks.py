@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -31,7 +32,6 @@ sys.path[:0] = [str(ROOT / "tests")]
 
 import torch  # noqa: E402
 from literal_references import (  # noqa: E402
-    RELATIVE,
     NotDefined,
     Setting,
     agrees,
@@ -42,7 +42,7 @@ from zoo import import_zoo  # noqa: E402
 
 import zcbench  # noqa: E402
 from zcbench.proxies import PROXIES  # noqa: E402
-from zcbench.report.markup import markdown_table  # noqa: E402
+from zcbench.report.markup import escape_markdown, markdown_table  # noqa: E402
 
 PAGE = ROOT / "docs" / "your-networks.md"
 BLOCK = re.compile(r"(<!-- matrix -->\n).*?(<!-- /matrix -->)", re.DOTALL)
@@ -75,7 +75,7 @@ def dense(net: nn.Module, x: Tensor) -> Tensor:
     return after("features")(net, x).relu()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Network:
     """How to build one.
 
@@ -233,32 +233,33 @@ def run(arguments: argparse.Namespace, network: Network) -> None:
 def matrix(cache: Path) -> str:
     """The table with what is to be said about it, from what is in the cache."""
     timm, torchvision = import_zoo()
-    networks = [n for n in NETWORKS if (cache / f"{n.name}.json").is_file()]
-    cells = {n: json.loads((cache / f"{n.name}.json").read_text()) for n in networks}
+    files = {n: cache / f"{n.name}.json" for n in NETWORKS}
+    cells = {n: json.loads(f.read_text()) for n, f in files.items() if f.is_file()}
     names = [p for p in PROXIES.names() if any(p in c for c in cells.values())]
+    networks = [n for n in cells if set(names) <= set(cells[n])]  # done
     letters: dict[str, str] = {}
     rows = []
     for network in networks:
         shown = [_shown(cells[network].get(name, {}), letters) for name in names]
         rows.append((f"{network.name} ({_ZOOS[network.zoo]})", *shown))
-    head = ("network", *(f"[{name}](proxies.md#{name})" for name in names))
-    head = tuple(text.replace("_", "\\_") for text in head)
-    rows = [(row[0].replace("_", "\\_"), *row[1:]) for row in rows]
+    head = ("network", *(f"[{escape_markdown(n)}](proxies.md#{n})" for n in names))
+    rows = [(escape_markdown(row[0]), *row[1:]) for row in rows]
     table = markdown_table(head, rows, (False,) * len(head))
-    counts = Counter(c["cell"] for found in cells.values() for c in found.values())
+    counts = Counter(cells[n][name]["cell"] for n in networks for name in names)
     smaller = [f"{n.name} has {n.said}" for n in networks if n.said]
-    wide = [f"{n.name} {n.side}×{n.side}" for n in networks if n.side != SIDE]
+    sides = [f"{SIDE}×{SIDE}"]
+    sides += [f"{n.side}×{n.side} for {n.name}" for n in networks if n.side != SIDE]
     about = (
-        f"timm {timm.__version__} (t), torchvision {torchvision.__version__} (tv), "
-        f"torch {torch.__version__.partition('+')[0]}. Own initialisation "
+        f"timm {_plain(timm)} (t), torchvision {_plain(torchvision)} (tv), "
+        f"torch {_plain(torch)}. Own initialisation "
         f"with noise of {NOISE} on every parameter, float64, "
-        f"{IMAGES} images of {SIDE}×{SIDE} ({', '.join(wide)}), {CLASSES} classes; "
+        f"{IMAGES} images of {', '.join(sides)}, {CLASSES} classes; "
         f"dropout and drop-path off; auxiliary classifiers off. To be small "
-        f"{', '.join(smaller)}."
+        f"{'; '.join(smaller)}."
     )
     legend = (
         f"{counts[AGREES]} of {counts.total()} cells: {AGREES} the value equals a "
-        f"literal reference within {RELATIVE:g} of it; {counts[UNDEFINED]}: "
+        f"literal reference within a millionth; {counts[UNDEFINED]}: "
         f"{UNDEFINED} undefined, and why; {counts[DIFFERS]}: {DIFFERS} it differs; "
         f"{counts[ERROR]}: {ERROR}."
     )
@@ -267,6 +268,11 @@ def matrix(cache: Path) -> str:
     reasons = [f"{letter}: {reason}" for reason, letter in letters.items()]
     parts = (_filled(about), table.rstrip(), _filled(legend), *map(_item, reasons))
     return "\n".join(("\n".join(f"{p}\n" for p in parts[:3]), *parts[3:]))
+
+
+def _plain(library: ModuleType) -> str:
+    version: str = library.__version__
+    return version.partition("+")[0]
 
 
 _ZOOS = {"timm": "t", "torchvision": "tv"}
@@ -311,9 +317,10 @@ def main() -> None:
         if subprocess.run(command, check=False).returncode:
             print(f"{network.name} ended without a result", flush=True)
     if not arguments.alone:
+        new = f"\n{matrix(arguments.cache)}\n\n"
         text = PAGE.read_text(encoding="utf-8")
-        block = f"\\1\n{matrix(arguments.cache)}\n\n\\2"
-        PAGE.write_text(BLOCK.sub(block, text), encoding="utf-8")
+        text = BLOCK.sub(lambda match: f"{match[1]}{new}{match[2]}", text)
+        PAGE.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

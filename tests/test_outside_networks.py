@@ -115,6 +115,22 @@ def test_a_saturated_gate_hides_no_layer():
     assert zcbench.score(Gated(), batch(), "n_layers")["n_layers"].value == 23
 
 
+def test_layers_of_positions_alone_are_on_no_path():
+    class Positions(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stem, self.head = torch.nn.Conv2d(3, 4, 3), torch.nn.Linear(4, 7)
+            self.places = torch.nn.Linear(1, 14)
+
+        def forward(self, x):
+            places = self.places(torch.linspace(0, 1, 14).to(x)[:, None])
+            return self.head((self.stem(x) + places).relu().mean((2, 3)))
+
+    scores = zcbench.score(Positions(), batch(), "n_layers,flops")
+    assert scores["n_layers"].value == 2
+    assert scores["flops"].value == 14 * 14 * 4 * 27 + 14 * 14 + 4 * 7
+
+
 def test_references_cover_what_is_compared():
     assert set(COMPARED) <= set(REFERENCES)
     assert set(PROXIES.names()) == set(REFERENCES)

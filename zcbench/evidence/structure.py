@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from zcbench.errors import Undefined
-from zcbench.evidence.layout import Probe
+from zcbench.evidence.layout import Layout, Probe
 from zcbench.evidence.prepare import Subject
 from zcbench.evidence.records import Structure
 from zcbench.seeding import generator
@@ -57,7 +57,8 @@ def _from_probe(subject: Subject) -> Structure:
     """From what a probe with generic weights saw.
 
     Raises:
-        Undefined: there is no layer, or one is used in a way that was not seen.
+        Undefined: there is no layer, one is used in a way that was not seen, or what
+            is called depends on the number of images.
     """
     weights, probe = subject.weights, subject.probe
     if not isinstance(probe.logits, Tensor):
@@ -80,16 +81,27 @@ def _from_probe(subject: Subject) -> Structure:
             f"{others:,} multiply-accumulates outside convolution and linear modules "
             "(as in attention) are not counted"
         )
+    if not probe.layouts:
+        raise Undefined("what the network calls depends on the number of images")
     calls = [
         (s.call.number, s.value)
-        for s, (_, layout) in zip(probe.three, probe.layouts, strict=False)
+        for one, s, (_, layout) in zip(
+            probe.one, probe.three, probe.layouts, strict=True
+        )
         if s.call is not None
         and s.call.number is not None
-        and (layout is None or _varies(layout.apart(s.value, 3)))
+        and _depends_on_images(one.value, s.value, layout)
     ]
     on_path = _reaching(probe.logits, calls)
     weights = tuple(w.detach() for w in weights)
     return Structure(subject.n_params, macs, on_path, weights)
+
+
+def _depends_on_images(one: Tensor, three: Tensor, layout: Layout | None) -> bool:
+    """Whether a layer is fed by them; one of positions alone, say, is not."""
+    if layout is not None:
+        return _varies(layout.apart(three, 3))
+    return not torch.equal(one, three)  # of other shapes, too
 
 
 def _varies(outputs: Tensor) -> bool:
