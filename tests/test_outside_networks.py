@@ -115,6 +115,32 @@ def test_a_saturated_gate_hides_no_layer():
     assert zcbench.score(Gated(), batch(), "n_layers")["n_layers"].value == 23
 
 
+def test_channels_are_followed_through_shuffles():
+    class Block(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = torch.nn.Conv2d(4, 4, 3, padding=1)
+
+        def forward(self, x):
+            one, two = x.chunk(2, dim=1)
+            x = torch.cat([one, self.conv(two)], 1)
+            n, c, h, w = x.shape
+            return x.view(n, 2, c // 2, h, w).transpose(1, 2).reshape(n, c, h, w)
+
+    net = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 8, 3),
+        Block(),
+        Block(),
+        torch.nn.AdaptiveAvgPool2d(1),
+        torch.nn.Flatten(),
+        torch.nn.Linear(8, CLASSES),
+    )
+    images = batch()
+    got = zcbench.score(net, images, "az_expressivity")["az_expressivity"]
+    want = reference("az_expressivity")(net, images.x, images.y)
+    assert got.value == pytest.approx(want, rel=1e-9)
+
+
 def test_layers_of_positions_alone_are_on_no_path():
     class Positions(torch.nn.Module):
         def __init__(self):

@@ -19,7 +19,7 @@ from zcbench.errors import DataError, UsageError, unknown
 from zcbench.types import Precision
 
 ENVIRONMENT_PREFIX = "ZCBENCH_"
-NOT_OPTIONS = frozenset({"CACHE", "DEBUG"})
+NOT_OPTIONS = frozenset({"CACHE", "DEBUG", "SELF_CHECK"})
 """Environment variables with our prefix that are no options of a run."""
 
 EXECUTORS = ("local", "ray", "slurm")

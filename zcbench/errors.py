@@ -71,3 +71,8 @@ class Undefined(Exception):
 
     Raised by proxies and passes; becomes the status ``undefined`` of the score.
     """
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, as far as it fits into a table."""
+    return (str(error).strip().splitlines() or [""])[0][:300]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import numbers
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -17,11 +17,19 @@ from torch import Tensor, nn
 from zcbench.errors import UsageError
 from zcbench.evidence.clock import Clock
 from zcbench.evidence.collect import Missing, attempt, collect, first_missing
+from zcbench.evidence.copies import cast, copied_network, left_alone
+from zcbench.evidence.precision import arithmetic
 from zcbench.evidence.prepare import prepare
 from zcbench.evidence.records import FreshNetwork
+from zcbench.evidence.watch import as_written, default_dtype
 from zcbench.plan import Plan, make_plan
 from zcbench.proxies import PROXIES
+from zcbench.seeding import random_state, reseed
 from zcbench.types import Batch, Evaluation, Precision, Proxy, Score
+
+if TYPE_CHECKING:
+    from zcbench.self_check.finding import Finding
+    from zcbench.self_check.ways import Way
 
 
 def score(
@@ -35,7 +43,9 @@ def score(
     """Score any image classifier at its present weights.
 
     The network is copied first and left bit-equal: weights, buffers, mode, hooks; the
-    random state of Python, NumPy and torch is left alone too.
+    random state of Python, NumPy and torch is left alone too. On another device than
+    the CPU, it is first compared with the CPU, once for an architecture
+    (docs/precision.md).
 
     Args:
         network: maps images [N, C, H, W] to logits [N, n_classes].
@@ -62,12 +72,43 @@ def score(
 def _score(
     network: nn.Module, batch: Batch, plan: Plan, seed: int, precision: str
 ) -> dict[str, Score]:
+    from zcbench.self_check.finding import evaluate_by_ways
+    from zcbench.self_check.ways import arithmetic_of, taking
+
     dtype = {"float64": torch.float64, "float32": torch.float32}[precision]
-    # Copies: tensors made in inference mode take part in no gradient.
-    batch = replace(batch, x=batch.x.to(dtype, copy=True), y=batch.y.clone())
-    with torch.random.fork_rng(devices=_cuda_devices(network)):
-        evaluation = evaluate(copy.deepcopy(network).to(dtype), batch, plan, seed=seed)
+
+    def scored(plan: Plan, way: Way) -> list[Evaluation]:
+        wanted, _ = arithmetic_of(way, dtype, "float32")
+        # Copies: tensors made in inference mode take part in no gradient.
+        images = batch.x.detach().to(wanted, copy=True)
+        own = replace(batch, x=images, y=batch.y.detach().clone())
+        with taking(way):
+            copied = attempt(lambda: cast(copied_network(network), wanted))
+            if isinstance(copied, Missing):
+                why = f"the network cannot be copied: {copied.message}"
+                evidence = dict.fromkeys(plan.records, replace(copied, message=why))
+                return [Evaluation(apply_proxies(plan, evidence, {}), {})]
+            with left_alone(network, copied):
+                return [evaluate(copied, own, plan, seed=seed)]
+
+    finding = _finding(network, batch, plan, dtype)
+    (evaluation,) = evaluate_by_ways(finding, plan, scored)
     return dict(evaluation.scores)
+
+
+def _finding(
+    network: nn.Module, batch: Batch, plan: Plan, dtype: torch.dtype
+) -> Finding | None:
+    """Whether the network's device is right for this network; None on a CPU."""
+    from zcbench.self_check.ways import is_needed
+
+    device = _device(network)
+    if not is_needed(device):
+        return None
+    from zcbench.self_check.check import find
+    from zcbench.self_check.questions import OfNetwork
+
+    return find(OfNetwork(network, batch, plan, device, dtype))
 
 
 def evaluate(
@@ -79,6 +120,8 @@ def evaluate(
     precision: Precision = "float32",
 ) -> Evaluation:
     """Score a network that the caller gives away; `score` is the polite form.
+
+    Generators of random numbers, torch's default dtype and modes are left alone.
 
     Args:
         network: maps images [N, C, H, W] to logits; it is changed.
@@ -97,19 +140,51 @@ def evaluate(
     check_batch(batch)
     start = time.perf_counter()
     device = _device(network)
-    torch.manual_seed(seed % 2**63)  # dropout, if the network has any
-    batch = replace(batch, x=batch.x.to(device), y=batch.y.to(device))
     clock = Clock(device)
-    subject = attempt(lambda: prepare(network, batch, seed))
-    if isinstance(subject, Missing):
-        evidence: Mapping[type, Any] = dict.fromkeys(plan.records, subject)
-    else:
-        with torch.enable_grad():
-            evidence = collect(subject, plan.records, clock, precision)
-    remarks = {} if isinstance(subject, Missing) else subject.remarks
-    scores = apply_proxies(plan, evidence, clock.seconds, remarks)
+    evidence, remarks = gather(
+        network, batch, plan.records, clock, seed=seed, precision=precision
+    )
+    # Float32 as it is: CUDA would round in a proxy's own network.
+    with _surroundings(device, seed), arithmetic("float32", device):
+        scores = apply_proxies(plan, evidence, clock.seconds, remarks)
     seconds = dict(clock.seconds) | {"total": time.perf_counter() - start}
     return Evaluation(scores, seconds)
+
+
+@contextmanager
+def _surroundings(device: torch.device, seed: int) -> Iterator[None]:
+    """What networks and proxies may rely on, whatever the caller has set."""
+    plainly = torch.autocast(device.type, enabled=False)
+    with (
+        random_state(seed),
+        default_dtype(torch.float32),
+        as_written(),
+        plainly,
+        torch.enable_grad(),
+    ):
+        yield
+
+
+def gather(
+    network: nn.Module,
+    batch: Batch,
+    records: frozenset[type],
+    clock: Clock,
+    *,
+    seed: int,
+    precision: Precision,
+) -> tuple[Mapping[type, Any], Mapping[type, str]]:
+    """Record type → record of a network, or `Missing`; and what to remark on it.
+
+    Args: see `evaluate`; the clock gets the seconds of every pass.
+    """
+    device = _device(network)
+    batch = replace(batch, x=batch.x.to(device), y=batch.y.to(device))
+    with _surroundings(device, seed):
+        subject = attempt(lambda: prepare(network, batch, seed))
+        if isinstance(subject, Missing):
+            return dict.fromkeys(records, subject), {}
+        return collect(subject, records, clock, precision), subject.remarks
 
 
 def apply_proxies(
@@ -159,7 +234,10 @@ def _apply(
 
 def _private(record: Any) -> Any:
     """A copy of its own for each proxy that gets the raw network."""
-    return copy.deepcopy(record) if isinstance(record, FreshNetwork) else record
+    if not isinstance(record, FreshNetwork):
+        return record
+    reseed(record.seed)
+    return replace(record, network=copied_network(record.network))
 
 
 def _number(value: object) -> float:
@@ -202,8 +280,3 @@ def check_batch(batch: Batch) -> None:
 def _device(network: nn.Module) -> torch.device:
     parameter = next(network.parameters(), None)
     return torch.device("cpu") if parameter is None else parameter.device
-
-
-def _cuda_devices(network: nn.Module) -> list[torch.device]:
-    device = _device(network)
-    return [device] if device.type == "cuda" else []

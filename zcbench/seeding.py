@@ -49,6 +49,41 @@ def generator(*parts: object) -> torch.Generator:
     return torch.Generator().manual_seed(derive(*parts))
 
 
+def normal(shape: tuple[int, ...], *parts: object) -> torch.Tensor:
+    """Standard Gaussian float32 numbers of an identity, on the CPU.
+
+    The same whatever torch's default dtype is, and whatever mode it runs in.
+    """
+    import torch
+
+    with torch._C.DisableTorchFunction():
+        return torch.randn(shape, generator=generator(*parts), dtype=torch.float32)
+
+
+def uniform(shape: tuple[int, ...], *parts: object) -> torch.Tensor:
+    """The same between 0 and 1."""
+    import torch
+
+    with torch._C.DisableTorchFunction():
+        return torch.rand(shape, generator=generator(*parts), dtype=torch.float32)
+
+
+def reseed(seed: int) -> None:
+    """Start Python's, NumPy's and torch's generators anew.
+
+    So what a network draws in a pass does not depend on the passes before.
+
+    Args:
+        seed: any integer.
+    """
+    import numpy as np
+    import torch
+
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002 - what the code of others uses
+    torch.manual_seed(seed % 2**63)
+
+
 @contextmanager
 def random_state(seed: int) -> Iterator[None]:
     """Give Python, NumPy and torch the random state of a seed; restore all after.
@@ -66,9 +101,7 @@ def random_state(seed: int) -> Iterator[None]:
     devices = range(torch.cuda.device_count()) if on_gpu else ()
     try:
         with torch.random.fork_rng(devices=list(devices)):
-            random.seed(seed)
-            np.random.seed(seed % 2**32)  # noqa: NPY002 - what the code of others uses
-            torch.manual_seed(seed % 2**63)
+            reseed(seed)
             yield
     finally:
         random.setstate(python)

@@ -90,6 +90,43 @@ def _devices() -> Iterator[Finding]:
     yield True, f"--device auto is {find_device('auto')}"
 
 
+def _self_checks() -> Iterator[Finding]:
+    """Each device against the CPU, with the records of all proxies."""
+    import torch
+
+    from zcbench.self_check.ways import is_needed
+
+    names = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+    names += ["mps"] if torch.backends.mps.is_available() else []
+    for name in filter(is_needed, (*names, "cpu")):
+        yield from _self_check(name)
+    if not is_needed("cpu"):
+        yield True, "cpu: the CPU in float64 is what others are checked against"
+
+
+def _self_check(device: str) -> Iterator[Finding]:
+    import torch
+
+    from zcbench.plan import make_plan
+    from zcbench.proxies import PROXIES
+    from zcbench.report.provenance import device_checks
+    from zcbench.self_check.check import find
+    from zcbench.self_check.questions import OfSpace
+    from zcbench.spaces import load_space
+
+    space = load_space("nb201")
+    plan = make_plan([p for p in PROXIES.select("all") if p.origin == "built-in"])
+    with torch.random.fork_rng():
+        question = OfSpace(
+            space, "ImageNet16-120", plan, torch.device(device), stacked=True
+        )
+        found = find(question)
+    for line in device_checks({"device_check": [found.as_dict(plan)]}):
+        yield True, line
+    for name, checked in found.checks["as asked"].items():
+        yield True, f"{'' if checked.agrees else 'DISAGREES: '}{name}: {checked}"
+
+
 def _cache() -> Iterator[Finding]:
     from zcbench.cache import cache_dir
 
@@ -169,6 +206,7 @@ def _score() -> Iterator[Finding]:
 _CHECKS: dict[str, Callable[[], Iterator[Finding]]] = {
     "versions": _versions,
     "devices": _devices,
+    "self-check": _self_checks,
     "cache": _cache,
     "proxies": _proxies,
     "plug-ins": _plugins,

@@ -15,10 +15,17 @@ from types import FrameType
 from zcbench.config import RunConfig
 from zcbench.engine.executors import executor
 from zcbench.engine.job import Job, prepare
-from zcbench.engine.manifest import changed_proxies, check_same, describe, merged
+from zcbench.engine.manifest import (
+    Manifest,
+    changed_proxies,
+    check_same,
+    describe,
+    merged,
+)
 from zcbench.engine.observer import Observer, Outcome
-from zcbench.engine.work import WorkItem
+from zcbench.engine.work import DEVICE_CHECK, WorkItem
 from zcbench.errors import DataError, UsageError, ZcbenchError
+from zcbench.report.provenance import disagreements
 from zcbench.store import RunStore
 
 __all__ = [
@@ -124,6 +131,8 @@ def _work(job: Job, store: RunStore, items: list[WorkItem], observer: Observer) 
     try:
         with closing(execution(job.setup, items)) as records:
             for record in records:
+                if found := record.pop(DEVICE_CHECK, None):
+                    _keep_check(store, found, observer)
                 store.append(record)
                 n_done += 1
                 failed += len(record["status"])
@@ -139,6 +148,17 @@ def _work(job: Job, store: RunStore, items: list[WorkItem], observer: Observer) 
     finally:
         observer.finish()
     return failed
+
+
+def _keep_check(store: RunStore, found: Manifest, observer: Observer) -> None:
+    """Into the manifest, before a score that it is about is written."""
+    manifest = store.manifest or {}
+    known = manifest.get(DEVICE_CHECK, [])
+    if found in known:
+        return
+    store.write_manifest({**manifest, DEVICE_CHECK: [*known, found]})
+    for line in disagreements(found):
+        observer.message(line)
 
 
 @contextmanager

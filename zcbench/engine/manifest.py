@@ -153,6 +153,7 @@ def merged(old: Manifest, new: Manifest, *, worked: bool) -> Manifest:
     earlier = {key: old.get(key) for key in ("created", "zcbench", "versions")}
     earlier |= {key: old.get(key) for key in ("device", "platform", "git")}
     this = {key: new[key] for key in earlier}
+    checks = old.get("device_check", [])
     history = old.get("resumed", [])
     latest = history[-1] if history else earlier
     if worked and {**latest, "created": ""} != {**this, "created": ""}:
@@ -162,6 +163,7 @@ def merged(old: Manifest, new: Manifest, *, worked: bool) -> Manifest:
         **earlier,
         "config": config,
         **{part: {**old.get(part, {}), **new[part]} for part in parts},
+        **({"device_check": checks} if checks else {}),
         **({"resumed": history} if history else {}),
     }
 

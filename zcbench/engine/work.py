@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,11 +22,17 @@ from zcbench.tasks import GivenTask, add_task
 from zcbench.types import Precision
 
 if TYPE_CHECKING:
+    import torch
+
     from zcbench.plan import Plan
     from zcbench.population.evaluator import PopulationEvaluator
+    from zcbench.self_check.finding import Finding
+    from zcbench.self_check.ways import Way
     from zcbench.types import Batch, Evaluation, Status
 
 _LONGEST_MESSAGE = 500
+DEVICE_CHECK = "device_check"
+"""Key of a record, on its way to the manifest: what the device's check has found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +98,8 @@ class Evaluator:
         self._plans: dict[tuple[str, ...], Plan] = {}
         self._batches: dict[tuple[str, int], Batch] = {}
         self._populations: dict[tuple[object, ...], PopulationEvaluator] = {}
+        self._findings: dict[tuple[str, tuple[str, ...]], Finding] = {}
+        self._reported: set[tuple[str, tuple[str, ...]]] = set()
 
     def __call__(self, item: WorkItem) -> Record:
         """Score one network.
@@ -142,42 +151,99 @@ class Evaluator:
         }
 
     def _evaluate(self, item: WorkItem) -> Evaluation:
+        return self._evaluate_all([item])[0]
+
+    def _evaluate_all(self, items: Sequence[WorkItem]) -> list[Evaluation]:
+        """Each proxy in the way that the device is right in."""
+        from zcbench.self_check.finding import evaluate_by_ways
+
+        def evaluate(plan: Plan, way: Way) -> list[Evaluation]:
+            if len(items) == 1:
+                return [self._alone(items[0], plan, way)]
+            return self._at_once(items, plan, way)
+
+        plan = self._plan(items[0].proxies)
+        return evaluate_by_ways(self._finding(items[0]), plan, evaluate)
+
+    def _alone(self, item: WorkItem, plan: Plan, way: Way) -> Evaluation:
         from zcbench.evaluate import evaluate
+        from zcbench.self_check.ways import taking
         from zcbench.spaces.base import build_network
 
         setup = self.setup
+        dtype, precision = self._arithmetic(way)
         arch = self.space.architecture(item.index)
         network = build_network(
             self.space, arch, item.dataset, seed=setup.seed, repeat=item.repeat
-        ).to(setup.device)
+        ).to(setup.device, dtype)
         seed = repeat_seed(setup.seed, item.repeat)
         batch = self._batch(item.dataset, item.repeat)
-        return evaluate(
-            network,
-            batch,
-            self._plan(item.proxies),
-            seed=seed,
-            precision=setup.precision,
-        )
+        y = batch.y.to(dtype) if batch.y.is_floating_point() else batch.y
+        batch = replace(batch, x=batch.x.to(dtype), y=y)
+        with taking(way):
+            return evaluate(network, batch, plan, seed=seed, precision=precision)
 
-    def _evaluate_all(self, items: Sequence[WorkItem]) -> list[Evaluation]:
+    def _at_once(
+        self, items: Sequence[WorkItem], plan: Plan, way: Way
+    ) -> list[Evaluation]:
         from zcbench.population.evaluator import PopulationEvaluator
+        from zcbench.self_check.ways import taking
 
         setup, first = self.setup, items[0]
-        key = (first.dataset, first.repeat, first.proxies)
+        names = tuple(proxy.name for proxy in plan.proxies)
+        key = (first.dataset, first.repeat, names, way)
         if key not in self._populations:
+            dtype, precision = self._arithmetic(way)
             self._populations[key] = PopulationEvaluator(
                 self.space,
                 first.dataset,
                 self._batch(first.dataset, first.repeat),
-                self._plan(first.proxies),
+                plan,
                 seed=setup.seed,
                 repeat=first.repeat,
                 device=setup.device,
-                precision=setup.precision,
+                dtype=dtype,
+                precision=precision,
             )
         archs = [self.space.architecture(item.index) for item in items]
-        return self._populations[key](archs)
+        with taking(way):
+            return self._populations[key](archs)
+
+    def _arithmetic(self, way: Way) -> tuple[torch.dtype, Precision]:
+        import torch
+
+        from zcbench.self_check.ways import arithmetic_of
+
+        return arithmetic_of(way, torch.float32, self.setup.precision)
+
+    def _finding(self, item: WorkItem) -> Finding | None:
+        """Whether this device is right for the item's proxies; None on a CPU."""
+        from zcbench.self_check.ways import is_needed
+
+        setup, key = self.setup, (item.dataset, item.proxies)
+        if not is_needed(setup.device):
+            return None
+        if key not in self._findings:
+            import torch
+
+            from zcbench.self_check.check import find
+            from zcbench.self_check.questions import OfSpace
+
+            code = hashlib.sha256(repr(self.space.tasks[item.dataset]).encode())
+            for file in setup.plugin:
+                code.update(file.read_bytes())
+            self._findings[key] = find(
+                OfSpace(
+                    self.space,
+                    item.dataset,
+                    self._plan(item.proxies),
+                    torch.device(setup.device),
+                    precision=setup.precision,
+                    stacked=setup.stack != 1,
+                    code=code.hexdigest(),
+                )
+            )
+        return self._findings[key]
 
     def _record(self, item: WorkItem, evaluation: Evaluation, total: float) -> Record:
         scores = evaluation.scores
@@ -195,6 +261,11 @@ class Evaluator:
                 "proxies": {n: round(s.seconds, 6) for n, s in scores.items()},
             },
         }
+        key = (item.dataset, item.proxies)
+        if key in self._findings and key not in self._reported:
+            self._reported.add(key)  # once is enough for the manifest
+            plan = self._plan(item.proxies)
+            record[DEVICE_CHECK] = self._findings[key].as_dict(plan)
         messages = {n: s.message for n, s in scores.items() if s.message}
         notes = {n: s.note for n, s in scores.items() if s.note}
         if notes:

@@ -20,7 +20,7 @@ from zcbench.evidence.gaussian_response import gaussian
 from zcbench.evidence.prepare import Subject
 from zcbench.evidence.records import BlockFeatures
 from zcbench.evidence.watch import Watch, channel_axis
-from zcbench.seeding import generator
+from zcbench.seeding import generator, reseed
 
 
 def measure_block_features(subject: Subject) -> BlockFeatures:
@@ -34,6 +34,8 @@ def measure_block_features(subject: Subject) -> BlockFeatures:
     blocks = _forward(subject)
     if not blocks:
         raise Undefined("the network has no blocks between feature maps")
+    if any(bool(output.isnan().any()) for _, output in blocks):
+        raise Undefined("the features of a block are not numbers")
     entropy = [_entropy(blocks[0][0]), *(_entropy(output) for _, output in blocks)]
     gains = []
     for number, (value, output) in reversed(list(enumerate(blocks))):
@@ -61,6 +63,7 @@ def _forward(subject: Subject) -> list[tuple[Tensor, Tensor]]:
     blocks = blocks_of(subject.network)
     hooks = [block.register_forward_hook(note) for block in blocks]
     hooks += [block.register_forward_pre_hook(_with_gradient) for block in blocks]
+    reseed(subject.seed)
     try:
         watch = nullcontext() if subject.plain else Watch()
         with subject.without_weight_gradients(), watch:

@@ -8,6 +8,7 @@ hooks every module, so that a block counts as its last layer once more.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 
 import torch
@@ -19,6 +20,7 @@ from zcbench.evidence.image_alone import each_image_alone
 from zcbench.evidence.prepare import Subject
 from zcbench.evidence.records import ChannelCorrelation
 from zcbench.evidence.watch import LayerCall, Watch, channel_axis
+from zcbench.seeding import reseed
 
 
 @torch.no_grad()
@@ -37,6 +39,7 @@ def measure_channel_correlation(subject: Subject) -> ChannelCorrelation:
     maps = _Maps(subject.plain)
     leaves = [m for m in subject.network.modules() if next(m.children(), None) is None]
     hooks = [module.register_forward_hook(maps.note) for module in leaves]
+    reseed(subject.seed)
     try:
         tokens = _forward(subject, image.to(x.device, x.dtype))
     finally:
@@ -50,8 +53,8 @@ def measure_channel_correlation(subject: Subject) -> ChannelCorrelation:
 class _Maps:
     """Correlations between the channels of the feature maps that modules give."""
 
-    def __init__(self, channels_second: bool) -> None:
-        self._channels_second = channels_second
+    def __init__(self, plain: bool) -> None:
+        self._plain = plain
         self._correlations: dict[int, list[Tensor]] = defaultdict(list)
         self._singular: list[float] = []
 
@@ -59,11 +62,11 @@ class _Maps:
         """Forward hook of a module without children."""
         if not isinstance(output, Tensor) or output.dim() != 4 or len(output) != 1:
             return
-        axis = 1 if self._channels_second else channel_axis(output)
+        axis = 1 if self._plain else channel_axis(output)
         if axis is None:  # attention, say, has no channels
             return
         rows = output.movedim(axis, 1)[0].flatten(1)
-        times = getattr(module, "multiplicity", 1)
+        times = getattr(module, "multiplicity", 1) if self._plain else 1
         if len(rows) >= rows.shape[1] > 1:  # centred rows span less than C
             self._singular.extend([0.0] * times)
         elif len(rows) > 1:
@@ -77,6 +80,9 @@ class _Maps:
         """
         if not (self._correlations or self._singular):
             raise Undefined("the network has no feature maps")
+        everything = [m for maps in self._correlations.values() for m in maps]
+        if any(bool(m.isnan().any()) for m in everything):
+            return (math.nan,)
         smallest = [
             value
             for maps in self._correlations.values()

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
 
-from zcbench.errors import Undefined
+from zcbench.errors import Undefined, first_line
 from zcbench.evidence.block_features import measure_block_features
 from zcbench.evidence.channel_correlation import measure_channel_correlation
 from zcbench.evidence.clock import Clock
+from zcbench.evidence.copies import copied_network
 from zcbench.evidence.gaussian_response import measure_gaussian_response
 from zcbench.evidence.loss import LOSSES
 from zcbench.evidence.minibatch_pass import MinibatchPass
@@ -44,7 +44,7 @@ from zcbench.evidence.records import (
 )
 from zcbench.evidence.structure import measure_structure
 from zcbench.evidence.synaptic_flow import measure_synaptic_flow
-from zcbench.evidence.watch import Doubled, differentiable
+from zcbench.evidence.watch import default_dtype, differentiable, doubled
 from zcbench.types import Precision, Status
 
 
@@ -90,7 +90,7 @@ def collect(
         found |= _from_minibatch(subject, needs, clock)
         found |= _from_images_alone(subject, needs, clock)
         found |= _from_one_call(subject, needs, clock, _OVER_IMAGES)
-    with _manners(subject):
+    with arithmetic("float32", device), _manners(subject):
         return found | _from_one_call(subject, needs, clock, _EXACT)
 
 
@@ -100,8 +100,8 @@ def _manners(subject: Subject) -> Iterator[None]:
     if subject.plain:
         yield
         return
-    doubled = any(p.dtype == torch.float64 for p in subject.network.parameters())
-    with differentiable(), Doubled() if doubled else nullcontext():
+    double = any(p.dtype == torch.float64 for p in subject.network.parameters())
+    with differentiable(), doubled() if double else default_dtype(torch.float32):
         yield
 
 
@@ -154,7 +154,16 @@ def _from_minibatch(
         HessianGradient: MinibatchPass.hessian_gradient,
         InputCorrelation: MinibatchPass.input_correlation,
     }
-    return _from_held(steps, needs, lambda: MinibatchPass(subject, needs, clock))
+    found = _from_held(steps, needs, lambda: MinibatchPass(subject, needs, clock))
+    if subject.plain:
+        return found
+    for record, missing in found.items():
+        # A network may refuse what another record needs, such as images' gradients.
+        alone = frozenset({record, REQUIRES.get(record, record)})
+        if isinstance(missing, Missing) and missing.status == "error":
+            retry = partial(MinibatchPass, subject, alone, clock)
+            found[record] = _from_held(steps, alone, retry)[record]
+    return found
 
 
 def _from_held(
@@ -180,7 +189,10 @@ def _from_held(
 
 
 def _fresh(subject: Subject) -> FreshNetwork:
-    network = copy.deepcopy(subject.network).requires_grad_(True)
+    network = copied_network(subject.network)
+    for parameter in network.parameters():
+        if parameter.is_floating_point() or parameter.is_complex():
+            parameter.requires_grad_(True)
     return FreshNetwork(
         network, subject.batch, LOSSES[subject.batch.loss], subject.seed
     )
@@ -203,18 +215,14 @@ def attempt(make: Callable[[], Any]) -> Any:
     except Undefined as error:
         return Missing("undefined", str(error))
     except (MemoryError, torch.OutOfMemoryError) as error:
-        return Missing("oom", _first_line(error))
+        return Missing("oom", first_line(error))
     except Exception as error:  # whatever a network raises
         for sign, reason in _NOT_MADE_FOR.items():
             if sign in str(error):
                 return Missing("undefined", reason)
         if "not enough memory" in str(error):  # what the CPU allocator says
-            return Missing("oom", _first_line(error))
-        return Missing("error", f"{type(error).__name__}: {_first_line(error)}")
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [""])[0][:300]
+            return Missing("oom", first_line(error))
+        return Missing("error", f"{type(error).__name__}: {first_line(error)}")
 
 
 def first_missing(records: Iterable[Any]) -> Missing | None:

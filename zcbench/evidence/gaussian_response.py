@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from functools import lru_cache
 
@@ -12,10 +11,11 @@ from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from zcbench.errors import Undefined
+from zcbench.evidence.copies import copied_network
 from zcbench.evidence.prepare import Subject, memory_format
 from zcbench.evidence.records import GaussianResponse
 from zcbench.evidence.watched_features import watched_features
-from zcbench.seeding import generator
+from zcbench.seeding import normal, reseed
 
 STEP = 0.01
 """Length of the input's change (the authors' mixup_gamma)."""
@@ -26,9 +26,11 @@ def measure_gaussian_response(subject: Subject) -> GaussianResponse:
     """Two forwards with standard Gaussian weights, BatchNorm in train mode.
 
     Raises:
-        Undefined: the network has no 4-dimensional features before its logits.
+        Undefined: the network has no 4-dimensional features before its logits, or no
+            layer whose weights could be Gaussian.
     """
     x = subject.batch.x
+    _ = subject.weights
     values = _gaussian_tensors(subject)
     features = _features if subject.plain else _watched(subject)
     base = gaussian("input", tuple(x.shape), subject.seed)
@@ -56,7 +58,8 @@ def _watched(
 
     A copy, since `functional_call` leaves a module that two names share changed.
     """
-    copied = copy.deepcopy(subject.network).eval()
+    copied = copied_network(subject.network)
+    copied.eval()
     for module in copied.modules():
         if isinstance(module, _BatchNorm):
             module.train()
@@ -65,6 +68,7 @@ def _watched(
         tensors = (*copied.named_parameters(), *copied.named_buffers())
         for name, tensor in tensors:
             tensor.copy_(values[name])
+        reseed(subject.seed)  # noise that evaluation mode does not turn off
         found = watched_features(copied, image)
         for name, buffer in copied.named_buffers():
             values[name].copy_(buffer)
@@ -111,7 +115,7 @@ _NORMALISATION = (_BatchNorm, nn.GroupNorm, nn.LayerNorm)
 @lru_cache(maxsize=1024)  # every network of a run draws the same ones
 def gaussian(name: str, shape: tuple[int, ...], seed: int) -> Tensor:
     """Standard Gaussian numbers for the tensor of that name; not to be written to."""
-    return torch.randn(shape, generator=generator(seed, "zen", name))
+    return normal(shape, seed, "zen", name)
 
 
 def _features(network: nn.Module, values: dict[str, Tensor], x: Tensor) -> Tensor:

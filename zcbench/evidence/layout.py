@@ -8,7 +8,6 @@ one axis grows threefold and its first image's values are the same, it is the im
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,10 +16,16 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from zcbench.errors import Undefined
-from zcbench.evidence.watch import Doubled, LayerCall, Watch, differentiable
-from zcbench.seeding import generator
-
-_PRODUCTS = frozenset({"matmul", "__matmul__", "bmm", "baddbmm"})
+from zcbench.evidence.copies import cast, copied_network
+from zcbench.evidence.products import products
+from zcbench.evidence.watch import (
+    CountedRelus,
+    LayerCall,
+    Watch,
+    differentiable,
+    doubled,
+)
+from zcbench.seeding import normal, reseed, uniform
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +84,12 @@ class Probe:
     ) -> None:
         from zcbench.evidence.prepare import layers_of
 
-        network = copy.deepcopy(network).to(device).double().eval()
+        network = cast(copied_network(network).to(device), torch.float64)
+        network.eval()
         _draw(network)
         self.layers = layers_of(network)
         shape = (3, *image_shape)
-        images = torch.randn(shape, generator=generator("structure", shape))
+        images = normal(shape, "structure", shape)
         images = images.to(device, torch.float64)
         _normalise(network, images)
         self.products = 0
@@ -91,6 +97,8 @@ class Probe:
         self.one = self._run(network, images[:1])
         self.products_of_one, self.products = self.products, 0
         self.three = self._run(network, images)
+        seen = sum(s.kind == "relu" for s in self.three)
+        self.hidden_relus = self._relus.count - seen
         self.layouts = self._layouts()
 
     def _run(self, network: nn.Module, images: Tensor) -> list[Seen]:
@@ -104,21 +112,19 @@ class Probe:
             seen.append(Seen(kind, None, value.detach().clone()))
 
         def on_call(name: str, args: tuple[Any, ...], output: Any) -> None:
-            if name in _PRODUCTS and isinstance(args[0], Tensor):
-                self.products += output.numel() * args[0].shape[-1]
-            if name == "scaled_dot_product_attention":
-                q, k, v = args[:3]
-                pairs = q[..., 0].numel() * k.shape[-2]
-                self.products += pairs * (q.shape[-1] + v.shape[-1])
+            self.products += products(name, args, output)
 
         watch = Watch(self.layers, on_layer, on_activation, on_call)
-        with Doubled(), differentiable(), watch.seeing(network) as watched:
+        reseed(0)  # noise that evaluation mode does not turn off
+        self._relus = CountedRelus()
+        seeing = watch.seeing(network)
+        with doubled(), differentiable(), self._relus, seeing as watched:
             self.logits = watched(images)
         return seen
 
     def _layouts(self) -> list[tuple[str, Layout | None]]:
         if [s.kind for s in self.one] != [s.kind for s in self.three]:
-            return []
+            return [(s.kind, None) for s in self.three]
         return [
             (s.kind, _layout(s.value.detach(), t.value.detach()))
             for s, t in zip(self.one, self.three, strict=True)
@@ -141,13 +147,18 @@ class Probe:
 def _draw(network: nn.Module) -> None:
     """Weights of variance 2 / fan-in, small biases, scales between a half and 1.5."""
     with torch.no_grad():
-        for name, value in network.named_parameters():
-            draw = generator("structure", name)
-            new = torch.rand(tuple(value.shape), generator=draw) + 0.5
+        for name, parameter in network.named_parameters():
+            value: Tensor = parameter
+            if parameter.is_complex():
+                value = torch.view_as_real(parameter)
+            elif not value.is_floating_point():  # indices, say
+                continue
+            shape, identity = tuple(value.shape), ("structure", name)
             if value.dim() > 1 or name.endswith("bias"):
                 scale = (2 / value[0].numel()) ** 0.5 if value.dim() > 1 else 0.1
-                new = torch.randn(tuple(value.shape), generator=draw) * scale
-            value.copy_(new)
+                value.copy_(normal(shape, *identity) * scale)
+            else:
+                value.copy_(uniform(shape, *identity) + 0.5)
 
 
 def _normalise(network: nn.Module, images: Tensor) -> None:
@@ -159,8 +170,8 @@ def _normalise(network: nn.Module, images: Tensor) -> None:
         module.train()
     try:
         if modules:
-            with torch.no_grad(), Doubled():
-                network(images)
+            with torch.no_grad(), doubled():
+                network(images.clone())
     except Exception:  # such as one value per channel
         for module in modules:
             module.reset_running_stats()

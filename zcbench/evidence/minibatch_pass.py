@@ -32,7 +32,8 @@ from zcbench.evidence.records import (
     HessianGradient,
     InputCorrelation,
 )
-from zcbench.evidence.watched_forward import WatchedForward, remark_dead
+from zcbench.evidence.watched_forward import NO_NUMBER, WatchedForward, remark_dead
+from zcbench.seeding import reseed
 
 
 class MinibatchPass:
@@ -81,6 +82,7 @@ class MinibatchPass:
             ]
         if self._tape is not None:
             hooks += self._tape.watch(network)
+        reseed(self.subject.seed)
         try:
             self.outputs = network(self.x)
         finally:
@@ -193,6 +195,8 @@ class MinibatchPass:
         with self.clock.time("input_backward"):
             (jacobian,) = self._backward(self.logits.sum(), (self.x,))
             rows = jacobian.detach().flatten(1).double()
+            if bool(rows.isnan().any()):
+                raise Undefined("the gradient with respect to an image is not a number")
             return InputCorrelation(
                 _row_correlation(rows),
                 self._labels(),
@@ -217,6 +221,8 @@ class MinibatchPass:
     def _check_activations(self) -> None:
         if not self.subject.plain:
             self._watched_forward.check_activations()
+        elif isinstance(self.outputs, Tensor) and bool(self.outputs.isnan().any()):
+            raise Undefined(NO_NUMBER)  # its code would say that it is not positive
 
     def _backward(
         self, output: Tensor, inputs: tuple[Tensor, ...], *, create_graph: bool = False
@@ -315,7 +321,7 @@ class _Patterns:
         self._short = n_images <= 64  # fits into one number of 64 bits
         self._found: list[Tensor] = []
         image = torch.arange(n_images)
-        packing = torch.zeros(-(-n_images // _WORD), n_images)
+        packing = torch.zeros(-(-n_images // _WORD), n_images, dtype=torch.float32)
         packing[image // _WORD, image] = 2.0 ** (image % _WORD)
         self._packing = packing.to(device)
         shifts = _WORD * torch.arange(len(packing), device=device)
@@ -325,7 +331,7 @@ class _Patterns:
         self.units += codes.shape[1]
         # Sums of different powers of two below 2²⁴: exact in float32.
         with torch.autocast(codes.device.type, enabled=False):
-            words = (self._packing @ codes).to(torch.int64)
+            words = (self._packing.to(codes.dtype) @ codes).to(torch.int64)
         if self._short:
             words = (words << self._shifts).sum(0, keepdim=True)
         self._found.append(self._different(words))

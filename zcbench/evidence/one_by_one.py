@@ -17,6 +17,7 @@ from zcbench.evidence.loss import LOSSES, check_labels
 from zcbench.evidence.per_image_pass import MOST_NUMBERS
 from zcbench.evidence.prepare import Subject
 from zcbench.evidence.records import SignAgreement, TangentKernel
+from zcbench.seeding import reseed
 
 
 class OneByOne:
@@ -39,8 +40,8 @@ class OneByOne:
         with self._clock.time("per_image_loss"):
             for grads in self._gradients(weights, self._loss):
                 for total, grad in zip(signs, grads, strict=True):
-                    if grad is not None:
-                        total += grad.sign()
+                    if grad is not None:  # the sign of what is no number would be 0
+                        total += torch.where(grad.isnan(), grad, grad.sign())
         return SignAgreement(sum(float(s.double().abs().sum()) for s in signs))
 
     def tangent_kernel(self) -> TangentKernel:
@@ -84,6 +85,7 @@ class OneByOne:
         output_of: Callable[[Tensor, Tensor], Tensor],
     ) -> Iterator[tuple[Tensor | None, ...]]:
         batch = self._subject.batch
+        reseed(self._subject.seed)
         for image, label in zip(batch.x, batch.y, strict=True):
             logits = self._subject.network(image[None])
             if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != 1:

@@ -11,6 +11,7 @@ from zcbench.errors import Undefined
 from zcbench.evidence.loss import LOSSES, check_labels
 from zcbench.evidence.prepare import Subject
 from zcbench.evidence.records import PartGradients
+from zcbench.seeding import reseed
 from zcbench.types import Batch
 
 PARTS = 2
@@ -26,6 +27,7 @@ def measure_part_gradients(subject: Subject) -> PartGradients:
     if len(batch.x) < 2 * PARTS:
         raise Undefined(f"{len(batch.x)} images do not make {PARTS} minibatches")
     found = []
+    reseed(subject.seed)
     for x, y in zip(batch.x.chunk(PARTS), batch.y.chunk(PARTS), strict=True):
         outputs = subject.network(x)
         if not subject.plain:

@@ -9,6 +9,7 @@ reduced at once: what is held is [images, weights of one layer] at most.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ from zcbench.evidence.image_alone import each_image_alone
 from zcbench.evidence.loss import LOSSES
 from zcbench.evidence.prepare import Subject
 from zcbench.evidence.records import SignAgreement, TangentKernel
+from zcbench.seeding import reseed
 
 MOST_NUMBERS = 2**26
 """Gradients that are held at once; a larger layer is taken in parts of its outputs."""
@@ -65,6 +67,7 @@ class PerImagePass:
             layer.register_forward_hook(partial(self._gradients.watch, number))
             for number, layer in enumerate(self._subject.layers)
         ]
+        reseed(self._subject.seed)
         try:
             with (
                 self._subject.without_weight_gradients(),
@@ -87,6 +90,8 @@ class PerImagePass:
         with self._clock.time("per_image_loss"):
             loss = LOSSES[batch.loss](self._logits, batch.y) * len(batch.x)
             self._backward(loss, add)
+        if bool(loss.isnan()):  # the sign of what is no number would be 0
+            return SignAgreement(math.nan)
         return SignAgreement(total)
 
     def tangent_kernel(self) -> TangentKernel:

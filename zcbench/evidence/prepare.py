@@ -15,7 +15,7 @@ from torch.nn.utils import parametrize, prune
 from torch.nn.utils.spectral_norm import SpectralNorm, remove_spectral_norm
 from torch.nn.utils.weight_norm import WeightNorm, remove_weight_norm
 
-from zcbench.errors import Undefined
+from zcbench.errors import Undefined, first_line
 from zcbench.evidence.layout import Layout, Probe
 from zcbench.types import Batch
 
@@ -93,8 +93,14 @@ class Subject:
             Undefined: it could not be found out.
         """
         if isinstance(self._probed, Exception):
-            raise Undefined(f"a forward of three images fails: {self._probed}")
+            why = f"{type(self._probed).__name__}: {first_line(self._probed)}"
+            raise Undefined(f"a forward of three images fails: {why}")
         return self._probed.layout(event, kind)
+
+    def check_relus(self) -> None:
+        """Raise `Undefined` if a ReLU works where no watch sees it, as in a script."""
+        if isinstance(self._probed, Probe) and self._probed.hidden_relus:
+            raise Undefined("a ReLU is used in a way that is not seen")
 
     @contextmanager
     def without_weight_gradients(self) -> Iterator[None]:
@@ -114,14 +120,20 @@ def prepare(network: nn.Module, batch: Batch, seed: int) -> Subject:
 
     Images and weights take the memory format of their device (`memory_format`).
     Networks that promise nothing stay contiguous, since their forward may rely on it.
+
+    Raises:
+        Undefined: it is, or holds, a script, which nothing can be seen of.
     """
     network = unwrapped(network)
+    if any(isinstance(m, torch.jit.ScriptModule) for m in network.modules()):
+        raise Undefined("TorchScript cannot be seen: score the module it was made of")
     n_params = sum(p.numel() for p in network.parameters() if p.requires_grad)
     network.train()
     plain = promises_plain(network)
     if not plain:
         _settle_weights(network)
         _settle_batchnorms(network)
+        network.register_forward_pre_hook(_own_images, prepend=True)
     layers = layers_of(network)
     network.requires_grad_(False)
     for layer in layers:
@@ -135,6 +147,11 @@ def prepare(network: nn.Module, batch: Batch, seed: int) -> Subject:
         network.to(memory_format=form)  # type: ignore[call-overload]
         batch = replace(batch, x=batch.x.contiguous(memory_format=form))
     return Subject(network, batch, layers, n_params, seed, plain)
+
+
+def _own_images(_: nn.Module, inputs: tuple[object, ...]) -> tuple[object, ...]:
+    """Images that a forward may write into: others are to see them as they were."""
+    return tuple(x.clone() if isinstance(x, Tensor) else x for x in inputs)
 
 
 def memory_format(tensor: Tensor) -> torch.memory_format:
@@ -159,7 +176,10 @@ def promises_plain(network: nn.Module) -> bool:
     return any(
         getattr(network, promise, False)
         for promise in ("linear_outside_layers", "plain_layers")
-    ) or any(hasattr(module, "multiplicity") for module in network.modules())
+    ) or any(
+        isinstance(module, nn.ReLU) and hasattr(module, "multiplicity")
+        for module in network.modules()
+    )
 
 
 def layers_of(network: nn.Module) -> tuple[nn.Module, ...]:
@@ -186,13 +206,13 @@ def unwrapped(module: nn.Module) -> nn.Module:
         if isinstance(module, parallel):
             module = module.module
             continue
+        if isinstance(module, torch.jit.ScriptModule):
+            return module
         inner = [module._modules.get(name) for name in _WRAPPERS]
         inner = [m for m in inner if isinstance(m, nn.Module)]
         if not inner:
             break
         module = inner[0]  # type: ignore[assignment]
-    if isinstance(module, torch.jit.ScriptModule):
-        return module
     module._compiled_call_impl = None
     for name, child in list(module._modules.items()):
         if child is not None:
@@ -210,6 +230,7 @@ def _settle_weights(network: nn.Module) -> None:
             if isinstance(hook, WeightNorm):
                 remove_weight_norm(module, hook.name)
             elif isinstance(hook, SpectralNorm):
+                hook(module, None)  # the power iteration of a forward in train mode
                 remove_spectral_norm(module, hook.name)
             elif isinstance(hook, prune.BasePruningMethod):
                 prune.remove(module, hook._tensor_name)  # type: ignore[no-untyped-call]

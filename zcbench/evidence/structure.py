@@ -12,7 +12,7 @@ from zcbench.errors import Undefined
 from zcbench.evidence.layout import Layout, Probe
 from zcbench.evidence.prepare import Subject
 from zcbench.evidence.records import Structure
-from zcbench.seeding import generator
+from zcbench.seeding import normal, uniform
 
 _Calls = list[tuple[int, Tensor]]
 """(number of the layer, its output) for every call of a layer."""
@@ -57,8 +57,7 @@ def _from_probe(subject: Subject) -> Structure:
     """From what a probe with generic weights saw.
 
     Raises:
-        Undefined: there is no layer, one is used in a way that was not seen, or what
-            is called depends on the number of images.
+        Undefined: there is no layer, or one is used in a way that was not seen.
     """
     weights, probe = subject.weights, subject.probe
     if not isinstance(probe.logits, Tensor):
@@ -81,27 +80,27 @@ def _from_probe(subject: Subject) -> Structure:
             f"{others:,} multiply-accumulates outside convolution and linear modules "
             "(as in attention) are not counted"
         )
-    if not probe.layouts:
-        raise Undefined("what the network calls depends on the number of images")
+    alike = len(probe.one) == len(probe.three)  # unlike those that loop over images
+    alone = [s.value for s in probe.one] if alike else [None] * len(probe.three)
     calls = [
         (s.call.number, s.value)
-        for one, s, (_, layout) in zip(
-            probe.one, probe.three, probe.layouts, strict=True
-        )
+        for one, s, (_, layout) in zip(alone, probe.three, probe.layouts, strict=True)
         if s.call is not None
         and s.call.number is not None
-        and _depends_on_images(one.value, s.value, layout)
+        and _depends_on_images(one, s.value, layout)
     ]
     on_path = _reaching(probe.logits, calls)
     weights = tuple(w.detach() for w in weights)
     return Structure(subject.n_params, macs, on_path, weights)
 
 
-def _depends_on_images(one: Tensor, three: Tensor, layout: Layout | None) -> bool:
+def _depends_on_images(
+    one: Tensor | None, three: Tensor, layout: Layout | None
+) -> bool:
     """Whether a layer is fed by them; one of positions alone, say, is not."""
     if layout is not None:
         return _varies(layout.apart(three, 3))
-    return not torch.equal(one, three)  # of other shapes, too
+    return one is None or not torch.equal(one, three)  # of other shapes, too
 
 
 def _varies(outputs: Tensor) -> bool:
@@ -120,7 +119,7 @@ def _check_seen(probe: Probe, numbers: set[int | None]) -> None:
 
 def _two_images(image_shape: tuple[int, ...], device: torch.device) -> Tensor:
     shape = (2, *image_shape)
-    images = torch.randn(shape, generator=generator("structure", shape))
+    images = normal(shape, "structure", shape)
     return images.to(device, torch.float64)
 
 
@@ -155,7 +154,7 @@ def _reaching(logits: Tensor, calls: _Calls) -> int:
     if not varying or not logits.requires_grad:
         return 0
     # Random slopes: a sum of logits could cancel.
-    slopes = torch.rand(logits.shape, generator=generator("structure", "slopes"))
+    slopes = uniform(tuple(logits.shape), "structure", "slopes")
     grads = torch.autograd.grad(
         (logits * slopes.to(logits)).sum(),
         [out for _, out in varying],

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,9 +13,11 @@ from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from zcbench.errors import Undefined
+from zcbench.evidence.copies import cast, copied_network
 from zcbench.evidence.prepare import Subject, layers_of
 from zcbench.evidence.records import SynapticFlow
-from zcbench.evidence.watch import NORMALISATIONS, Doubled, Watch
+from zcbench.evidence.watch import NORMALISATIONS, Watch, doubled, first_argument
+from zcbench.seeding import reseed
 
 
 def measure_synaptic_flow(subject: Subject) -> SynapticFlow:
@@ -63,23 +65,27 @@ def _watched(subject: Subject, device: torch.device) -> SynapticFlow:
     """
     if not subject.layers:
         raise Undefined("the network has no convolution or linear modules")
-    network = copy.deepcopy(subject.network).to(device).double().eval()
+    network = cast(copied_network(subject.network).to(device), torch.float64)
+    network.eval()
     layers = layers_of(network)
     pointers = {layer.weight.data_ptr() for layer in layers}  # type: ignore[operator]
     removed: set[str] = set()
 
-    def hand_on(name: str, value: Tensor, *_: object, **__: object) -> Tensor:
+    def hand_on(name: str, *args: Any, **kwargs: Any) -> Tensor:
+        value = first_argument(args, kwargs)
         of_weight = value.data_ptr() in pointers
         removed.add("the standardisation of weights" if of_weight else name)
         return value
 
     with torch.no_grad():
         for parameter in network.parameters():
-            parameter.abs_()
+            if parameter.is_floating_point() or parameter.is_complex():
+                parameter.copy_(parameter.abs())
     rules = {name: partial(hand_on, name) for name in NORMALISATIONS}
     shape = (1, *subject.batch.x.shape[1:])
     ones = torch.ones(shape, dtype=torch.float64, device=device)
-    with Doubled(), Watch(rules=rules):
+    reseed(subject.seed)
+    with doubled(), Watch(rules=rules):
         output = network(ones)
     if not isinstance(output, Tensor):
         raise Undefined("the network does not give one tensor of outputs")

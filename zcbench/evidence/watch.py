@@ -8,6 +8,7 @@ network and torch's functions instead.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 from torch.utils import checkpoint
+from torch.utils._python_dispatch import TorchDispatchMode
 
 CONVOLUTIONS = frozenset({"conv1d", "conv2d", "conv3d"})
 TRANSPOSED = frozenset(f"conv_transpose{d}d" for d in (1, 2, 3))
@@ -66,7 +68,8 @@ class Watch(TorchFunctionMode):
             weight, or inside whose forward it is made with a weight of that shape.
         on_layer: (call, output) → what the network gets as the output.
         on_activation: (``"relu"`` or the name of another activation, its input).
-        on_call: (name of the function, arguments, output) of every call.
+        on_call: (name of the function, arguments, output) of every call; arguments by
+            keyword follow in the order of the signature.
         rules: name of a function → what is done instead of it.
     """
 
@@ -126,15 +129,16 @@ class Watch(TorchFunctionMode):
         kind = _activation(name, args, kwargs)
         if kind and self._on_activation is not None:
             with torch._C.DisableTorchFunction():  # of other modes, too
-                self._on_activation(kind, _first(args, kwargs))
+                self._on_activation(kind, first_argument(args, kwargs))
+        call = self._call(name, args, kwargs) if name in LAYERS else None
         output = func(*args, **kwargs)
+        args = (*args, *_in_order(kwargs))
         if name in _PARTS:
             for part in output:
                 _place_channels("__getitem__", args, part)
         if isinstance(output, Tensor):
             _place_channels(name, args, output)
-            if name in LAYERS and self._on_layer is not None:
-                call = self._call(name, args, kwargs)
+            if call is not None and self._on_layer is not None:
                 output = self._on_layer(call, output)
                 _place_channels(name, args, output)
         if self._on_call is not None:
@@ -156,6 +160,31 @@ class Watch(TorchFunctionMode):
         return LayerCall(
             name, number, given["input"], weight, given.get("bias"), derived
         )
+
+
+class CountedRelus(TorchDispatchMode):
+    """Counts every ReLU that is computed, also where no function of torch is called.
+
+    Attributes:
+        count: how many there were.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.count = 0
+
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        del types
+        kwargs = kwargs or {}
+        name = func.overloadpacket.__name__
+        self.count += _activation(name, args, kwargs) == "relu"
+        return func(*args, **kwargs)
 
 
 class LayerCall:
@@ -222,24 +251,40 @@ def _place_channels(name: str, args: tuple[Any, ...], output: Tensor) -> None:
         order = args[1] if isinstance(args[1], list | tuple) else args[1:]
         axis = [d % output.dim() for d in order].index(channel_axis(args[0]))
     elif name in _SHUFFLES and channel_axis(args[0]) == 1:
-        # Channels in groups are all that is between the images and height and width.
-        kept = args[0].shape[-2:] == output.shape[-2:] and output.dim() > 3
-        axis = 1 if kept and len(args[0]) == len(output) else None
+        axis = 1 if _shuffles_channels(name, args, output) else None
     if axis is not None:
         output._zcbench_channels = axis  # type: ignore[attr-defined]
+
+
+_ORDER = ("input", "self", "query", "key", "value", "other", "mat2")
+
+
+def _in_order(kwargs: Mapping[str, Any]) -> list[Any]:
+    place = {name: number for number, name in enumerate(_ORDER)}
+    return [kwargs[k] for k in sorted(kwargs, key=lambda k: place.get(k, len(place)))]
+
+
+def _shuffles_channels(name: str, args: tuple[Any, ...], output: Tensor) -> bool:
+    """Whether the images, height and width stay: what is between them are channels."""
+    value: Tensor = args[0]
+    if name == "transpose":
+        return all(0 < d % output.dim() < output.dim() - 2 for d in args[1:3])
+    kept = value.shape[-2:] == output.shape[-2:] and output.dim() > 3
+    return kept and len(value) == len(output)
 
 
 def _activation(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
     if name in RELUS:
         return "relu"
-    if name == "hardtanh":  # how ReLU6 is written
+    if name in ("hardtanh", "hardtanh_"):  # how ReLU6 is written
         low = args[1] if len(args) > 1 else kwargs.get("min_val", -1.0)
         return "relu" if low == 0 else ""
     plain = name.rstrip("_")
     return plain if plain in SMOOTH else ""
 
 
-def _first(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor:
+def first_argument(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor:
+    """What a function is applied to, by position or by the name that torch gives it."""
     value: Tensor = args[0] if args else kwargs["input"]
     return value
 
@@ -257,13 +302,83 @@ class Doubled(TorchFunctionMode):
         del types
         if func is Tensor.float:
             return args[0].double()
-        kept = {torch.float32: torch.float64}
-        args = tuple(kept.get(a, a) if isinstance(a, torch.dtype) else a for a in args)
-        given = {
-            name: kept.get(value, value) if isinstance(value, torch.dtype) else value
-            for name, value in (kwargs or {}).items()
-        }
-        return func(*args, **given)
+        name, kwargs = getattr(func, "__name__", ""), dict(kwargs or {})
+        found: set[torch.dtype] = set()
+        args, kwargs = _kept(args, found), _kept(kwargs, found)
+        # What a network makes in its forward, or holds without registering it.
+        mixed = torch.float64 in found and torch.float32 in found
+        if mixed and not _writes(name, kwargs):
+            args, kwargs = _raised(args), _raised(kwargs)
+        return func(*args, **kwargs)
+
+
+_DOUBLE: Mapping[Any, Any] = {
+    torch.float32: torch.float64,
+    torch.complex64: torch.complex128,
+    torch.FloatTensor: torch.DoubleTensor,
+    "torch.FloatTensor": "torch.DoubleTensor",
+}
+
+
+def _kept(value: Any, found: set[torch.dtype]) -> Any:
+    """Arguments with float64 for float32; notes what the tensors among them are."""
+    if isinstance(value, Tensor):
+        found.add(value.dtype)
+        return value
+    if type(value) in (tuple, list):
+        return type(value)(_kept(v, found) for v in value)
+    if type(value) is dict:
+        return {key: _kept(v, found) for key, v in value.items()}
+    if isinstance(value, torch.dtype | str | type(torch.FloatTensor)):
+        return _DOUBLE.get(value, value)
+    return value
+
+
+def _raised(value: Any) -> Any:
+    """Arguments with float64 tensors for float32 ones."""
+    if isinstance(value, Tensor):
+        with torch._C.DisableTorchFunction():
+            return value.double() if value.dtype == torch.float32 else value
+    if type(value) in (tuple, list):
+        return type(value)(_raised(v) for v in value)
+    if type(value) is dict:
+        return {key: _raised(v) for key, v in value.items()}
+    return value
+
+
+def _writes(name: str, kwargs: Mapping[str, Any]) -> bool:
+    """Whether a function writes into its first argument, or into an ``out``."""
+    special = name == "__setitem__" or name.startswith("__i")
+    in_place = name.endswith("_") and not name.endswith("__")
+    return special or in_place or bool(kwargs.get("inplace")) or "out" in kwargs
+
+
+@contextmanager
+def default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    """What torch makes floating point tensors of that are not said to be others."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+@contextmanager
+def as_written() -> Iterator[None]:
+    """Functions that a network compiled run as they are written, to be watched."""
+    if "torch._dynamo" not in sys.modules:  # nothing was; importing it takes seconds
+        yield
+        return
+    with torch.compiler.set_stance("force_eager"):
+        yield
+
+
+@contextmanager
+def doubled() -> Iterator[None]:
+    """A network in float64, whatever its forward makes or asks for."""
+    with default_dtype(torch.float64), Doubled():
+        yield
 
 
 @contextmanager

@@ -78,7 +78,7 @@ def _is_global(name: str, value: Tensor, output: Tensor) -> bool:
         adaptive = name.startswith("adaptive")  # also of small images' last 1×1 maps
         one = output.dim() == 4 and output[0, 0].numel() == 1
         return one and (places > 1 or adaptive)
-    if name not in _MEANS or len(output) != len(value):
+    if name not in _MEANS or output.dim() == 0 or len(output) != len(value):
         return False
     per_image = value[0].numel() // max(1, output[0].numel())
     first = per_image == places and output.shape[1:2] == value.shape[1:2]

@@ -21,10 +21,12 @@ from zcbench.evidence.records import (
     PartGradients,
 )
 from zcbench.evidence.watch import LayerCall, Watch
+from zcbench.seeding import reseed
 
 if TYPE_CHECKING:
     from torch import nn
 
+NO_NUMBER = "an activation is not a number"
 _SMALL = 1e-3
 """Share of the terms that may be missing from a sum before it is called incomplete."""
 
@@ -73,6 +75,7 @@ class WatchedForward:
         if self._needs & located:
             self._subject.locate_images()  # a watch sees nothing inside another
         watch = Watch(self._subject.layers, self._on_layer, self._on_activation)
+        reseed(self._subject.seed)
         with watch.seeing(self._subject.network) as network:
             found: object = network(x)
         return found
@@ -86,6 +89,8 @@ class WatchedForward:
         try:
             layout = self._subject.layout(self._events - 1, kind)
             apart = layout.apart(value.detach(), len(self._subject.batch.x))
+            if bool(apart.isnan().any()):
+                raise Undefined(NO_NUMBER)
         except Undefined as error:
             self._fault = error
             return
@@ -95,6 +100,7 @@ class WatchedForward:
         """Raise `Undefined` without ReLU codes, and remark on other activations."""
         if self._fault:
             raise self._fault
+        self._subject.check_relus()
         relus, total = self._activations["relu"], self._activations.total()
         others = [name for name in self._activations if name != "relu"]
         if not relus:
@@ -117,6 +123,7 @@ class WatchedForward:
             self._derived.add(call.number)
         try:
             layout = self._subject.layout(self._events - 1, "layer")
+            layout.apart(output.detach(), len(self._subject.batch.x))
         except Undefined as error:
             self._saliency_fault = error
             return output

@@ -160,7 +160,7 @@ class PopulationEvaluator:
         """All at once; None if memory does not hold them."""
         start = time.perf_counter()
         clock = Clock(self.device)
-        evidence = self._evidence(architectures, clock)
+        evidence = self.evidence(architectures, clock)
         if evidence is None:
             return None
         share = {name: s / len(architectures) for name, s in clock.seconds.items()}
@@ -175,7 +175,7 @@ class PopulationEvaluator:
             for arch, one in zip(architectures, found, strict=True)
         ]
 
-    def _evidence(
+    def evidence(
         self, architectures: Sequence[Architecture], clock: Clock
     ) -> list[Mapping[type, Any]] | None:
         """Records of every network; None if memory does not hold them."""

@@ -21,7 +21,7 @@ def zico(p: PartGradients) -> float:
     total, layers = 0.0, 0
     for grads in p.grads:
         deviation = grads.std(0, correction=0)
-        moving = deviation > 0
+        moving = deviation != 0  # also where it is not a number
         if moving.any():
             ratio = grads.abs().mean(0)[moving] / deviation[moving]
             total += math.log(float(ratio.double().sum()))

@@ -8,6 +8,8 @@ for each of them.
 
 from __future__ import annotations
 
+import math
+
 from zcbench.errors import Undefined
 from zcbench.evidence.records import TangentKernel
 from zcbench.proxies import proxy
@@ -22,6 +24,8 @@ def ntk_cond(t: TangentKernel) -> float:
     """
     import torch
 
+    if not bool(t.kernel.isfinite().all()):
+        return math.nan
     eigenvalues = torch.linalg.eigvalsh(t.kernel.cpu())
     smallest, largest = float(eigenvalues[0]), float(eigenvalues[-1])
     if smallest <= largest * len(eigenvalues) * torch.finfo(torch.float32).eps:

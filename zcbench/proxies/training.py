@@ -59,7 +59,7 @@ def _kernel(f: FreshNetwork) -> Tensor:
         raise Undefined("the network has no linear layer whose input could be read")
     seen: list[Tensor] = []
     hook = classifiers[-1].register_forward_pre_hook(
-        lambda _, inputs: seen.append(inputs[0].flatten(1).double().cpu())
+        lambda _, inputs: seen.append(inputs[0].double().cpu())
     )
     try:
         with torch.no_grad():
@@ -68,9 +68,10 @@ def _kernel(f: FreshNetwork) -> Tensor:
                 f.network(f.batch.x)
     finally:
         hook.remove()
-    if {len(features) for features in seen} != {len(f.batch.x)}:
+    if any(s.dim() < 2 or len(s) != len(f.batch.x) for s in seen):
         raise Undefined("the classifier does not read one row of features an image")
-    parts = [features @ features.T / features.shape[1] for features in seen]
+    rows = [features.flatten(1) for features in seen]
+    parts = [features @ features.T / features.shape[1] for features in rows]
     return torch.stack(parts).mean(0)
 
 

@@ -36,6 +36,7 @@ def facts(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
     found = [("Command", command(config) if manifest.get("zcbench") else "")]
     found += [("Made", _made(manifest)), ("Machine", _machine(manifest))]
     found.append(("Versions", _versions(manifest)))
+    found += [("Device check", words) for words in device_checks(manifest)]
     for again in manifest.get("resumed", []):
         parts = (_made(again), _machine(again), _versions(again))
         found.append(("Resumed", "; ".join(filter(None, parts))))
@@ -56,6 +57,36 @@ def sources(sections: Sequence[Section]) -> list[tuple[str, str]]:
         else:
             found += [(f"{what}, {name}", parts[what]) for name, parts in by_dataset]
     return found
+
+
+def device_checks(manifest: Mapping[str, Any]) -> list[str]:
+    """What the checks of the device have found, a line each."""
+    lines: list[str] = []
+    for found in manifest.get("device_check", []):
+        lines += disagreements(found) or [
+            f"{found['about']['device']} agrees with the CPU in float64 in "
+            f"{found['about']['precision']} on {len(found['networks'])} networks of "
+            f"{found['about']['space']} {found['about']['dataset']}"
+        ]
+    return list(dict.fromkeys(lines))
+
+
+def disagreements(found: Mapping[str, Any]) -> list[str]:
+    """What one check has found wrong, and what was done about it.
+
+    Args:
+        found: an entry of a manifest's ``device_check``.
+    """
+    proxies: dict[tuple[str, str], list[str]] = {}
+    for name, way in found["taken"].items():
+        proxies.setdefault((found["reasons"][name], way), []).append(name)
+    where = f"{found['about']['space']} {found['about']['dataset']}"
+    done = {"none": "have no scores", "float64": "are calculated in float64"}
+    return [
+        f"{where}: {reason}; {', '.join(names)} "
+        f"{done.get(way, f'are calculated with {way}')}"
+        for (reason, way), names in proxies.items()
+    ]
 
 
 def _source(section: Section) -> dict[str, str]:

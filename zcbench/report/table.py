@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from zcbench.report.provenance import disagreements
 from zcbench.report.study import Study, studies
 from zcbench.stats import KINDS, Association, association
 
@@ -98,6 +99,12 @@ def tabulate(
 def _notes(found: Sequence[Study], runs: Sequence[pd.DataFrame]) -> list[str]:
     """How the files were read, and what was left out; each line once."""
     notes = [note for run in runs for note in run.attrs.get("notes", ())]
+    notes += [
+        line
+        for run in runs
+        for found in run.attrs["manifest"].get("device_check", [])
+        for line in disagreements(found)
+    ]
     notes += [line for study in found for line in study.note.splitlines()]
     return list(dict.fromkeys(notes))
 
