@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-_LIBRARIES: list[object] = []  # operators go with what has defined them
 
 
 @pytest.fixture(scope="session")
@@ -33,30 +31,9 @@ def one_thread() -> None:
 
 @pytest.fixture(scope="session")
 def zoo() -> None:
-    """Import timm and torchvision, also where its compiled part does not load.
+    """Import timm and torchvision, also where its compiled part does not load."""
+    from zoo import import_zoo, missing_zoo
 
-    Networks that classify need nothing of that part but that its operators exist.
-    """
-    import importlib.util
-    import warnings
-
-    import torch
-
-    for name in ("timm", "torchvision"):
-        if importlib.util.find_spec(name) is None:
-            pytest.skip(f"{name} is not installed: pip install 'zcbench[networks]'")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            import torchvision
-        except RuntimeError:
-            for name in [n for n in sys.modules if n.startswith("torchvision")]:
-                del sys.modules[name]
-            library = torch.library.Library("torchvision", "FRAGMENT")
-            _LIBRARIES.append(library)
-            boxes = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
-            for name in ("nms", "qnms"):
-                if not hasattr(torch.ops.torchvision, name):
-                    library.define(name + boxes)
-            import torchvision  # noqa: F401
-        import timm  # noqa: F401
+    if name := missing_zoo():
+        pytest.skip(f"{name} is not installed: pip install 'zcbench[networks]'")
+    import_zoo()

@@ -20,6 +20,7 @@ from reference import REFERENCES, reference
 import zcbench
 from zcbench.cli import main
 from zcbench.errors import UsageError
+from zcbench.networks import loading as zoos
 from zcbench.networks.loading import (
     build_network,
     build_of_zoo,
@@ -94,6 +95,71 @@ def test_scores_equal_the_reference(name, proxy):
     want = reference(proxy)(net, images.x, images.y)
     assert want is not None
     assert got.value == pytest.approx(want, rel=1e-6)
+
+
+def test_a_saturated_gate_hides_no_layer():
+    """Activations that grow from layer to layer must not end in a flat sigmoid."""
+
+    class Gated(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stem = torch.nn.Conv2d(3, 16, 3)
+            blocks = [
+                layer
+                for _ in range(20)
+                for layer in (torch.nn.Conv2d(16, 16, 1), torch.nn.BatchNorm2d(16))
+            ]
+            self.blocks = torch.nn.Sequential(*blocks)
+            self.gate, self.head = torch.nn.Conv2d(16, 16, 1), torch.nn.Linear(16, 7)
+
+        def forward(self, x):
+            x = self.blocks(self.stem(x))
+            gate = torch.nn.functional.hardsigmoid(self.gate(x))
+            return self.head((x * gate).mean((2, 3)))
+
+    assert zcbench.score(Gated(), batch(), "n_layers")["n_layers"].value == 23
+
+
+def test_channels_are_followed_through_shuffles():
+    class Block(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = torch.nn.Conv2d(4, 4, 3, padding=1)
+
+        def forward(self, x):
+            one, two = x.chunk(2, dim=1)
+            x = torch.cat([one, self.conv(two)], 1)
+            n, c, h, w = x.shape
+            return x.view(n, 2, c // 2, h, w).transpose(1, 2).reshape(n, c, h, w)
+
+    net = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 8, 3),
+        Block(),
+        Block(),
+        torch.nn.AdaptiveAvgPool2d(1),
+        torch.nn.Flatten(),
+        torch.nn.Linear(8, CLASSES),
+    )
+    images = batch()
+    got = zcbench.score(net, images, "az_expressivity")["az_expressivity"]
+    want = reference("az_expressivity")(net, images.x, images.y)
+    assert got.value == pytest.approx(want, rel=1e-9)
+
+
+def test_layers_of_positions_alone_are_on_no_path():
+    class Positions(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stem, self.head = torch.nn.Conv2d(3, 4, 3), torch.nn.Linear(4, 7)
+            self.places = torch.nn.Linear(1, 14)
+
+        def forward(self, x):
+            places = self.places(torch.linspace(0, 1, 14).to(x)[:, None])
+            return self.head((self.stem(x) + places).relu().mean((2, 3)))
+
+    scores = zcbench.score(Positions(), batch(), "n_layers,flops")
+    assert scores["n_layers"].value == 2
+    assert scores["flops"].value == 14 * 14 * 4 * 27 + 14 * 14 + 4 * 7
 
 
 def test_references_cover_what_is_compared():
@@ -381,6 +447,51 @@ def test_accuracies_that_are_none(twelve, content, message):
     result = invoke(*twelve, "--accuracies", "bad.csv")
     assert result.exit_code == 3
     assert message in result.stderr
+
+
+def test_notes_are_shared_and_wrapped(nets):
+    names = ("nets.py:absent", "nets.py:small", "nets.py:large", "nets.py:drawn")
+    said = invoke(*names, *ARGUMENTS, "--proxies", "params,meco").stdout
+    notes = said.partition("by that proxy)\n")[2]
+    assert max(map(len, notes.splitlines())) <= 80
+    assert "nets.py:absent: params, meco error: nets.py has no 'absent'." in notes
+
+
+def test_networks_of_one_reason_share_a_line(nets):
+    Path("nets.py").write_text(NETS + "again = large\n", encoding="utf-8")
+    names = ("nets.py:large", "nets.py:small", "nets.py:again")
+    said = invoke(*names, *ARGUMENTS, "--proxies", "nwot").stdout
+    assert "nets.py:large, nets.py:again: nwot undefined: " in said
+
+
+def test_a_heading_follows_a_blank_line(twelve):
+    said = invoke(*twelve, "--accuracies", "acc.csv", "--format", "md").stdout
+    assert "\n\n### networks" in said
+
+
+def test_nothing_scored_has_no_correlations(nets):
+    Path("acc.csv").write_text("network,accuracy\nbroken,50\nwrong,60\n")
+    names = ("nets.py:broken", "nets.py:wrong")
+    result = invoke(*names, *ARGUMENTS, "--accuracies", "acc.csv")
+    assert result.exit_code == 2
+    assert "ρ" not in result.stdout
+    assert "KeyError" in result.stdout
+
+
+def test_a_torchvision_for_another_torch_will_do(monkeypatch):
+    module, calls = object(), []
+
+    def once(name: str):
+        calls.append(name)
+        if len(calls) == 1:
+            raise RuntimeError("operator torchvision::nms does not exist")
+        return module
+
+    monkeypatch.setattr(zoos, "ZOOS", ())  # what is imported here stays
+    monkeypatch.setattr(zoos, "_define_operators", lambda: None)
+    monkeypatch.setattr(zoos.importlib, "import_module", once)
+    assert zoos.import_zoo("torchvision") is module
+    assert calls == ["torchvision"] * 2
 
 
 def test_latex_needs_accuracies(nets):

@@ -324,3 +324,35 @@ def test_nan_is_no_number_in_any_format(report):
     for name in ("text", "md", "tex"):
         words = render(report, name).replace("1 nan", "").split()
         assert {"nan", "NaN", "[nan,", "nan]"}.isdisjoint(words)
+
+
+NOTED = "17–26 of 30 layers have no gradient at initialisation (10 networks)"
+
+
+@pytest.fixture
+def noted(tmp_path):
+    """A run whose scores of snip and jacov note something of ten networks."""
+    path = write_run(tmp_path / "noted", ALL)
+    written = (path / "scores.jsonl").read_text().splitlines()
+    lines = [json.loads(line) for line in written]
+    for i, line in enumerate(lines[17:]):
+        said = f"{i + 17} of 30 layers have no gradient at initialisation"
+        line["notes"] = {"snip": said, "jacov": f"{said}; sees a_b"}
+    (path / "scores.jsonl").write_text("".join(f"{json.dumps(r)}\n" for r in lines))
+    return make_report([load_run(path)])
+
+
+@pytest.mark.parametrize("name", ["text", "md", "tex", "html"])
+def test_notes_of_scores_stand_below_the_table(noted, report, name):
+    said = " ".join(render(noted, name).replace("--", "–").split())
+    assert f"jacov, snip: {NOTED}" in said or f"snip, jacov: {NOTED}" in said
+    assert re.search(r"jacov: sees a\\?_b \(10 networks\)", said)
+    assert "no gradient" not in render(report, name)
+
+
+def test_notes_of_scores_are_a_column(noted):
+    rows = {r["proxy"]: r for r in json.loads(render(noted, "json"))["correlations"]}
+    assert rows["snip"]["remarks"] == NOTED
+    assert rows["jacov"]["remarks"] == f"{NOTED}; sees a_b (10 networks)"
+    assert rows["params"]["remarks"] == ""
+    assert f",{NOTED}\n" in render(noted, "csv")

@@ -80,17 +80,20 @@ def test_lines_of_one_key_are_merged_and_the_later_wins(tmp_path: Path) -> None:
         scores={"snip": None, "zen": 1.0},
         status={"snip": "error"},
         messages={"snip": "no"},
+        notes={"snip": "old", "zen": "kept"},
         seconds={"total": 1.0, "passes": {"a": 1.0}, "proxies": {"snip": 1.0}},
     )
     second = _line(
         1,
         scores={"snip": 3.0},
+        notes={"snip": "new"},
         seconds={"total": 2.0, "passes": {"b": 2.0}, "proxies": {"snip": 2.0}},
     )
     path = _store(tmp_path, first, _line(2), second)
     for compacted in (False, True):
         row = load_run(path).iloc[0]
         assert (row["snip"], row["zen"], row["status"]) == (3.0, 1.0, {})
+        assert row["notes"] == {"snip": "new", "zen": "kept"}
         assert row["seconds"] == {
             "total": 3.0,  # both calls were needed for these scores
             "passes": {"a": 1.0, "b": 2.0},

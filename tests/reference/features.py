@@ -80,7 +80,7 @@ def meco(net: nn.Module, x: Tensor, y: Tensor, dtype: torch.dtype) -> float:
 def _blocks(module: nn.Module) -> list[nn.Module]:
     found = []
     for child in module.children():
-        if type(child) in (nn.Sequential, nn.ModuleList):
+        if isinstance(child, nn.Sequential | nn.ModuleList):
             found += _blocks(child)
         elif list(child.children()):
             found.append(child)
@@ -89,10 +89,13 @@ def _blocks(module: nn.Module) -> list[nn.Module]:
 
 def _passed(net: nn.Module, x: Tensor) -> list[tuple[Tensor, Tensor]]:
     found: list[tuple[Tensor, Tensor]] = []
+
+    def keep(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        if inputs[0].dim() == output.dim() == 4:
+            found.append((inputs[0], output))
+
     for block in _blocks(net):
-        block.register_forward_hook(
-            lambda _, inputs, output: found.append((inputs[0], output))
-        )
+        block.register_forward_hook(keep)
     net(x)
     return found
 

@@ -76,6 +76,7 @@ class Block:
             ``note`` of its row, if the table has one.
         columns: what is printed of it, and how.
         conclusion: what the numbers say: a sentence, a list of lines, or empty.
+        remarks: lines that follow the conclusion.
         styles: of its rows; empty if there is none to mark.
         where: the dataset that it is about; empty for all.
         foot: what its columns are; said once of blocks that follow each other.
@@ -88,6 +89,7 @@ class Block:
     table: pd.DataFrame
     columns: tuple[Column, ...]
     conclusion: str
+    remarks: tuple[str, ...] = ()
     styles: tuple[Style, ...] = ()
     where: str = ""
     foot: str = ""

@@ -10,6 +10,7 @@ import numpy as np
 
 from zcbench.analysis.block import Block, Column, Options, Style
 from zcbench.analysis.join import studies
+from zcbench.analysis.remarks import grouped
 from zcbench.analysis.rows import numbers, with_ends
 from zcbench.analysis.study import Study, place, tables_of
 from zcbench.analysis.verdict import AHEAD, CLEARLY
@@ -47,6 +48,7 @@ COLUMNS = (
     "run",
     "aggregate",
     "epochs",
+    "remarks",
 )
 """Columns of the table, of the CSV and of each entry under "correlations"."""
 
@@ -144,6 +146,7 @@ def _row(proxy: str, study: Study, confidence: float) -> dict[str, Any]:
         "status": status,
         "aggregate": proxy in study.aggregates,
         "epochs": 0,
+        "remarks": study.remarks.get(proxy, ""),
     }
     for kind in KINDS:
         row |= _numbers(study.association(proxy, kind, confidence=confidence), lower)
@@ -166,6 +169,7 @@ def _early_row(name: str, study: Study, confidence: float) -> dict[str, Any]:
         "status": {"missing": lacking} if lacking else {},
         "aggregate": False,
         "epochs": method.epochs,
+        "remarks": "",
     }
     for kind in KINDS:
         found = association(method.accuracy, accuracy, kind, confidence=confidence)
@@ -221,6 +225,7 @@ def printed(
             styles=_styles(rows, verdicts[here]),
             where=place(study, found)["where"],
             foot=_foot(table, options),
+            remarks=grouped(dict(zip(rows["proxy"], rows["remarks"], strict=True))),
         )
         blocks.append(block)
     return blocks

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zcbench.aggregates import Aggregate, check_parts
+from zcbench.analysis.remarks import counted
 from zcbench.analysis.study import PERCENT, Early, Study
 from zcbench.analysis.traits import traits
 from zcbench.errors import DataError, UsageError
@@ -123,6 +124,7 @@ def study_of(
         versions={proxy: manifest["proxies"].get(proxy, 1) for proxy in scores},
         statuses={p: _counts(v, [reasons.get(p, {})]) for p, v in values.items()},
         note="\n".join(notes),
+        remarks=_remarks(rows),
         early=_early(accuracies, truth.attrs.get("epochs", {}), target),
     )
     for aggregate in aggregates:
@@ -158,6 +160,16 @@ def mean_scores(
         if proxy in values:
             values[proxy][list(failed)] = np.nan
     return pd.DataFrame(values, index=pd.Index(archs)), reasons
+
+
+def _remarks(rows: pd.DataFrame) -> dict[str, str]:
+    """Proxy → what its scores note of their networks, counted."""
+    notes: dict[str, dict[str, list[str]]] = {}
+    if "notes" in rows:
+        for arch, said in zip(rows["arch"], rows["notes"], strict=True):
+            for proxy, note in said.items():
+                notes.setdefault(proxy, {}).setdefault(arch, []).append(str(note))
+    return {proxy: counted(several) for proxy, several in notes.items()}
 
 
 def _datasets(run: pd.DataFrame) -> list[str]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 Scores = Mapping[str, "Score"]
 Texts = tuple[str, ...]
-_KEYS = ("network", "proxy", "value", "status", "rank", "seconds", "message")
+_KEYS = ("network", "proxy", "value", "status", "rank", "seconds", "message", "note")
 
 
 def ranks(found: Mapping[str, Scores], proxy: str) -> dict[str, float]:
@@ -49,7 +49,7 @@ def network_scores(found: Mapping[str, Scores]) -> Listing:
             one = scores[proxy]
             seconds = round(one.seconds, 6)
             cells = (name, proxy, one.value, one.status, placed.get(name), seconds)
-            rows.append(dict(zip(_KEYS, (*cells, one.message), strict=True)))
+            rows.append(dict(zip(_KEYS, (*cells, one.message, one.note), strict=True)))
     columns = tuple(Column(key, key, "text") for key in _KEYS)
     return Listing("scores", "", "", rows, columns, "")
 
@@ -142,10 +142,11 @@ def _notes(found: Mapping[str, Scores]) -> list[str]:
                 reasons.setdefault((name, said), []).append(proxy)
             elif remark:
                 reasons.setdefault((name, f"({remark})"), []).append(proxy)
-    return [
-        f"{name}: {_named(proxies, found[name])} {said}"
-        for (name, said), proxies in reasons.items()
-    ]
+    alike: dict[str, list[str]] = {}
+    for (name, said), proxies in reasons.items():
+        line = f"{_named(proxies, found[name])} {said}"
+        alike.setdefault(line, []).append(name)
+    return [f"{', '.join(names)}: {line}" for line, names in alike.items()]
 
 
 def _named(proxies: Sequence[str], scores: Scores) -> str:

@@ -126,8 +126,8 @@ def report_networks(
 ) -> Report:
     """How well each proxy ranks networks, as `make_report` tells it of a run.
 
-    A correlation over fewer than `FEWEST` networks has no interval and no verdict, and
-    one over less than half of those of another proxy stands below the others.
+    A correlation over fewer than `FEWEST` networks has no interval and no verdict. It
+    stands below the others, as does one over less than half of the networks of another.
 
     Args:
         scores: target → proxy → score.
@@ -158,7 +158,9 @@ def _cautious(table: pd.DataFrame) -> pd.DataFrame:
     for kind in ("spearman", "kendall"):
         table.loc[few, [f"{kind}_low", f"{kind}_high"]] = np.nan
     table.loc[few, "note"] = "too few for an interval"
-    behind = (2 * table["n"] < table["n"].max()) | table["spearman"].isna()
+    most = table["n"].max()
+    behind = (2 * table["n"] < most) | table["spearman"].isna()
+    behind |= (table["n"] < FEWEST) & (most >= FEWEST)
     table = table.loc[behind.sort_values(kind="stable").index].reset_index(drop=True)
     table.attrs = attributes
     return table
@@ -188,6 +190,9 @@ def _run(
     columns["status"] = [
         {p: s.status for p, s in scores[name].items() if s.status != "ok"}
         for name in names
+    ]
+    columns["notes"] = [
+        {p: s.note for p, s in scores[name].items() if s.note} for name in names
     ]
     columns["seconds"] = [
         {"proxies": {p: s.seconds for p, s in scores[name].items() if s.value}}

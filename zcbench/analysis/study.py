@@ -73,6 +73,7 @@ class Study:
         statuses: proxy → why there is no score → for how many architectures;
             ``"missing"``: the run has not got there yet.
         note: lines for the user: architectures left out, how the truth was read.
+        remarks: proxy → what its scores note of their networks, counted.
         aggregates: those of the proxies that are combinations of others' ranks.
         early: early stopping, which trains and is no proxy.
         remembered: correlations that were asked for.
@@ -108,6 +109,7 @@ class Study:
     versions: Mapping[str, int]
     statuses: Mapping[str, Mapping[str, int]]
     note: str
+    remarks: Mapping[str, str] = field(default_factory=dict)
     aggregates: tuple[str, ...] = ()
     early: Mapping[str, Early] = field(default_factory=dict)
     remembered: dict[tuple[str, Kind, float, bytes], Association] = field(

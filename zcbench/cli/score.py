@@ -291,7 +291,8 @@ def _document(
     scores: Sequence[Block] = [network_scores(found)]
     if format_name in ("text", "md"):
         scores = side_by_side(found, WIDTH if format_name == "text" else None)
-    if accuracies is None:
+    nothing = all(_failed(one) for one in found.values())
+    if accuracies is None or (nothing and format_name not in _ONLY_REPORTS):
         return Document(scores, {})
     whole = document_of(session.report(found, accuracies, format_name))
     if format_name in ("csv", *_ONLY_REPORTS):

@@ -67,11 +67,18 @@ def _forward(subject: Subject) -> list[tuple[Tensor, Tensor]]:
     try:
         watch = nullcontext() if subject.plain else Watch()
         with subject.without_weight_gradients(), watch:
-            subject.network(torch.empty_like(x).copy_(images).requires_grad_(True))
+            subject.network(images_of(torch.empty_like(x).copy_(images)))
     finally:
         for hook in hooks:
             hook.remove()
     return features
+
+
+def images_of(x: Tensor) -> Tensor:
+    """Images with a gradient, whose channels are the second axis by definition."""
+    x.requires_grad_(True)
+    x._zcbench_channels = 1  # type: ignore[attr-defined]
+    return x
 
 
 def _with_gradient(

@@ -210,7 +210,9 @@ class _Finder:
 def _is_global(name: str, value: Tensor, output: Tensor) -> bool:
     places = value.shape[2] * value.shape[3]
     if name in _POOLS:
-        return places > 1 and output.dim() == 4 and output[0, 0].numel() == 1
+        adaptive = name.startswith("adaptive")  # also of small images' last 1×1 maps
+        one = output.dim() == 4 and output[0, 0].numel() == 1
+        return one and (places > 1 or adaptive)
     if name not in _MEANS or output.dim() == 0 or len(output) != len(value):
         return False
     per_image = value[0].numel() // max(1, output[0].numel())

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 
 from zcbench.errors import Undefined
 from zcbench.evidence.copies import cast, copied_network
@@ -68,7 +69,9 @@ class Probe:
     """A network with generic weights in float64, seen with one image and with three.
 
     Generic weights, since a gamma, gate or head that starts at zero hides what is
-    behind it, and structure does not depend on where training starts.
+    behind it, and structure does not depend on where training starts. BatchNorm has
+    the statistics that go with them, since what grows from layer to layer ends in a
+    saturated softmax, which has no gradient.
 
     Args:
         network: the network; it is copied.
@@ -88,6 +91,7 @@ class Probe:
         shape = (3, *image_shape)
         images = normal(shape, "structure", shape)
         images = images.to(device, torch.float64)
+        _normalise(network, images)
         self.products = 0
         self.logits: Any = None
         self.one = self._run(network, images[:1])
@@ -155,9 +159,24 @@ def _draw(network: nn.Module) -> None:
                 value.copy_(normal(shape, *identity) * scale)
             else:
                 value.copy_(uniform(shape, *identity) + 0.5)
-        for module in network.modules():
-            if isinstance(module, nn.modules.batchnorm._NormBase):
-                module.reset_running_stats()
+
+
+def _normalise(network: nn.Module, images: Tensor) -> None:
+    """Give BatchNorm the statistics of these images; as new where there are none."""
+    modules = [m for m in network.modules() if isinstance(m, _NormBase)]
+    for module in modules:
+        module.reset_running_stats()
+        module.momentum = 1.0
+        module.train()
+    try:
+        if modules:
+            with torch.no_grad(), doubled():
+                network(images.clone())
+    except Exception:  # such as one value per channel
+        for module in modules:
+            module.reset_running_stats()
+    for module in modules:
+        module.eval()
 
 
 def _layout(one: Tensor, three: Tensor) -> Layout | None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from zcbench.errors import Undefined
-from zcbench.evidence.layout import Probe
+from zcbench.evidence.layout import Layout, Probe
 from zcbench.evidence.records import Parameters, Structure
 from zcbench.evidence.subject import StackedSubject, Subject
 from zcbench.networks.stacked import Rules, StackedBatchNorm, StackedLayer
@@ -88,16 +88,27 @@ def _from_probe(subject: Subject) -> Structure:
             f"{others:,} multiply-accumulates outside convolution and linear modules "
             "(as in attention) are not counted"
         )
+    alike = len(probe.one) == len(probe.three)  # unlike those that loop over images
+    alone = [s.value for s in probe.one] if alike else [None] * len(probe.three)
     calls = [
         (s.call.number, s.value)
-        for s, (_, layout) in zip(probe.three, probe.layouts, strict=False)
+        for one, s, (_, layout) in zip(alone, probe.three, probe.layouts, strict=True)
         if s.call is not None
         and s.call.number is not None
-        and (layout is None or _varies(layout.apart(s.value, 3)))
+        and _depends_on_images(one, s.value, layout)
     ]
     on_path = _reaching(probe.logits, calls)
     weights = tuple(w.detach() for w in weights)
     return Structure(subject.n_params, macs, on_path, weights)
+
+
+def _depends_on_images(
+    one: Tensor | None, three: Tensor, layout: Layout | None
+) -> bool:
+    """Whether a layer is fed by them; one of positions alone, say, is not."""
+    if layout is not None:
+        return _varies(layout.apart(three, 3))
+    return one is None or not torch.equal(one, three)  # of other shapes, too
 
 
 def _varies(outputs: Tensor) -> bool:

@@ -61,11 +61,14 @@ def _watched(subject: Subject, device: torch.device) -> SynapticFlow:
     network = cast(copied_network(subject.network).to(device), torch.float64)
     network.eval()
     layers = layers_of(network)
+    pointers = {layer.weight.data_ptr() for layer in layers}  # type: ignore[operator]
     removed: set[str] = set()
 
     def hand_on(name: str, *args: Any, **kwargs: Any) -> Tensor:
-        removed.add(name)
-        return first_argument(args, kwargs)
+        value = first_argument(args, kwargs)
+        of_weight = value.data_ptr() in pointers
+        removed.add("the standardisation of weights" if of_weight else name)
+        return value
 
     with torch.no_grad():
         for parameter in network.parameters():

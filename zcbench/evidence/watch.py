@@ -56,6 +56,9 @@ _ELEMENTWISE = (
 )
 """What leaves every axis where it is, as long as their number stays the same."""
 
+_SHUFFLES = frozenset({"view", "reshape", "transpose"})
+_PARTS = frozenset({"chunk", "split", "tensor_split"})
+
 
 class Watch(TorchFunctionMode):
     """Reports the layers and activations of one forward.
@@ -130,6 +133,9 @@ class Watch(TorchFunctionMode):
         call = self._call(name, args, kwargs) if name in LAYERS else None
         output = func(*args, **kwargs)
         args = (*args, *_in_order(kwargs))
+        if name in _PARTS:
+            for part in output:
+                _place_channels("__getitem__", args, part)
         if isinstance(output, Tensor):
             _place_channels(name, args, output)
             if call is not None and self._on_layer is not None:
@@ -235,13 +241,17 @@ def _place_channels(name: str, args: tuple[Any, ...], output: Tensor) -> None:
         axis = output.dim() - 1
     elif name in _ELEMENTWISE:
         values = args[0] if args and isinstance(args[0], list | tuple) else args
-        for value in values:
-            if isinstance(value, Tensor) and value.dim() == output.dim():
-                axis = channel_axis(value)
-                break
+        known = [
+            channel_axis(value)
+            for value in values
+            if isinstance(value, Tensor) and value.dim() == output.dim()
+        ]
+        axis = next((place for place in known if place is not None), None)
     elif name == "permute" and channel_axis(args[0]) is not None:
         order = args[1] if isinstance(args[1], list | tuple) else args[1:]
         axis = [d % output.dim() for d in order].index(channel_axis(args[0]))
+    elif name in _SHUFFLES and channel_axis(args[0]) == 1:
+        axis = 1 if _shuffles_channels(name, args, output) else None
     if axis is not None:
         output._zcbench_channels = axis  # type: ignore[attr-defined]
 
@@ -252,6 +262,15 @@ _ORDER = ("input", "self", "query", "key", "value", "other", "mat2")
 def _in_order(kwargs: Mapping[str, Any]) -> list[Any]:
     place = {name: number for number, name in enumerate(_ORDER)}
     return [kwargs[k] for k in sorted(kwargs, key=lambda k: place.get(k, len(place)))]
+
+
+def _shuffles_channels(name: str, args: tuple[Any, ...], output: Tensor) -> bool:
+    """Whether the images, height and width stay: what is between them are channels."""
+    value: Tensor = args[0]
+    if name == "transpose":
+        return all(0 < d % output.dim() < output.dim() - 2 for d in args[1:3])
+    kept = value.shape[-2:] == output.shape[-2:] and output.dim() > 3
+    return kept and len(value) == len(output)
 
 
 def _activation(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:

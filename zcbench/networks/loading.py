@@ -12,6 +12,7 @@ import inspect
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from zcbench.errors import UsageError
@@ -223,9 +224,13 @@ def build_of_zoo(zoo: str, name: str, n_classes: int) -> Any:
         hint = f"Did you mean {zoo}:{close[0]}?" if close else _listing(zoo)
         raise UsageError(f"{zoo} has no network {name!r}.", hint)
     if zoo == "timm":
-        return _zoo(zoo).create_model(name, pretrained=False, num_classes=n_classes)
+        return import_zoo(zoo).create_model(
+            name, pretrained=False, num_classes=n_classes
+        )
     more = {"aux_logits": False, "init_weights": True} if plain in _AUXILIARY else {}
-    return _zoo(zoo).models.get_model(name, weights=None, num_classes=n_classes, **more)
+    return import_zoo(zoo).models.get_model(
+        name, weights=None, num_classes=n_classes, **more
+    )
 
 
 def own_shape(network: nn.Module, target: str = "") -> tuple[int, ...] | None:
@@ -256,7 +261,7 @@ def _crop(name: str) -> int:
     if name.lower() == "inception_v3":
         return 299
     try:
-        weights = next(iter(_zoo("torchvision").models.get_model_weights(name)))
+        weights = next(iter(import_zoo("torchvision").models.get_model_weights(name)))
         return int(weights.transforms.keywords["crop_size"])
     except (AttributeError, KeyError, StopIteration, TypeError, ValueError):
         return 224
@@ -264,8 +269,8 @@ def _crop(name: str) -> int:
 
 def _names(zoo: str) -> list[str]:
     if zoo == "timm":
-        return list(_zoo(zoo).list_models())
-    models = _zoo(zoo).models
+        return list(import_zoo(zoo).list_models())
+    models = import_zoo(zoo).models
     return list(models.list_models(module=models))
 
 
@@ -274,9 +279,14 @@ def _listing(zoo: str) -> str:
     return f"{call} names what there is."
 
 
-def _zoo(zoo: str) -> Any:
+def import_zoo(zoo: str) -> Any:
+    """Import one of `ZOOS`.
+
+    Raises:
+        UsageError: it cannot be imported.
+    """
     try:
-        return importlib.import_module(zoo)
+        return _imported(zoo)
     except ModuleNotFoundError as error:
         raise UsageError(
             f"{zoo} cannot be imported: there is no module {error.name}.",
@@ -291,3 +301,36 @@ def _zoo(zoo: str) -> Any:
             f"Install a torchvision that matches torch {torch.__version__}, both from "
             "the same index (https://pytorch.org/get-started).",
         ) from error
+
+
+def _imported(zoo: str) -> ModuleType:
+    """The zoo, also with a torchvision whose compiled part is for another torch.
+
+    Such as PyPI's beside a torch for the CPU alone. Networks that classify need nothing
+    of that part but that the operators exist which torchvision describes to torch.
+    """
+    try:
+        return importlib.import_module(zoo)
+    except RuntimeError as error:
+        if "operator torchvision::" not in str(error):
+            raise
+    for name in [n for n in sys.modules if n.partition(".")[0] in ZOOS]:
+        del sys.modules[name]
+    _define_operators()
+    return importlib.import_module(zoo)
+
+
+_LIBRARIES: list[object] = []
+"""Operators go with what has defined them."""
+
+
+def _define_operators() -> None:
+    import torch
+
+    library: Any = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
+    _LIBRARIES.append(library)
+    for name in ("nms", "qnms"):
+        if not hasattr(torch.ops.torchvision, name):
+            library.define(
+                f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+            )

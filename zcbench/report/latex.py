@@ -52,7 +52,8 @@ def render_tex(document: Document) -> str:
 def _table(block: Block) -> str:
     texts = (block.title, block.about.removesuffix("."))
     above = "".join(f"{text}. " for text in texts if text)
-    caption = f"{above}{block.conclusion} {block.foot}".rstrip()
+    remarks = "".join(f" {line}." for line in block.remarks)
+    caption = f"{above}{block.conclusion}{remarks} {block.foot}".rstrip()
     columns = "".join("r" if to_right else "l" for to_right in right(block))
     rows = zip(cells(block), styles(block), strict=True)
     body = "".join(f"{' & '.join(_row(block, *row))} \\\\\n" for row in rows)

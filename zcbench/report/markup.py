@@ -25,9 +25,10 @@ def _block(block: Block) -> str:
     lines = block.conclusion.splitlines()
     bullet = "- " if len(lines) > 1 else ""
     below = "".join(f"{bullet}{escape_markdown(line)}\n" for line in lines)
+    remarks = "".join(f"- {escape_markdown(line)}\n" for line in block.remarks)
     above = [f"### {title}\n"] if title else []
     above += [f"{about}\n"] if about else []
-    return "\n".join(filter(None, (*above, table_of(block), below)))
+    return "\n".join(filter(None, (*above, table_of(block), below, remarks)))
 
 
 def table_of(block: Block) -> str:

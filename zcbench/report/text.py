@@ -33,7 +33,7 @@ def _block(block: Block, color: bool) -> str:
     """What it is, its table, its conclusion."""
     above = f"{block.title}\n" if block.title else ""
     above += _wrap(block.about) if block.about else ""
-    below = "".join(map(_wrap, block.conclusion.splitlines()))
+    below = "".join(map(_wrap, (*block.conclusion.splitlines(), *block.remarks)))
     return "\n".join(filter(None, (above, _table(block, color), below)))
 
 

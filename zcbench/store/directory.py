@@ -27,7 +27,8 @@ def load_run(path: str | os.PathLike[str]) -> pd.DataFrame:
     Returns:
         One row per (space, dataset, arch, index, repeat), sorted by dataset, index and
         repeat; one float column per proxy, NaN where there is no score; ``status``, a
-        dict of proxy → status of those that are not ok; ``seconds``, a dict. Its
+        dict of proxy → status of those that are not ok; ``seconds``, a dict; where
+        scores have notes ``notes``, a dict of proxy → note. Its
         ``attrs`` hold ``manifest``, ``proxies`` (names) and ``path``.
 
     Raises:
@@ -56,6 +57,8 @@ def load_run(path: str | os.PathLike[str]) -> pd.DataFrame:
         columns[name] = np.array(column, dtype=float)
     columns["status"] = [record.get("status", {}) for record in records]
     columns["seconds"] = [record.get("seconds", {}) for record in records]
+    if any("notes" in record for record in records):
+        columns["notes"] = [record.get("notes", {}) for record in records]
     table = pd.DataFrame(columns)
     table.attrs = {"manifest": manifest, "proxies": proxies, "path": str(path)}
     return table

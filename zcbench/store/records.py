@@ -141,7 +141,7 @@ def _problem(record: object) -> str:
         return "has an index or repeat that is too large"
     if "scores" not in record:
         return "lacks a valid 'scores'"
-    for name in ("scores", "status", "seconds", "messages"):
+    for name in ("scores", "status", "seconds", "messages", "notes"):
         if not isinstance(record.get(name, {}), dict):
             return f"lacks a valid {name!r}"
     if not _are_seconds(record.get("seconds", {})):
@@ -193,7 +193,7 @@ def merge(records: Iterable[Record]) -> dict[Key, Record]:
 def _merge_two(earlier: Record, later: Record) -> Record:
     replaced = later["scores"]
     out: Record = {**earlier, "scores": {**earlier["scores"], **replaced}}
-    for name in ("status", "messages"):
+    for name in ("status", "messages", "notes"):
         kept = {p: v for p, v in earlier.get(name, {}).items() if p not in replaced}
         if both := {**kept, **later.get(name, {})}:
             out[name] = both
