@@ -749,6 +749,7 @@ MAKERS: Mapping[str, Callable[[Sources], str]] = {
     "precision": copied("precision", "precision.md"),
     "nb201-1000-verdict": verdict_table,
     "coverage": copied("statistics", "coverage.md"),
+    "coverage-spaces": copied("statistics", "spaces.md"),
     "ceilings": copied("sections", "ceilings.md"),
     "held-out": copied("sections", "held_out.md"),
     "sentinels": copied("sections", "sentinels.md"),

@@ -86,10 +86,11 @@ def summary(report: Report, tasks: Any) -> str:
         lead = f"{number(row['lead'], signed=True)} "
         lead += interval(row["lead_low"], row["lead_high"])
         score = f"{row['wins']:.0f} / {row['losses']:.0f}"
-        rows.append((name, *means, rank, score, lead))
+        ordered = number(row["lead_ordered"], signed=True)
+        rows.append((name, *means, rank, score, lead, ordered))
     counts = [f"{space} ({values[space].shape[1]})" for space in spaces]
-    header = ("proxy", *counts, "mean rank", "won / lost", "mean Δρ")
-    right = (False, *[True] * len(spaces), False, True, False)
+    header = ("proxy", *counts, "mean rank", "won / lost", "mean Δρ", "ordered")
+    right = (False, *[True] * len(spaces), False, True, False, True)
     return "\n".join(
         [
             f"**{escape_markdown(report.verdict.conclusion)}**",
@@ -102,7 +103,8 @@ def summary(report: Report, tasks: Any) -> str:
             f"constant there or defined for fewer than {percent(SCORED)} of the "
             "architectures, its ρ counts as 0. Mean rank: 1 the best, "
             "each space counts once. Won / lost: tasks on which ρ is above / below "
-            "that of the best baseline; mean Δρ: distance to it.",
+            "that of the best baseline; mean Δρ: distance to it; "
+            "ordered: the same over the tasks that it orders. 95% intervals: Student's t over spaces.",
             "",
         ]
     )

@@ -192,7 +192,7 @@ def of_family(table: pd.DataFrame, samples: int) -> str:
         "Whole tables: 8 proxies × 3 baselines × 3 datasets, 72 comparisons",
         header,
         rows,
-        f"{samples:,} tables each, 500 resamples, 95%. Told apart: tables that tell "
+        f"{samples:,} tables each, 10,000 draws, 95%. Told apart: tables that tell "
         "apart any two scores that are equally good; all intervals right: tables whose "
         "72 corrected intervals all contain the truth; false lead: tables that put a "
         "proxy ahead of the best baseline which is not; power: better proxies (Pearson "
