@@ -37,7 +37,7 @@ from networks import TinyNetwork
 from reference import reference
 
 from zcbench import Batch, load_space
-from zcbench.engine.work import keep_freed_memory
+from zcbench.engine.process import keep_freed_memory
 from zcbench.evaluate import evaluate
 from zcbench.plan import Plan, make_plan
 from zcbench.proxies import PROXIES, SUITE

@@ -19,8 +19,8 @@ import torch
 from benchmark_proxies import machine
 
 import zcbench
+from zcbench.engine.process import keep_freed_memory
 from zcbench.engine.sample import sample
-from zcbench.engine.work import keep_freed_memory
 from zcbench.evidence.clock import Clock
 from zcbench.evidence.minibatch_pass import MinibatchPass
 from zcbench.evidence.records import Gradients, HessianGradient

@@ -104,7 +104,8 @@ def summary(report: Report, tasks: Any) -> str:
             "architectures, its ρ counts as 0. Mean rank: 1 the best, "
             "each space counts once. Won / lost: tasks on which ρ is above / below "
             "that of the best baseline; mean Δρ: distance to it; "
-            "ordered: the same over the tasks that it orders. 95% intervals: Student's t over spaces.",
+            "ordered: the same over the tasks that it orders. 95% intervals: Student's "
+            "t over spaces.",
             "",
         ]
     )

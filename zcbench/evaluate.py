@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from zcbench.errors import UsageError
 from zcbench.evidence.clock import Clock
 from zcbench.evidence.copies import copied_network
+from zcbench.evidence.modes import as_written, default_dtype
 from zcbench.evidence.passes import (
     Missing,
     arithmetic,
@@ -26,7 +27,6 @@ from zcbench.evidence.passes import (
 )
 from zcbench.evidence.records import FreshNetwork
 from zcbench.evidence.subject import make_subject
-from zcbench.evidence.watch import as_written, default_dtype
 from zcbench.plan import Plan
 from zcbench.seeding import random_state, reseed
 from zcbench.types import Batch, Evaluation, Precision, Proxy, Score

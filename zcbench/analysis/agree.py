@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from zcbench.analysis.block import Block, Column
-from zcbench.analysis.join import mean_scores
 from zcbench.analysis.rows import numbers, with_ends
+from zcbench.analysis.scores import mean_scores
 from zcbench.errors import DataError
 from zcbench.stats import association
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +12,13 @@ import numpy as np
 
 from zcbench.aggregates import Aggregate, check_parts
 from zcbench.analysis.remarks import counted
+from zcbench.analysis.scores import (
+    Reasons,
+    count_reasons,
+    mean_scores,
+    mean_seconds,
+    scores_by_repeat,
+)
 from zcbench.analysis.study import PERCENT, Early, Study
 from zcbench.analysis.traits import traits
 from zcbench.errors import DataError, UsageError
@@ -20,9 +26,6 @@ from zcbench.stats.ranks import Floats
 
 if TYPE_CHECKING:
     import pandas as pd
-
-Reasons = dict[str, dict[int, str]]
-"""Proxy → position of an architecture → the first status of it that is not ok."""
 
 
 def studies(
@@ -114,15 +117,15 @@ def study_of(
         truth_digest=str(truth.attrs.get("digest", "")),
         archs=list(scores.index),
         scores={p: sign[p] * v for p, v in values.items()},
-        by_repeat={p: sign[p] * v for p, v in _by_repeat(rows, scores).items()},
+        by_repeat={p: sign[p] * v for p, v in scores_by_repeat(rows, scores).items()},
         accuracy=accuracies[target].to_numpy(dtype=np.float64),
         seeds=_seeds(accuracies, target),
-        seconds=_seconds(rows["seconds"], run.attrs["proxies"]),
+        seconds=mean_seconds(rows["seconds"], run.attrs["proxies"]),
         train_seconds=_train_seconds(accuracies),
         baselines=known.baselines,
         lower=known.lower,
         versions={proxy: manifest["proxies"].get(proxy, 1) for proxy in scores},
-        statuses={p: _counts(v, [reasons.get(p, {})]) for p, v in values.items()},
+        statuses={p: count_reasons(v, [reasons.get(p, {})]) for p, v in values.items()},
         note="\n".join(notes),
         remarks=_remarks(rows),
         early=_early(accuracies, truth.attrs.get("epochs", {}), target),
@@ -130,36 +133,6 @@ def study_of(
     for aggregate in aggregates:
         study = _with_aggregate(study, aggregate, reasons)
     return study
-
-
-def mean_scores(
-    rows: pd.DataFrame, proxies: Sequence[str]
-) -> tuple[pd.DataFrame, Reasons]:
-    """Average repeats: an architecture fails if any of its repeats does.
-
-    Args:
-        rows: of one dataset, from `load_run`.
-        proxies: its columns of scores.
-
-    Returns:
-        Scores by architecture and proxy, NaN where there is none; why they are not ok.
-    """
-    import pandas as pd
-
-    code, archs = pd.factorize(rows["arch"])
-    n, repeats = len(archs), np.bincount(code)
-    values = {
-        proxy: np.bincount(code, rows[proxy].to_numpy(float), minlength=n) / repeats
-        for proxy in proxies
-    }
-    reasons: Reasons = {}
-    for position, status in zip(code.tolist(), rows["status"], strict=True):
-        for proxy, word in status.items():
-            reasons.setdefault(proxy, {}).setdefault(position, word)
-    for proxy, failed in reasons.items():
-        if proxy in values:
-            values[proxy][list(failed)] = np.nan
-    return pd.DataFrame(values, index=pd.Index(archs)), reasons
 
 
 def _remarks(rows: pd.DataFrame) -> dict[str, str]:
@@ -277,41 +250,6 @@ def _expected_networks(run: pd.DataFrame) -> int | None:
     return n and n * int(config.get("repeats", 1))
 
 
-def _by_repeat(rows: pd.DataFrame, scores: pd.DataFrame) -> dict[str, Floats]:
-    """Proxy → [n, r] its scores by repeat, NaN where it has none."""
-    import pandas as pd
-
-    row = scores.index.get_indexer(pd.Index(rows["arch"]))
-    column, labels = pd.factorize(rows["repeat"], sort=True)
-    values = {p: np.full((len(scores), len(labels)), np.nan) for p in scores}
-    for proxy, by_repeat in values.items():
-        by_repeat[row, column] = rows[proxy].to_numpy(float)
-    return values
-
-
-def _counts(values: Floats, reasons: Sequence[Mapping[int, str]]) -> dict[str, int]:
-    """Why there is no value → how often, ``"missing"`` last.
-
-    Args:
-        values: [n], NaN where there is none.
-        reasons: position → why, of each score that a value is made of.
-    """
-    words = Counter(
-        next((reason[i] for reason in reasons if i in reason), "missing")
-        for i in np.flatnonzero(np.isnan(values)).tolist()
-    )
-    return dict(sorted(words.items(), key=lambda item: (item[0] == "missing", item)))
-
-
-def _seconds(column: pd.Series[Any], proxies: Sequence[str]) -> dict[str, float]:
-    spent: dict[str, list[float]] = {proxy: [] for proxy in proxies}
-    for seconds in column:
-        for proxy, value in seconds.get("proxies", {}).items():
-            if proxy in spent:
-                spent[proxy].append(value)
-    return {p: float(np.mean(v)) if v else math.nan for p, v in spent.items()}
-
-
 def _unit(truth: pd.DataFrame, target: str) -> str:
     from zcbench.truth.units import is_percent
 
@@ -349,7 +287,7 @@ def _with_aggregate(study: Study, aggregate: Aggregate, reasons: Reasons) -> Stu
     values = aggregate.of(np.stack([study.scores[part] for part in parts]))
     by_repeat = np.stack([study.by_repeat[part] for part in parts])
     columns = [aggregate.of(by_repeat[:, :, r]) for r in range(by_repeat.shape[2])]
-    why = _counts(values, [reasons.get(part, {}) for part in parts])
+    why = count_reasons(values, [reasons.get(part, {}) for part in parts])
     return replace(
         study,
         scores={**study.scores, name: values},

@@ -192,7 +192,8 @@ def _images() -> Iterator[Finding]:
 
 def _score() -> Iterator[Finding]:
     """One network, all proxies, from end to end."""
-    from zcbench.engine.work import Evaluator, Setup, WorkItem, torch_state
+    from zcbench.engine.process import torch_state
+    from zcbench.engine.work import Evaluator, Setup, WorkItem
     from zcbench.proxies import PROXIES
 
     names = tuple(p.name for p in PROXIES.select("all") if p.origin == "built-in")

@@ -11,8 +11,9 @@ from zcbench.engine.executors import count_workers
 from zcbench.engine.job import Job, make_job
 from zcbench.engine.manifest import check_same, describe
 from zcbench.engine.observer import duration
+from zcbench.engine.process import torch_state
 from zcbench.engine.stacks import Stack, stacks_of
-from zcbench.engine.work import Evaluator, WorkItem, torch_state
+from zcbench.engine.work import Evaluator, WorkItem
 from zcbench.store import Key, is_empty, read_done, read_manifest
 
 N_MEASURED = 3

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
-import platform
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -308,58 +305,8 @@ class Evaluator:
         return self._batches[key]
 
 
-def start_worker(threads: int) -> None:
-    """Settle a process that does nothing but score."""
-    import torch
-
-    keep_freed_memory()
-    torch.set_num_threads(threads)
-
-
-@contextmanager
-def torch_state(threads: int) -> Iterator[None]:
-    """Give torch that many threads; restore them and the random state at the end.
-
-    The allocator keeps freed memory from here on: glibc cannot be asked to go back.
-    """
-    import torch
-
-    keep_freed_memory()
-    before = torch.get_num_threads()
-    with torch.random.fork_rng(devices=[]):
-        torch.set_num_threads(threads)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(before)
-
-
 def _status(error: Exception) -> Status:
     import torch
 
     memory = (MemoryError, torch.OutOfMemoryError)
     return "oom" if isinstance(error, memory) else "error"
-
-
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # mallopt(3)
-_NEVER = 2**31 - 1
-_LARGEST = 32 * 2**20  # of the blocks that glibc lets its heap serve
-
-
-def keep_freed_memory() -> bool:
-    """Tell glibc's allocator to keep freed memory for the next network.
-
-    A network's feature maps are a few megabytes each. By default glibc returns such
-    blocks to the operating system, and the next network pays for every page again
-    (docs/performance.md has what that costs). The process stays as large as its largest
-    network has made it.
-
-    Returns:
-        Whether that was done; False with another C library.
-    """
-    if platform.libc_ver()[0] != "glibc":
-        return False
-    mallopt = ctypes.CDLL(None).mallopt
-    return bool(mallopt(_MMAP_THRESHOLD, _LARGEST)) and bool(
-        mallopt(_TRIM_THRESHOLD, _NEVER)
-    )

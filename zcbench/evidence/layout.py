@@ -17,14 +17,9 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from zcbench.errors import Undefined
 from zcbench.evidence.copies import cast, copied_network
+from zcbench.evidence.modes import differentiable, doubled
 from zcbench.evidence.products import products
-from zcbench.evidence.watch import (
-    CountedRelus,
-    LayerCall,
-    Watch,
-    differentiable,
-    doubled,
-)
+from zcbench.evidence.watch import CountedRelus, LayerCall, Watch
 from zcbench.seeding import normal, reseed, uniform
 
 

@@ -15,9 +15,9 @@ import torch
 
 from zcbench.errors import Undefined, UsageError, first_line
 from zcbench.evidence.clock import Clock
+from zcbench.evidence.modes import default_dtype, differentiable, doubled
 from zcbench.evidence.subject import StackedSubject, Subject
 from zcbench.evidence.table import RECORDS
-from zcbench.evidence.watch import default_dtype, differentiable, doubled
 from zcbench.types import Precision, Status
 
 

@@ -14,9 +14,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from zcbench.errors import Undefined
 from zcbench.evidence.copies import cast, copied_network
+from zcbench.evidence.modes import doubled
 from zcbench.evidence.records import SynapticFlow
 from zcbench.evidence.subject import StackedSubject, Subject, layers_of
-from zcbench.evidence.watch import NORMALISATIONS, Watch, doubled, first_argument
+from zcbench.evidence.watch import NORMALISATIONS, Watch, first_argument
 from zcbench.networks.stacked import Rules, StackedBatchNorm, StackedLayer
 from zcbench.seeding import reseed
 

@@ -10,15 +10,15 @@ from __future__ import annotations
 
 from zcbench.analysis.search.pool import SearchPool, search_pool
 from zcbench.analysis.search.section import curves, searches
-from zcbench.analysis.search.simulate import (
+from zcbench.analysis.search.setting import (
     AIDS,
     METHODS,
     Setting,
     Trace,
     Variant,
-    simulate,
+    variants,
 )
-from zcbench.analysis.search.simulate import variants as variants
+from zcbench.analysis.search.simulate import simulate
 
 __all__ = [
     "AIDS",

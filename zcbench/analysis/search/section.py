@@ -11,7 +11,8 @@ import numpy as np
 from zcbench.analysis.block import Block, Column
 from zcbench.analysis.predict.section import interval_of
 from zcbench.analysis.search.pool import SearchPool
-from zcbench.analysis.search.simulate import PARENTS, ROUND, Setting, Trace, Variant
+from zcbench.analysis.search.setting import Setting, Trace, Variant
+from zcbench.analysis.search.simulate import PARENTS, ROUND
 from zcbench.analysis.words import percent
 from zcbench.stats.ranks import Floats
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from zcbench.engine.executors import Options, Records
+from zcbench.engine.process import torch_state
 from zcbench.engine.stacks import stacks_of
-from zcbench.engine.work import Evaluator, Setup, WorkItem, torch_state
+from zcbench.engine.work import Evaluator, Setup, WorkItem
 
 
 def score(setup: Setup, items: Iterable[WorkItem], _options: Options) -> Records:

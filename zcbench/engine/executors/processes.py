@@ -16,14 +16,9 @@ from multiprocessing.connection import Connection, wait
 from types import TracebackType
 
 from zcbench.engine.executors import Options, Records, count_workers
+from zcbench.engine.process import start_worker, torch_state
 from zcbench.engine.stacks import Stack, stacks_of
-from zcbench.engine.work import (
-    Evaluator,
-    Setup,
-    WorkItem,
-    start_worker,
-    torch_state,
-)
+from zcbench.engine.work import Evaluator, Setup, WorkItem
 from zcbench.errors import ZcbenchError
 from zcbench.store import Record
 

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from zcbench.engine.executors import Options, Records
+from zcbench.engine.process import start_worker
 from zcbench.engine.stacks import Stack, stacks_of
-from zcbench.engine.work import Evaluator, Setup, WorkItem, start_worker
+from zcbench.engine.work import Evaluator, Setup, WorkItem
 from zcbench.errors import UsageError, ZcbenchError
 from zcbench.store import Record
 
