@@ -27,8 +27,8 @@ from zcbench.analysis.words import number
 from zcbench.report.markup import markdown_table
 from zcbench.stats import Difference, Family, paired_difference
 
-LEVELS = (0.5, 0.7, 0.85)
-SIZES = (100, 300, 1000)
+LEVELS = (0.5, 0.7)
+SIZES = (100, 1000)
 TABLES = (1, 30, 100)
 DROPS = (0.02, 0.03, 0.05, 0.1)
 NOISE = 0.03
@@ -40,7 +40,7 @@ DRAWS = 5000
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--comparisons", type=int, default=400)
+    parser.add_argument("--comparisons", type=int, default=250)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("-o", "--output", type=Path, default=Path("results/compare"))
     options = parser.parse_args()

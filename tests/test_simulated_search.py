@@ -389,7 +389,7 @@ def test_sections_speak_in_the_unit_of_the_truth() -> None:
     (drawn,) = regret_curves(curves(pool, traces), block, pool)
     texts = str(drawn.shapes)
     assert "regret, units of val_MSE" in texts
-    assert "'trainings'" in texts
+    assert ">trainings<" in texts
 
 
 # The command

@@ -11,7 +11,7 @@ import numpy as np
 from zcbench.analysis.block import Block, Column, Options
 from zcbench.analysis.rows import merit, numbers
 from zcbench.analysis.study import PLACE, Study, place
-from zcbench.analysis.words import number, percent
+from zcbench.analysis.words import interval, number, percent
 from zcbench.stats.ceilings import (
     UNKNOWN,
     Ceilings,
@@ -97,6 +97,7 @@ def _rows(study: Study, options: Options) -> list[dict[str, Any]]:
         study.accuracy[known],
         study.seeds[known],
         tuple(SETS.values()),
+        whole=study.whole,
         confidence=options.confidence,
         seed=options.seed,
     )
@@ -157,7 +158,7 @@ def _row(
             for r in (1.0, reliability)
         )
         why = rho.note or (ceiling.note if math.isnan(ceiling.value) else "")
-        if ceiling.n < FEWEST_FOR_A_SHARE:
+        if len(members) < FEWEST_FOR_A_SHARE:
             share, corrected, why = UNKNOWN, UNKNOWN, rho.note or "too few"
         row |= _ceiling(name, found) | {f"n_{name}": rho.n}
         row |= _numbers(f"rho_{name}", Share(rho.value, rho.low, rho.high), rho.note)
@@ -175,7 +176,8 @@ def _about(options: Options) -> str:
     return (
         "Trainings of one architecture with different seeds end differently, so no "
         f"proxy can have ρ = 1 with their mean. {LIMIT}: ρ of what endlessly many "
-        "seeds would give with that mean, estimated from how much the seeds differ; "
+        "seeds would give with that mean, estimated from how much the seeds differ, in "
+        "the whole space where the truth knows it; "
         "of ceiling: ρ divided by it. Top 10% and 1%: by accuracy. Repeats agree: mean "
         "ρ of a proxy between initialisations and minibatches (run with --repeats). "
         "ρ, noise out: ρ / √(reliability of the accuracy × of the proxy), Spearman's "
@@ -208,11 +210,16 @@ def _nearest(
     known = [row for row in rows if not math.isnan(row[f"share_{name}"])]
     if math.isnan(ceiling):
         return ""
-    text = f"{WORDS[name]} at most {number(ceiling, places=3 if ceiling > 0.99 else 2)}"
+    ends = [limit[f"ceiling_{name}_{end}"] for end in ("low", "high")]
+    shown = (number(v, places=3 if ceiling > 0.99 else 2) for v in (ceiling, *ends))
+    text = "{} at most {} [{}, {}]".format(WORDS[name], *shown)
+    text += f" (by {limit[f'n_{name}']:,.0f} architectures)"
     if not known:
         return text
     best = max(known, key=lambda row: float(row[f"rho_{name}"]))
     return (
-        f"{text}, highest {best['proxy']} {number(best[f'rho_{name}'])} "
-        f"({best[f'share_{name}']:.0%} of it)"
+        f"{text}, highest of {len(known)}: {best['proxy']} "
+        f"{number(best[f'rho_{name}'])} "
+        f"{interval(best[f'rho_{name}_low'], best[f'rho_{name}_high'])} "
+        f"({best[f'share_{name}']:.0%} of it, n {best[f'n_{name}']:,.0f})"
     )

@@ -86,6 +86,7 @@ def _part(study: Study, points: NDArray[np.bool_]) -> Study:
         by_repeat={name: v[points] for name, v in study.by_repeat.items()},
         accuracy=study.accuracy[points],
         seeds=study.seeds[points],
+        whole=None,
         train_seconds=None if trained is None else trained[points],
         early={},
     )

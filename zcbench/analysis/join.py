@@ -120,6 +120,7 @@ def study_of(
         by_repeat={p: sign[p] * v for p, v in scores_by_repeat(rows, scores).items()},
         accuracy=accuracies[target].to_numpy(dtype=np.float64),
         seeds=_seeds(accuracies, target),
+        whole=_whole(truth, target, len(scores), population or sampled),
         seconds=mean_seconds(rows["seconds"], run.attrs["proxies"]),
         train_seconds=_train_seconds(accuracies),
         baselines=known.baselines,
@@ -261,6 +262,16 @@ def _seeds(accuracies: pd.DataFrame, target: str) -> Floats:
     """Accuracy by training seed, [n, s]."""
     names = [name for name in accuracies if str(name).startswith(f"{target}_seed")]
     return np.asarray(accuracies[names].to_numpy(dtype=np.float64))
+
+
+def _whole(
+    truth: pd.DataFrame, target: str, n: int, population: str
+) -> tuple[Floats, Floats] | None:
+    """Accuracy and seeds of all that a sample of the whole space stands for."""
+    known = truth[truth[target].notna()]
+    if population != "all" or n >= len(known):
+        return None
+    return known[target].to_numpy(dtype=np.float64), _seeds(known, target)
 
 
 def _early(

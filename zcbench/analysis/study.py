@@ -65,6 +65,8 @@ class Study:
         by_repeat: proxy → [n, r] scores; NaN where it has no score.
         accuracy: [n] mean over training seeds; NaN where the truth has a gap.
         seeds: [n, s] per training seed, NaN where not trained; [n, 0] if unknown.
+        whole: accuracy [N] and seeds [N, s] of all architectures that the truth knows,
+            where the studied ones are a sample of all of the space; else None.
         seconds: proxy → cost of scoring one network once; NaN if unknown.
         train_seconds: [n] cost of one training; None if the truth does not know it.
         baselines: those of the proxies that are baselines.
@@ -109,6 +111,7 @@ class Study:
     versions: Mapping[str, int]
     statuses: Mapping[str, Mapping[str, int]]
     note: str
+    whole: tuple[Floats, Floats] | None = None
     remarks: Mapping[str, str] = field(default_factory=dict)
     aggregates: tuple[str, ...] = ()
     early: Mapping[str, Early] = field(default_factory=dict)

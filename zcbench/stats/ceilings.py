@@ -99,11 +99,13 @@ class Ceilings:
         sets: one ceiling for each set.
         members: [m] positions of the points of each set.
         counts: [replicates, n] how often each resample drew each point.
+        whole: how many architectures the ceilings are estimated from.
     """
 
     sets: tuple[Ceiling, ...]
     members: tuple[NDArray[np.intp], ...]
     counts: NDArray[np.float32]
+    whole: int
 
     def share(
         self,
@@ -119,7 +121,8 @@ class Ceilings:
         With reliability 1 it is the share of its ceiling that a score reaches; with
         the score's own reliability it is Spearman's (1904) correction for attenuation,
         as the ceiling is √(reliability of the accuracies). The errors of ρ and of the
-        ceiling enter the interval together, by the same resamples.
+        ceiling enter the interval together, by the same resamples where both are of
+        the same points.
 
         Args:
             which: position of the set.
@@ -148,6 +151,7 @@ def ceilings(
     seeds: Floats,
     fractions: Sequence[float] = (1.0, 0.1, 0.01),
     *,
+    whole: tuple[Floats, Floats] | None = None,
     confidence: float = 0.95,
     replicates: int = REPLICATES,
     seed: int = 0,
@@ -158,30 +162,36 @@ def ceilings(
         accuracy: finite, mean over seeds. [n]
         seeds: by training seed, NaN where not trained. [n, s]
         fractions: shares of the points, best first by accuracy.
+        whole: accuracy and seeds of all that the points are a sample of, likewise; the
+            ceilings are then those of the same shares of all. None if not known.
         confidence: nominal coverage of the intervals.
         replicates: bootstrap resamples for the intervals, each fitted anew.
         seed: of what is drawn at random.
     """
     members = tuple(np.flatnonzero(top(accuracy, fraction)) for fraction in fractions)
-    why = _why_unknown(accuracy, seeds)
+    known, trained = (accuracy, seeds) if whole is None else whole
+    why = _why_unknown(known, trained)
     values = np.full(len(fractions), 1.0 if why == "no noise" else math.nan)
     counts = np.empty((0, len(accuracy)), dtype=np.float32)
     moved = np.empty((0, len(fractions)))
     if not why:
         rng = np.random.default_rng([seed, 1])
-        values = _expected(accuracy, seeds, fractions, _DRAWS, rng)
+        values = _expected(known, trained, fractions, _DRAWS, rng)
         counts = np.concatenate(list(resample_counts(len(accuracy), replicates, rng)))
         drawn = (np.repeat(np.arange(len(row)), row.astype(np.int64)) for row in counts)
+        if whole is not None:
+            drawn = (rng.integers(len(known), size=len(known)) for _ in counts)
         refitted = (
-            _expected(accuracy[i], seeds[i], fractions, _DRAWS_OF_A_REPLICATE, rng)
+            _expected(known[i], trained[i], fractions, _DRAWS_OF_A_REPLICATE, rng)
             for i in drawn
         )
         moved = np.stack(list(refitted))
+    of_whole = [np.flatnonzero(top(known, fraction)) for fraction in fractions]
     sets = (
-        _ceiling(float(values[i]), moved[:, i], accuracy[m], seeds[m], why, confidence)
-        for i, m in enumerate(members)
+        _ceiling(float(values[i]), moved[:, i], known[m], trained[m], why, confidence)
+        for i, m in enumerate(of_whole)
     )
-    return Ceilings(tuple(sets), members, counts)
+    return Ceilings(tuple(sets), members, counts, len(known))
 
 
 def _ceiling(
