@@ -307,8 +307,9 @@ def test_section_shows_ceilings_and_shares():
     assert jacov["rho_all"] == study.association("jacov", "spearman").value
     assert jacov["share_all"] == pytest.approx(jacov["rho_all"] / limit["rho_all"])
     assert block.conclusion.startswith(
-        f"toy: all at most .{round(1000 * limit['rho_all'])}, highest jacov"
+        f"toy: all at most .{round(1000 * limit['rho_all'])} ["
     )
+    assert "by 400 architectures), highest of 2: jacov" in block.conclusion
 
 
 def test_section_says_why_a_number_is_missing():
@@ -369,3 +370,23 @@ def test_section_of_degenerate_accuracies_gives_words(accuracy, note):
 def test_replicates_are_what_the_module_says():
     _, accuracy, seeds = trained(60)
     assert len(ceilings(accuracy, seeds).counts) == module.REPLICATES
+
+
+def test_ceilings_of_a_sample_are_those_of_the_whole_space():
+    """The seeds of all architectures say more of the noise than those of a sample."""
+    rng = np.random.default_rng(4)
+    true = rng.normal(size=4000)
+    seeds = true[:, None] + 0.5 * rng.normal(size=(4000, 3))
+    accuracy = seeds.mean(axis=1)
+    whole = ceilings(accuracy, seeds)
+    exact = scipy_stats.spearmanr(true, accuracy).statistic
+    assert whole.sets[0].value == pytest.approx(exact, abs=0.01)
+    part = rng.choice(4000, 150, replace=False)
+    by_whole = ceilings(accuracy[part], seeds[part], whole=(accuracy, seeds))
+    alone = ceilings(accuracy[part], seeds[part])
+    for one, other, mine in zip(by_whole.sets, whole.sets, alone.sets, strict=True):
+        assert one.value == other.value
+        assert one.n == other.n
+        assert not one.high - one.low > mine.high - mine.low
+    assert len(by_whole.members[1]) == 15
+    assert by_whole.counts.shape[1] == 150
