@@ -143,7 +143,12 @@ _SMALL_SWIN = {"embed_dim": 48, "depths": (2, 2, 2, 2), "num_heads": (1, 2, 4, 8
 NETWORKS = (
     Network("resnet18"),
     Network("densenet121", "torchvision", features=dense),
-    Network("vgg11", arguments={"mlp_ratio": 1 / 16}, said="a narrow head"),
+    Network(
+        "vgg11",
+        arguments={"mlp_ratio": 1 / 16},
+        features=after("pre_logits"),
+        said="a narrow head",
+    ),
     Network("squeezenet1_1", "torchvision", features=after("classifier.2")),
     Network("googlenet", "torchvision", _NO_AUXILIARY, features=after("inception5b")),
     Network(

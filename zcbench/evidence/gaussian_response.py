@@ -218,7 +218,9 @@ def _is_global(name: str, value: Tensor, output: Tensor) -> bool:
     per_image = value[0].numel() // max(1, output[0].numel())
     first = per_image == places and output.shape[1:2] == value.shape[1:2]
     last = value.shape[1] * value.shape[2] == per_image
-    return per_image > 1 and (first or (last and output.shape[-1] == value.shape[-1]))
+    return (per_image > 1 or places == 1) and (
+        first or (last and output.shape[-1] == value.shape[-1])
+    )
 
 
 @torch.no_grad()
