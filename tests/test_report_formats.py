@@ -263,12 +263,10 @@ def test_output_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     file = tmp_path / "table.csv"
     file.write_text("before")
 
-    def full(self, *args, **kwargs):
-        with self.open("w") as stream:
-            stream.write("half")
+    def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("pathlib.Path.write_bytes", full)
+    monkeypatch.setattr("os.fsync", full)
     with pytest.raises(DataError) as error:
         write("after", file)
     monkeypatch.undo()

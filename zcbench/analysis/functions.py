@@ -8,7 +8,7 @@ them, or orders them by chance, is judged many times on one network.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from zcbench.analysis.block import Block, Column, Options
 from zcbench.analysis.study import PLACE, Study, mixture
 from zcbench.analysis.verdict import verdict
+from zcbench.errors import DataError
 
 TABLE = (
     *PLACE,
@@ -70,10 +71,18 @@ def _first_of_each(study: Study) -> NDArray[np.bool_]:
     name_of = getattr(space, "function_class", None)
     if name_of is None:
         return np.ones(len(study.archs), dtype=bool)
-    names = [name_of(space.parse(arch)) for arch in study.archs]
+    names = [_name(arch, space.parse, name_of) for arch in study.archs]
     first = np.zeros(len(names), dtype=bool)
     first[np.unique(names, return_index=True)[1]] = True
     return first
+
+
+def _name(arch: str, parse: Callable[[str], Any], name_of: Callable[..., str]) -> str:
+    """Of its function; itself where the space does not know it, as tables may hold."""
+    try:
+        return name_of(parse(arch))
+    except DataError:
+        return arch
 
 
 def _part(study: Study, points: NDArray[np.bool_]) -> Study:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,12 @@ if TYPE_CHECKING:
 
 Scores = Mapping[str, "Score"]
 Texts = tuple[str, ...]
+_NOTE_WIDTH = 80
+_WRAPPING: Mapping[str, Any] = {
+    "subsequent_indent": "  ",
+    "break_long_words": False,
+    "break_on_hyphens": False,
+}
 _KEYS = ("network", "proxy", "value", "status", "rank", "seconds", "message", "note")
 
 
@@ -69,7 +76,10 @@ def side_by_side(
     if width is not None and _width(tables[0]) > width:
         tables = list(_turned(("network", *found), rows, width))
     lines = ["(rank, 1 the best by that proxy)"] if len(found) > 1 else []
-    conclusion = "\n".join(lines + _notes(found))
+    notes = _notes(found)
+    if width is not None:
+        notes = [textwrap.fill(note, _NOTE_WIDTH, **_WRAPPING) for note in notes]
+    conclusion = "\n".join(lines + notes)
     *before, last = tables
     return [*(_listing(table, "") for table in before), _listing(last, conclusion)]
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from zcbench.analysis import NAMES
 from zcbench.cli.options import (
     accuracy_options,
     count_option,
@@ -22,18 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FORMATS = ("text", "md", "csv", "json", "tex", "html")
-SECTIONS = (
-    "correlations",
-    "verdict",
-    "paired",
-    "tasks",
-    "ceilings",
-    "size",
-    "search",
-    "agreement",
-    "bias",
-    "ensemble",
-)
+SECTIONS = ("correlations", *NAMES)
 
 
 def _names(

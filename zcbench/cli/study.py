@@ -16,6 +16,7 @@ from zcbench.cli.options import (
     format_option,
     output_option,
 )
+from zcbench.cli.plugin import plugin_option
 from zcbench.errors import UsageError, unknown
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ _OPTIONS: Sequence[Callable[..., Callable[..., None]]] = (
         help="One of RUN's.  [default: the only one it has]",
     ),
     accuracy_options,
+    plugin_option,
     count_option("--seed", 0, 0, "Of the trials."),
     format_option("text", "md", "csv", "json", "html"),
     output_option,

@@ -19,7 +19,7 @@ from zcbench.stats.association import (
 from zcbench.stats.ranks import Floats
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class Difference:
     """How much better score a ranks the points than score b.
 
@@ -45,7 +45,9 @@ class Difference:
     error: float
     n: int
     note: str
-    influence: Floats = field(default_factory=lambda: np.zeros(0), repr=False)
+    influence: Floats = field(
+        default_factory=lambda: np.zeros(0), repr=False, compare=False
+    )
 
     def interval(self, level: float) -> tuple[float, float]:
         """Interval at another level: 1 − level is its nominal coverage."""
