@@ -253,7 +253,8 @@ def in_short(sources: Sources) -> str:
     across = pd.read_csv(path, keep_default_na=False)
     everywhere = across[across["dataset"] == ""]
     places = across.loc[across["dataset"] != "", ["space", "dataset"]]
-    fewest = int(across.loc[across["dataset"] != "", "n"].min())
+    by_place = across[across["dataset"] != ""].groupby(["space", "dataset"])
+    fewest = int(by_place["n"].max().min())
     led = everywhere["word"].isin([CLEARLY, AHEAD]).sum()
     behind = (everywhere["word"] == BEHIND).sum()
     together = copied("predict", "summary.md")(sources).splitlines()[0].strip("*.")
@@ -262,7 +263,8 @@ def in_short(sources: Sources) -> str:
     known = claim.set_index("features").to_dict("index")
     models = "; ".join(
         f"{name} {number(known[key]['spearman'], places=3)} "
-        f"{interval(known[key]['spearman_low'], known[key]['spearman_high'])}"
+        f"[{number(known[key]['spearman_low'], places=3)}, "
+        f"{number(known[key]['spearman_high'], places=3)}]"
         for name, key in (
             ("encoding alone", "encoding"),
             ("and params, flops", "encoding+params+flops"),
@@ -278,11 +280,11 @@ def in_short(sources: Sources) -> str:
         f"- Over {places['space'].nunique()} spaces and "
         f"{len(places.drop_duplicates())} tasks (at least {fewest:,} architectures "
         f"each, validation or test accuracy) {led or 'none'} of {len(everywhere)} "
-        f"proxies is ahead everywhere, and {behind or 'none'} behind everywhere, by the same "
-        "intervals.\n"
+        f"proxies is ahead everywhere, and {behind or 'none'} behind everywhere, by the "
+        "same intervals.\n"
         f"- {together} (XGBoost, ρ with validation accuracy on 1,000 test "
-        "architectures of CIFAR-100, 100 for training, mean of 100 trials, 95% intervals: "
-        f"{models}). [More](docs/findings.md)."
+        "architectures of CIFAR-100, 100 for training, mean of 100 trials, 95% "
+        f"intervals: {models}). [More](docs/findings.md)."
     )
 
 

@@ -4,8 +4,8 @@
 
 Draws samples from normal populations whose two scores have a known Δρ with the accuracy
 and errors that hang together, and applies the rule of the section ``equivalence`` with
-a margin of .05 at the level of one comparison. At Δρ of the margin “equivalent” is wrong
-and may come in 2.5% of the samples; at 0 “better” and “worse” are. Writes
+a margin of .05 at the level of one comparison. At Δρ of the margin “equivalent” is
+wrong and may come in 2.5% of the samples; at 0 “better” and “worse” are. Writes
 equivalence.csv and equivalence.md.
 """
 
