@@ -103,37 +103,44 @@ def study_of(
     sampled = "list" if config.get("archs") else config.get("population", "all")
     scores, reasons = mean_scores(rows, run.attrs["proxies"])
     values = {proxy: scores[proxy].to_numpy() for proxy in scores}
-    accuracies = truth.set_index("arch").reindex(scores.index)
     known = traits(manifest, scores)
     notes += known.notes(run.attrs["path"])
     sign = {proxy: -1 if proxy in known.lower else 1 for proxy in scores}
     study = Study(
         **_setting(run, dataset),
-        target=target,
-        unit=_unit(truth, target),
+        **_trained(truth, target, scores.index),
         population=population or sampled,
-        truth=str(truth.attrs.get("truth", "")),
-        release=str(truth.attrs.get("release", "")),
-        truth_digest=str(truth.attrs.get("digest", "")),
         archs=list(scores.index),
         scores={p: sign[p] * v for p, v in values.items()},
         by_repeat={p: sign[p] * v for p, v in scores_by_repeat(rows, scores).items()},
-        accuracy=accuracies[target].to_numpy(dtype=np.float64),
-        seeds=_seeds(accuracies, target),
         whole=_whole(truth, target, len(scores), population or sampled),
         seconds=mean_seconds(rows["seconds"], run.attrs["proxies"]),
-        train_seconds=_train_seconds(accuracies),
         baselines=known.baselines,
         lower=known.lower,
         versions={proxy: manifest["proxies"].get(proxy, 1) for proxy in scores},
         statuses={p: count_reasons(v, [reasons.get(p, {})]) for p, v in values.items()},
         note="\n".join(notes),
         remarks=_remarks(rows),
-        early=_early(accuracies, truth.attrs.get("epochs", {}), target),
     )
     for aggregate in aggregates:
         study = _with_aggregate(study, aggregate, reasons)
     return study
+
+
+def _trained(truth: pd.DataFrame, target: str, archs: pd.Index[Any]) -> dict[str, Any]:
+    """What a study says of its truth, and the truth of its architectures."""
+    known = truth.set_index("arch").reindex(archs)
+    return {
+        "target": target,
+        "unit": _unit(truth, target),
+        "truth": str(truth.attrs.get("truth", "")),
+        "release": str(truth.attrs.get("release", "")),
+        "truth_digest": str(truth.attrs.get("digest", "")),
+        "accuracy": known[target].to_numpy(dtype=np.float64),
+        "seeds": _seeds(known, target),
+        "train_seconds": _train_seconds(known),
+        "early": _early(known, truth.attrs.get("epochs", {}), target),
+    }
 
 
 def _remarks(rows: pd.DataFrame) -> dict[str, str]:
