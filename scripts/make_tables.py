@@ -767,6 +767,7 @@ MAKERS: Mapping[str, Callable[[Sources], str]] = {
     "nb201-1000-verdict": verdict_table,
     "coverage": copied("statistics", "coverage.md"),
     "coverage-spaces": copied("statistics", "spaces.md"),
+    "draws": copied("draws", "draws.md"),
     "equivalence": copied("statistics", "equivalence.md"),
     "ceilings": copied("sections", "ceilings.md"),
     "held-out": copied("sections", "held_out.md"),
