@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -105,11 +106,20 @@ def comparisons(
 ) -> Comparisons:
     """Compare every proxy with every baseline of every dataset.
 
+    Several sections of a report ask for the same: it is computed once.
+
     Args:
         studies: the datasets of the report.
-        options: its confidence, and how the bootstrap draws.
+        options: its confidence, and the seed of what is drawn.
         kind: ``"spearman"`` or ``"kendall"``.
     """
+    return _comparisons(tuple(studies), options, kind)
+
+
+@lru_cache(maxsize=4)
+def _comparisons(
+    studies: tuple[Study, ...], options: Options, kind: Kind
+) -> Comparisons:
     entries: list[Comparison] = []
     influences: list[NDArray[np.float32]] = []
     for rows in by_space(studies).values():
