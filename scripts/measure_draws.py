@@ -4,9 +4,10 @@
 
 Scores the same architectures with five initialisations on one minibatch, and with one
 initialisation on five minibatches. The scores go into a file that a second start goes
-on with. Writes draws.csv and draws.md: for every proxy the mean ρ, the standard
-deviation of ρ over initialisations and over minibatches (on the architectures that all
-draws score), and the ρ of the mean of five scores.
+on with; --limit 0 makes the table of what is there. Writes draws.csv and draws.md: for
+every proxy the mean ρ, the standard deviation of ρ over initialisations and over
+minibatches (on the architectures that all draws score), and the ρ of the mean of five
+scores.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=200)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--limit", type=int, help="networks to score now; default all")
     parser.add_argument("--scores", type=Path, default=Path("draws.jsonl"))
     parser.add_argument("-o", "--output", type=Path, default=Path("results/draws"))
     options = parser.parse_args()
@@ -67,12 +69,16 @@ def score(options: argparse.Namespace) -> None:
     ]
     plan = make_plan([p for p in PROXIES.select("all") if not p.costly])
     done = {(r["index"], r["init"], r["batch"]) for r in lines(options.scores)}
+    scored = 0
     with options.scores.open("a", encoding="utf-8") as file:
         for index in chosen:
             arch = space.architecture(index)
             for init, batch in CELLS:
                 if (index, init, batch) in done:
                     continue
+                if options.limit is not None and scored >= options.limit:
+                    return
+                scored += 1
                 network = build_network(
                     space, arch, options.dataset, seed=options.seed, repeat=init
                 )
@@ -149,7 +155,8 @@ def page(table: pd.DataFrame, options: argparse.Namespace) -> str:
     drawn = markdown_table(head, cells, (False, *[True] * 6))
     return (
         f"{drawn}\nSpearman's ρ with validation accuracy, {options.space} "
-        f"{options.dataset}, {options.n} architectures at random, seed {options.seed}, "
+        f"{options.dataset}, {table['n'].max()} architectures out of {options.n} at "
+        f"random, seed {options.seed}, "
         f"batch size {options.batch_size}: mean over {len(CELLS)} draws; standard "
         f"deviation over {DRAWS} initialisations on one minibatch and over {DRAWS} "
         "minibatches with one initialisation; ρ of the mean of five scores. n: "
