@@ -263,8 +263,7 @@ def in_short(sources: Sources) -> str:
     known = claim.set_index("features").to_dict("index")
     models = "; ".join(
         f"{name} {number(known[key]['spearman'], places=3)} "
-        f"[{number(known[key]['spearman_low'], places=3)}, "
-        f"{number(known[key]['spearman_high'], places=3)}]"
+        + interval(known[key]["spearman_low"], known[key]["spearman_high"], places=3)
         for name, key in (
             ("encoding alone", "encoding"),
             ("and params, flops", "encoding+params+flops"),

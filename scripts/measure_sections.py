@@ -20,7 +20,7 @@ import pandas as pd
 from scipy import stats
 
 import zcbench
-from zcbench.analysis.words import number
+from zcbench.analysis.words import interval, number
 from zcbench.report import studies
 from zcbench.report.markup import markdown_table
 from zcbench.stats.ceilings import ceilings, of_mean, top
@@ -154,7 +154,7 @@ def ceilings_text(table: pd.DataFrame) -> str:
             number(row["seeds_agree"], places=3),
             number(row["spearman_brown"], places=3),
             number(row["ceiling"], places=3),
-            f"[{number(row['low'], places=3)}, {number(row['high'], places=3)}]",
+            interval(row["low"], row["high"], places=3),
         )
         for row in table.to_dict("records")
     ]

@@ -23,6 +23,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from reference import REFERENCES
+from reference.features import least_eigenvalue
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -590,13 +591,8 @@ def meco(s: Setting) -> float:
             return
         channels = _channels(module, output)
         rows = output.detach().movedim(channels, 1)[0].flatten(1).numpy()
-        if min(rows.shape) < 2:
-            return
-        corr = np.zeros((len(rows), len(rows)))
-        moving = np.flatnonzero(np.ptp(rows, axis=1))
-        if len(moving):
-            corr[np.ix_(moving, moving)] = np.corrcoef(rows[moving])
-        found.append(np.linalg.eigvalsh(corr)[0])
+        if min(rows.shape) > 1:
+            found.append(least_eigenvalue(rows))
 
     for module in net.modules():
         if not list(module.children()):

@@ -53,6 +53,15 @@ def reg_swap(net: nn.Module, x: Tensor, y: Tensor, dtype: torch.dtype) -> float:
     return swap(net, x, y, dtype) * math.exp(-((p - 800) ** 2) / 800**2)
 
 
+def least_eigenvalue(rows: np.ndarray) -> float:
+    """Of the correlation of rows; one that is constant correlates 0 with all."""
+    corr = np.zeros((len(rows), len(rows)))
+    moving = np.flatnonzero(np.ptp(rows, axis=1))
+    if len(moving):
+        corr[np.ix_(moving, moving)] = np.corrcoef(rows[moving])
+    return np.linalg.eigvalsh(corr)[0]
+
+
 def meco(net: nn.Module, x: Tensor, y: Tensor, dtype: torch.dtype) -> float:
     """Σ over leaf modules' maps of the least eigenvalue of corrcoef (Jiang 2023)."""
     net = private_copy(net, dtype)
@@ -61,12 +70,7 @@ def meco(net: nn.Module, x: Tensor, y: Tensor, dtype: torch.dtype) -> float:
     def add(_: nn.Module, __: object, output: Tensor) -> None:
         if output.dim() != 4 or output.shape[1] < 2 or output[0, 0].numel() < 2:
             return
-        rows = output[0].flatten(1).numpy()
-        corr = np.zeros((len(rows), len(rows)))
-        moving = np.flatnonzero(np.ptp(rows, axis=1))
-        if len(moving):
-            corr[np.ix_(moving, moving)] = np.corrcoef(rows[moving])
-        total.append(np.linalg.eigvalsh(corr)[0])
+        total.append(least_eigenvalue(output[0].flatten(1).numpy()))
 
     for module in net.modules():
         if not list(module.children()):

@@ -182,7 +182,8 @@ def _shared(study: Study, names: Sequence[str]) -> NDArray[np.bool_]:
 def _units(studies: Sequence[Study], field: Field, options: Options) -> list[Unit]:
     """The correlations of each space, and how they move with its architectures."""
     units = []
-    for order, rows in enumerate(by_space(studies).values()):
+    spaces = by_space(studies)
+    for rows in spaces.values():
         values, columns = [], []
         for position in rows.places:
             points = field.points[position]
@@ -195,15 +196,18 @@ def _units(studies: Sequence[Study], field: Field, options: Options) -> list[Uni
                 values.append(found.value)
                 moved = rows.scattered(position, points, found.influence / found.n)
                 columns.append(moved.astype(np.float32))
-        rng = np.random.default_rng([options.seed, order])
-        deviations = linear_bootstrap(np.stack(columns, 1), options.resamples, rng)
         shape = len(rows.places), len(field.names)
+        deviations = np.empty((0, *shape))
+        if len(spaces) == 1:
+            rng = np.random.default_rng([options.seed, 0])
+            moved = linear_bootstrap(np.stack(columns, 1), options.resamples, rng)
+            deviations = moved.reshape(len(moved), *shape)
         orders = [[n not in field.silent[i] for n in field.names] for i in rows.places]
         units.append(
             Unit(
                 values=np.reshape(values, shape),
                 orders=np.array(orders),
-                deviations=deviations.reshape(len(deviations), *shape),
+                deviations=deviations,
             )
         )
     return units

@@ -211,9 +211,12 @@ def _nearest(
     if math.isnan(ceiling):
         return ""
     ends = [limit[f"ceiling_{name}_{end}"] for end in ("low", "high")]
-    shown = (number(v, places=3 if ceiling > 0.99 else 2) for v in (ceiling, *ends))
-    text = "{} at most {} [{}, {}]".format(WORDS[name], *shown)
-    text += f" (by {limit[f'n_{name}']:,.0f} architectures)"
+    places = 3 if ceiling > 0.99 else 2
+    text = (
+        f"{WORDS[name]} at most {number(ceiling, places=places)} "
+        f"{interval(*ends, places=places)} "
+        f"(by {limit[f'n_{name}']:,.0f} architectures)"
+    )
     if not known:
         return text
     best = max(known, key=lambda row: float(row[f"rho_{name}"]))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,9 @@ from zcbench.analysis.block import Block, Column, Options
 from zcbench.analysis.study import PLACE, Study, mixture
 from zcbench.analysis.verdict import verdict
 from zcbench.errors import DataError
+
+if TYPE_CHECKING:
+    from zcbench.types import Architecture
 
 TABLE = (
     *PLACE,
@@ -66,21 +69,26 @@ def functions(studies: Sequence[Study], options: Options) -> Block:
 def _first_of_each(study: Study) -> NDArray[np.bool_]:
     """Architectures that are the first of their function, [n]."""
     from zcbench.spaces import load_space
+    from zcbench.spaces.base import Isomorphic
 
     space = load_space(study.space)
-    name_of = getattr(space, "function_class", None)
-    if name_of is None:
+    if not isinstance(space, Isomorphic):
         return np.ones(len(study.archs), dtype=bool)
-    names = [_name(arch, space.parse, name_of) for arch in study.archs]
+    parse, class_of = space.parse, space.function_class
+    names = [_function(arch, parse, class_of) for arch in study.archs]
     first = np.zeros(len(names), dtype=bool)
     first[np.unique(names, return_index=True)[1]] = True
     return first
 
 
-def _name(arch: str, parse: Callable[[str], Any], name_of: Callable[..., str]) -> str:
-    """Of its function; itself where the space does not know it, as tables may hold."""
+def _function(
+    arch: str,
+    parse: Callable[[str], Architecture],
+    class_of: Callable[[Architecture], str],
+) -> str:
+    """Of an architecture; itself where the space does not know it, as in tables."""
     try:
-        return name_of(parse(arch))
+        return class_of(parse(arch))
     except DataError:
         return arch
 

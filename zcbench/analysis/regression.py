@@ -27,7 +27,7 @@ from zcbench.analysis.side import (
 )
 from zcbench.analysis.words import number
 from zcbench.errors import DataError, UsageError
-from zcbench.stats import Difference, Kind
+from zcbench.stats import Difference, Family, Kind, paired_difference
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -261,15 +261,17 @@ def _paired(
     else be called worse by chance. Datasets are taken as independent of each other,
     which if they are not makes the intervals wider, not narrower.
     """
-    from zcbench.stats import Family, paired_difference
-
     found: dict[Key, dict[Kind, Difference]] = {}
     influences = []
     for where, new in after.studies.items():
         old = before.studies.get(where)
-        keys = [key for key in _keys(before, after) if key[:2] == where]
-        keys = [k for k in keys if k in before.rows and k in after.rows]
-        keys = [key for key in keys if not _obstacle(key, before, after)]
+        keys = [
+            key
+            for key in before.rows
+            if key[:2] == where
+            and key in after.rows
+            and not _obstacle(key, before, after)
+        ]
         if old is None or not keys:
             continue
         place = {arch: i for i, arch in enumerate(old.archs)}

@@ -17,7 +17,7 @@ from zcbench.analysis.block import Block, Column, Options
 from zcbench.analysis.comparisons import Comparison, Comparisons, comparisons
 from zcbench.analysis.rows import merit, numbers
 from zcbench.analysis.study import Study, mixture, place, tables
-from zcbench.analysis.words import number, percent
+from zcbench.analysis.words import interval, number, percent
 from zcbench.stats.multiple import DRAWS
 
 CLEARLY, AHEAD, NONE, BEHIND = (
@@ -294,5 +294,5 @@ def _conclusion(table: Any, studies: Sequence[Study], options: Options) -> str:
 
 
 def _lead(row: dict[str, Any]) -> str:
-    ends = f"[{number(row['delta_low'])}, {number(row['delta_high'])}]"
+    ends = interval(row["delta_low"], row["delta_high"])
     return f"{row['proxy']} {number(row['delta'], signed=True)} {ends}"

@@ -23,9 +23,10 @@ def number(value: float, *, places: int = 2, signed: bool = False) -> str:
     return text if rounded else text.removeprefix("-")
 
 
-def interval(low: float, high: float) -> str:
+def interval(low: float, high: float, *, places: int = 2) -> str:
     """[.69, .73], or nothing where there is none."""
-    return "" if math.isnan(low) else f"[{number(low)}, {number(high)}]"
+    ends = (number(end, places=places) for end in (low, high))
+    return "" if math.isnan(low) else f"[{', '.join(ends)}]"
 
 
 def percent(share: float) -> str:

@@ -115,7 +115,8 @@ class Unit:
     Attributes:
         values: correlation of each score on each task, 0 where it has no order. [d, k]
         orders: whether it orders the task's architectures. [d, k]
-        deviations: of them in each resample of the architectures. [resamples, d, k]
+        deviations: of them in each resample of the architectures, which only one space
+            alone needs; of several there are no resamples. [resamples, d, k]
     """
 
     values: Floats

@@ -1,9 +1,13 @@
-"""A finding of a self-check in words, as manifests keep it. No torch here."""
+"""A finding of a self-check, as manifests and the cache keep it. No torch here."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+
+from zcbench.files import write_whole
 
 
 def disagreements(found: Mapping[str, Any]) -> list[str]:
@@ -22,3 +26,12 @@ def disagreements(found: Mapping[str, Any]) -> list[str]:
         f"{done.get(way, f'are calculated with {way}')}"
         for (reason, way), names in proxies.items()
     ]
+
+
+def save(file: Path, found: Mapping[str, Any]) -> None:
+    """Keep what a check has found in a file of the cache.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    write_whole(file, [json.dumps(found, indent=1).encode()])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -31,6 +30,7 @@ from zcbench.evaluate import apply_proxies
 from zcbench.evidence.passes import Missing, arithmetic
 from zcbench.evidence.records import FreshNetwork
 from zcbench.plan import Plan, make_plan
+from zcbench.store.device_check import save
 
 
 def find(question: Question) -> Finding:
@@ -162,7 +162,5 @@ def _read(file: Path) -> Finding | None:
 
 
 def _write(file: Path, finding: Finding) -> None:
-    part = file.with_suffix(f".{os.getpid()}.part")
     with contextlib.suppress(OSError):
-        part.write_text(json.dumps(asdict(finding), indent=1), encoding="utf-8")
-        part.replace(file)
+        save(file, asdict(finding))
