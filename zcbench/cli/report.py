@@ -18,11 +18,11 @@ from zcbench.cli.options import (
 )
 from zcbench.cli.plugin import plugin_option
 from zcbench.errors import UsageError
+from zcbench.report import FORMATS
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FORMATS = ("text", "md", "csv", "json", "tex", "html")
 SECTIONS = ("correlations", *NAMES)
 
 

@@ -14,6 +14,7 @@ from zcbench.cli.complete import complete_proxies
 from zcbench.cli.options import count_option, format_option
 from zcbench.cli.plugin import plugin_option
 from zcbench.errors import UsageError, ZcbenchError
+from zcbench.report import FORMATS
 
 if TYPE_CHECKING:
     from zcbench.analysis.outside import Accuracies
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from zcbench.types import Batch, Score
 
 Scores = Mapping[str, "Score"]
-FORMATS = ("text", "md", "csv", "json", "tex", "html")
 _ONLY_REPORTS = ("tex", "html")
 _SHAPE = (3, 32, 32)
 
