@@ -35,6 +35,7 @@ FORMATS = {
     "json": "machine",
     "tex": "latex",
     "html": "html",
+    "rst": "rst",
 }
 """Format → the file here whose `render_` and its name write it."""
 
