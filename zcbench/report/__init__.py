@@ -35,7 +35,6 @@ FORMATS = {
     "json": "machine",
     "tex": "latex",
     "html": "html",
-    "rst": "rst",
 }
 """Format → the file here whose `render_` and its name write it."""
 
