@@ -1,11 +1,12 @@
 # Everything from a fresh clone, Python >= 3.11 and a package registry:
 #   make run    install, then the main job on built-in data, ending in the table
 #   make test   install, then lint, type check and tests
+#   make site   install, then the leaderboard of what is under results/
 PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3.13 python3))
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test install golden lock clean
+.PHONY: run test install site golden lock clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/run
@@ -18,6 +19,9 @@ test: $(VENV)/test
 	$(BIN)/pytest -n 2 --dist loadfile
 
 install: $(VENV)/test
+
+site: $(VENV)/run  # the leaderboard, from the runs that are committed
+	$(BIN)/zcbench site results -o site
 
 golden: $(VENV)/run  # after a change of scores that is meant
 	$(BIN)/zcbench run --config configs/ci.toml --overwrite always --out runs/golden
@@ -41,4 +45,4 @@ $(VENV)/test: $(VENV)/run
 	touch $@
 
 clean:
-	rm -rf $(VENV) runs build dist *.egg-info
+	rm -rf $(VENV) runs site build dist *.egg-info

@@ -115,7 +115,7 @@ def report_of(
         studies=found,
         table=tabulate(found, runs, confidence=options.confidence),
         verdict=verdict,
-        blocks=[_styled(made[name], baselines) for name in chosen if name != TABLE],
+        blocks=[styled(made[name], baselines) for name in chosen if name != TABLE],
         shows_table=TABLE in chosen,
         options=options,
     )
@@ -126,7 +126,7 @@ def heads(study: Study) -> tuple[str, str]:
     return title(study), f"  {setting(study)}"
 
 
-def _styled(block: Block, baselines: Collection[str]) -> Block:
+def styled(block: Block, baselines: Collection[str]) -> Block:
     """A section whose rows are marked as those of the correlations are."""
     return replace(
         block,

@@ -55,7 +55,7 @@ def load(path: Path) -> pd.DataFrame | Mapping[str, Any]:
     """
     from zcbench.store import load_run
 
-    return _read_report(path) if path.is_file() else load_run(path)
+    return read_report(path) if path.is_file() else load_run(path)
 
 
 def shared(
@@ -173,7 +173,12 @@ def _settings(
     }
 
 
-def _read_report(path: Path) -> Mapping[str, Any]:
+def read_report(path: Path) -> Mapping[str, Any]:
+    """What ``zcbench report --format json`` has written.
+
+    Raises:
+        DataError: it cannot be read, or is no such report.
+    """
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

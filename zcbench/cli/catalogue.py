@@ -56,20 +56,28 @@ def show(proxy: str) -> None:
       zcbench show snip
       zcbench show naswot
     """  # noqa: D301 - click wants \b itself
+    name, text, facts = describe(proxy)
+    width = max(map(len, facts))
+    lines = [name, "", *([text, ""] if text else [])]
+    lines += [f"{label:<{width}}  {value}" for label, value in facts.items()]
+    click.echo("\n".join(lines))
+
+
+def describe(proxy: str) -> tuple[str, str, dict[str, str]]:
+    """Name, definition and facts of a proxy or a combination.
+
+    Raises:
+        UsageError: there is no such proxy.
+    """
     from zcbench.aggregates import AGGREGATES
     from zcbench.proxies import PROXIES
 
     if proxy in AGGREGATES:
         combined = AGGREGATES[proxy]
-        name, facts = combined.name, _aggregate(combined)
-        text = inspect.getdoc(combined.combine)
-    else:
-        found = PROXIES.get(proxy)
-        name, facts, text = found.name, _facts(found), inspect.getdoc(found.function)
-    width = max(map(len, facts))
-    lines = [name, "", *([text, ""] if text else [])]
-    lines += [f"{label:<{width}}  {value}" for label, value in facts.items()]
-    click.echo("\n".join(lines))
+        definition = inspect.getdoc(combined.combine) or ""
+        return combined.name, definition, _aggregate(combined)
+    found = PROXIES.get(proxy)
+    return found.name, inspect.getdoc(found.function) or "", _facts(found)
 
 
 def _aggregate(found: Aggregate) -> dict[str, str]:

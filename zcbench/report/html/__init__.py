@@ -21,19 +21,11 @@ def render_html(document: Document) -> str:
     Args:
         document: what to write.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("zcbench.report", "html"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     paths = [path for path, _ in document.subjects]
     first = document.leads[0][1] if document.leads else document.blocks[0].conclusion
-    shown = [(block, _table(block)) for block in document.blocks]
-    return environment.get_template("page.html").render(
+    shown = [(block, table_of(block)) for block in document.blocks]
+    return page(
+        "page.html",
         document=document,
         subject=", ".join(paths) or document.heads[0],
         heads=[" · ".join(paths)] if paths else document.heads,
@@ -42,9 +34,23 @@ def render_html(document: Document) -> str:
         galleries=document.galleries(),
         safe=_safe,
         sections=[(block, table) for block, table in shown if block.name != TABLE],
-        light=LIGHT,
-        dark=DARK,
     )
+
+
+def page(template: str, **content: Any) -> str:
+    """A page from a template of this package, in the colours of figures."""
+    from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=ChoiceLoader(
+            [PackageLoader("zcbench.report", folder) for folder in ("html", "site")]
+        ),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(template).render(light=LIGHT, dark=DARK, **content)
 
 
 def _safe(drawing: Drawing) -> str:
@@ -53,8 +59,8 @@ def _safe(drawing: Drawing) -> str:
     return Markup(inline(drawing))  # noqa: S704 - drawings escape what they write
 
 
-def _table(block: Block) -> dict[str, Any]:
-    """Heads, and rows whose cells know how they sort: (text, number or nothing)."""
+def table_of(block: Block) -> dict[str, Any]:
+    """What `table.html` shows of a block: cells know the number that they sort by."""
     numeric = [column.kind != "text" for column in block.columns]
     rows = []
     for texts, record in zip(cells(block), block.records(), strict=True):
