@@ -9,13 +9,12 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from made_reports import report_of, study
 
 from zcbench.cli import main
-from zcbench.errors import DataError
+from zcbench.errors import AbsentDataError, DataError
 from zcbench.report import render
 from zcbench.report.site import Report, address, collect, finding, pages
-
-from made_reports import report_of, study  # isort: skip
 
 FOREIGN = re.compile(r"https?:|//\w|url\(|@import|\bsrc=", re.I)
 
@@ -120,7 +119,7 @@ def test_command_writes_pages_from_runs_reports_and_folders(tmp_path: Path) -> N
     assert "zcbench/proxies" not in text
 
 
-def test_a_run_without_accuracies_gives_the_report_beside_it(tmp_path: Path) -> None:
+def test_a_json_report_is_taken_and_a_damaged_run_is_not(tmp_path: Path) -> None:
     run = tmp_path / "run"
     run.mkdir()
     (run / "manifest.json").write_text("{", encoding="utf-8")
@@ -132,6 +131,27 @@ def test_a_run_without_accuracies_gives_the_report_beside_it(tmp_path: Path) -> 
     reports, left_out = collect([saved])
     assert len(reports) == 1
     assert not left_out
+
+
+def test_a_run_without_accuracies_gives_the_report_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def absent(*_: object, **__: object) -> None:
+        raise AbsentDataError("There are no accuracies.", "Give some.")
+
+    monkeypatch.setattr("zcbench.store.load_run", absent)
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "manifest.json").touch()
+    with pytest.raises(DataError, match=r"No run has accuracies at hand.*a is left"):
+        collect([tmp_path])
+    saved = tmp_path / "b" / "report.json"
+    saved.write_text(json.dumps(report_as_json()), encoding="utf-8")
+    reports, left_out = collect([tmp_path])
+    assert reports == [report_as_json()]
+    assert left_out == [
+        f"{tmp_path / 'a'} is left out: There are no accuracies. Give some."
+    ]
 
 
 def test_a_folder_without_runs_is_an_error(tmp_path: Path) -> None:

@@ -49,3 +49,18 @@ def write(content: str | bytes, path: Path) -> None:
             f"{path} cannot be written: {error.strerror or error}.",
             "Give another --output.",
         ) from None
+
+
+def make_folder(path: Path) -> None:
+    """Make the folder of a command's output, with those above it.
+
+    Raises:
+        DataError: it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be made: {error.strerror or error}.",
+            "Give another --output.",
+        ) from None

@@ -83,3 +83,15 @@ output_option = click.option(
     metavar="FILE",
     help="Write there, whole or not at all, instead of to stdout.",
 )
+
+
+def folder_option(default: str) -> Callable[[F], F]:
+    """The option ``--output`` of a command that writes several files."""
+    return click.option(
+        "-o",
+        "--output",
+        type=click.Path(path_type=Path, file_okay=False),
+        metavar="DIR",
+        default=default,
+        help="Where to write them.",
+    )

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import click
 
-from zcbench.cli.options import accuracy_options, share_option
+from zcbench.cli.options import accuracy_options, folder_option, share_option
 from zcbench.cli.plugin import plugin_option
-from zcbench.errors import DataError
 from zcbench.report.figures import FORMATS, KINDS, check, drawings, sections_for
 
 _TITLES = (f"{name:20} {kind.title}" for name, kind in KINDS.items())
@@ -36,14 +35,7 @@ _TITLES = (f"{name:20} {kind.title}" for name, kind in KINDS.items())
     show_default=True,
     help="PNG needs resvg-py: pip install 'zcbench[plot]'.",
 )
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path, file_okay=False),
-    metavar="DIR",
-    default="figures",
-    help="Where to write them.",
-)
+@folder_option("figures")
 @accuracy_options
 @share_option("--confidence", 0.95, "Coverage of intervals.")
 @plugin_option
@@ -66,7 +58,7 @@ def plot(
       zcbench plot runs/first
       zcbench plot runs/first --kind forest --kind cost --format png -o paper/figures
     """  # noqa: D301 - click's mark for "do not wrap"
-    from zcbench.files import write
+    from zcbench.files import make_folder, write
     from zcbench.report import Options, make_report
     from zcbench.store import load_run
 
@@ -82,13 +74,7 @@ def plot(
     )
     for note in report.table.attrs["notes"]:
         click.echo(note, err=True)
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(
-            f"{output} cannot be made: {error.strerror or error}.",
-            "Give another --output.",
-        ) from None
+    make_folder(output)
     for name, drawing in drawings(report, chosen).items():
         path = output / f"{name}.{format_name}"
         write(FORMATS[format_name](drawing), path)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from zcbench.cli.options import folder_option
 from zcbench.cli.plugin import plugin_option
 
 
@@ -17,14 +18,7 @@ from zcbench.cli.plugin import plugin_option
     required=True,
     type=click.Path(path_type=Path, exists=True),
 )
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path, file_okay=False),
-    metavar="DIR",
-    default="site",
-    help="Where to write the pages.",
-)
+@folder_option("site")
 @plugin_option
 def site(results: tuple[Path, ...], output: Path) -> None:
     """Write static pages: the finding, a table of all, a page a proxy and a space.
@@ -39,8 +33,8 @@ def site(results: tuple[Path, ...], output: Path) -> None:
       zcbench site results -o public
     """  # noqa: D301 - click's mark for "do not wrap"
     from zcbench.cli.catalogue import describe
-    from zcbench.errors import DataError, UsageError
-    from zcbench.files import write_whole
+    from zcbench.errors import UsageError
+    from zcbench.files import make_folder, write
     from zcbench.report.site import collect, pages
 
     def facts_of(proxy: str) -> tuple[str, dict[str, str]]:
@@ -54,12 +48,8 @@ def site(results: tuple[Path, ...], output: Path) -> None:
     for line in left_out:
         click.echo(line, err=True)
     made = pages(reports, facts_of)
-    try:
-        for address, text in made.items():
-            write_whole(output / address, [text.encode()])
-    except OSError as error:
-        raise DataError(
-            f"{output} cannot be written: {error.strerror or error}.",
-            "Give another --output.",
-        ) from None
+    for address, text in made.items():
+        path = output / address
+        make_folder(path.parent)
+        write(text, path)
     click.echo(output / "index.html")

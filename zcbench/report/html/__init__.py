@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from zcbench.analysis.block import Block
 from zcbench.analysis.correlations import TABLE
@@ -10,6 +11,9 @@ from zcbench.report.cells import cells, right, styles
 from zcbench.report.document import Document
 from zcbench.report.figures.drawing import DARK, LIGHT, Drawing
 from zcbench.report.figures.svg import inline
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 
 def render_html(document: Document) -> str:
@@ -39,9 +43,16 @@ def render_html(document: Document) -> str:
 
 def page(template: str, **content: Any) -> str:
     """A page from a template of this package, in the colours of figures."""
+    known = _environment().get_template(template)
+    return known.render(light=LIGHT, dark=DARK, **content)
+
+
+@cache
+def _environment() -> Environment:
+    """Where templates are found; each is read and compiled once."""
     from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
-    environment = Environment(
+    return Environment(
         loader=ChoiceLoader(
             [PackageLoader("zcbench.report", folder) for folder in ("html", "site")]
         ),
@@ -50,7 +61,6 @@ def page(template: str, **content: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template(template).render(light=LIGHT, dark=DARK, **content)
 
 
 def _safe(drawing: Drawing) -> str:

@@ -7,6 +7,7 @@ for every space. Links are relative, so that they work from a file.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -56,7 +57,7 @@ def collect(paths: Sequence[Path]) -> tuple[list[Report], list[str]]:
             except AbsentDataError as error:
                 lines.append(f"{source} is left out: {error}")
     if not reports:
-        raise DataError("No run has accuracies at hand.", *lines)
+        raise DataError("No run has accuracies at hand.", " ".join(lines))
     return reports, lines
 
 
@@ -102,11 +103,12 @@ def pages(reports: Sequence[Report], facts_of: Facts) -> dict[str, str]:
         raise DataError(
             f"A report lacks {error}.", "Make it again with this zcbench."
         ) from None
-    proxies = list(dict.fromkeys(_by_mean(table)))
+    means = _means(table)
+    proxies = _by_mean(table, means)
     spaces = list(dict.fromkeys(table["space"]))
     menu = {"spaces": [(s, address("spaces", s)) for s in spaces]}
     menu["proxies"] = [(p, address("proxies", p)) for p in proxies]
-    made = {"index.html": _index(table, reports, menu)}
+    made = {"index.html": _index(table, len(reports), means, menu)}
     for name in proxies:
         rows = table[table["proxy"] == name]
         made[address("proxies", name)] = _proxy(name, rows, closest, facts_of, menu)
@@ -129,7 +131,7 @@ def _table(reports: Sequence[Report]) -> pd.DataFrame:
     import pandas as pd
 
     rows = pd.DataFrame([row for r in reports for row in r["correlations"]])
-    rows = rows[rows["epochs"] == 0]
+    rows = rows[rows["epochs"] == 0].astype({"spearman": float})
     verdict = pd.DataFrame([row for r in reports for row in r["verdict"]])
     kept = [*_KEY, "delta", "delta_low", "delta_high", "word"]
     rows = rows.merge(verdict[kept], on=_KEY, how="left")
@@ -160,12 +162,11 @@ def _means(table: pd.DataFrame) -> dict[str, float]:
     return dict(by_space.mean().groupby("proxy").mean())
 
 
-def _by_mean(table: pd.DataFrame) -> list[str]:
+def _by_mean(table: pd.DataFrame, means: Mapping[str, float]) -> list[str]:
     """Proxies, best mean first; who scores fewer datasets than others after them.
 
     A mean over the easy ones is no lead.
     """
-    means = _means(table)
     scored = table.dropna(subset="spearman").groupby("proxy")["where"].nunique()
     most = scored.max()
     return sorted(
@@ -175,14 +176,16 @@ def _by_mean(table: pd.DataFrame) -> list[str]:
 
 
 def _index(
-    table: pd.DataFrame, reports: Sequence[Report], menu: Mapping[str, Any]
+    table: pd.DataFrame,
+    runs: int,
+    means: Mapping[str, float],
+    menu: Mapping[str, Sequence[tuple[str, str]]],
 ) -> str:
     where = list(dict.fromkeys(table["where"]))
     cells = {(r["proxy"], r["where"]): _cell(r) for r in table.to_dict("records")}
-    means = _means(table)
     rows = [
-        (n, address("proxies", n), means.get(n), [cells.get((n, w)) for w in where])
-        for n in _by_mean(table)
+        (name, page_of, means.get(name), [cells.get((name, w)) for w in where])
+        for name, page_of in menu["proxies"]
     ]
     n_spaces = table["space"].nunique()
     return page(
@@ -193,18 +196,17 @@ def _index(
         rows=rows,
         number=number,
         headline=finding(table),
-        setting=f"{len(where)} datasets of {n_spaces} spaces, {len(reports)} runs, "
+        setting=f"{len(where)} datasets of {n_spaces} spaces, {runs} runs, "
         f"{len(rows)} proxies.",
     )
 
 
 def _cell(row: Mapping[str, Any]) -> dict[str, Any]:
     """A cell of the heat map, in the colours of the figure."""
-    known = row["spearman"] == row["spearman"] and row["spearman"] is not None
-    value = float(row["spearman"]) if known else 0.0
+    value = row["spearman"]
     fill, ink = colours(value)
     return {
-        "text": number(value) if known else "",
+        "text": "" if math.isnan(value) else number(value),
         "value": value,
         "style": f"background: var(--{fill}); color: var(--{ink})",
         "word": row["word"],
