@@ -26,11 +26,12 @@ from scipy.stats import spearmanr
 
 import zcbench
 from zcbench.aggregates import AGGREGATES
+from zcbench.analysis.block import interval, milliseconds, number
 from zcbench.analysis.correlations import tabulate
 from zcbench.analysis.join import studies
-from zcbench.analysis.study import Study, tables_of
+from zcbench.analysis.rows import tables_of
+from zcbench.analysis.study import Study
 from zcbench.analysis.verdict import AHEAD, BEHIND, CLEARLY
-from zcbench.analysis.words import interval, milliseconds, number
 from zcbench.engine.sample import sample
 from zcbench.report import Block, Report, correlations, make_report, render
 from zcbench.report.figures import FORMATS, drawings, sections_for

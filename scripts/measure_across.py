@@ -20,7 +20,7 @@ import pandas as pd
 
 import zcbench
 from zcbench.analysis.across import SCORED
-from zcbench.analysis.words import interval, number, percent
+from zcbench.analysis.block import interval, number, percent
 from zcbench.report import Report, make_report
 from zcbench.report.figures import FORMATS, drawings, sections_for
 from zcbench.report.markup import escape_markdown, markdown_table

@@ -26,6 +26,7 @@ import sklearn
 from sklearn.ensemble import GradientBoostingRegressor, HistGradientBoostingRegressor
 
 import zcbench
+from zcbench.analysis.block import number
 from zcbench.analysis.predict import (
     MODELS,
     Setting,
@@ -34,7 +35,6 @@ from zcbench.analysis.predict import (
     predictions,
     run_trials,
 )
-from zcbench.analysis.words import number
 from zcbench.report import Study, studies
 from zcbench.report.markup import escape_markdown, markdown_table
 

@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 
 import zcbench
+from zcbench.analysis.block import interval, number, setting, title
 from zcbench.analysis.search import (
     METHODS,
     Setting,
@@ -32,7 +33,6 @@ from zcbench.analysis.search import (
     simulate,
     variants,
 )
-from zcbench.analysis.words import interval, number, setting, title
 from zcbench.report import Block, studies
 from zcbench.report.figures.regret import regret_curves
 from zcbench.report.figures.svg import standalone

@@ -82,7 +82,7 @@ def test_what_has_changed_is_named_worst_first(baseline, tmp_path):
         found = paired_difference(FAIR, GOOD, ACCURACY, kind, confidence=0.99)
         change = row[f"{kind}_after"] - row[f"{kind}_before"]
         assert row[f"{kind}_change"] == pytest.approx(change)
-        assert change == pytest.approx(found.delta)
+        assert change == pytest.approx(found.value)
         assert change < -0.2
         assert row[f"{kind}_change_low"] < found.low  # all rows together
     ends = row["kendall_change_low"], row["kendall_change_high"]

@@ -30,7 +30,7 @@ from zcbench.analysis.predict.design import columns, filled, ranked, shuffle
 from zcbench.analysis.predict.encodings import adjacency, operations, paths, paths_of
 from zcbench.analysis.predict.features import Feature, features_of
 from zcbench.analysis.predict.models import make_model
-from zcbench.analysis.predict.section import interval_of
+from zcbench.analysis.predict.section import mean_of
 from zcbench.analysis.predict.trials import draw
 from zcbench.errors import DataError, UsageError
 from zcbench.networks.cell_graph import edges_of
@@ -506,12 +506,12 @@ def test_an_unknown_model_is_no_model() -> None:
 
 def test_intervals_are_students() -> None:
     values = np.random.default_rng(0).normal(size=12)
-    found = interval_of("x", values, 0.9)
+    found = mean_of(values, 0.9)
     ends = stats.ttest_1samp(values, 0).confidence_interval(0.9)
-    assert found["x"] == values.mean()
-    assert [found["x_low"], found["x_high"]] == pytest.approx(list(ends))
-    alone = interval_of("x", values[:1], 0.9)
-    assert math.isnan(alone["x_low"])
+    assert found.value == values.mean()
+    assert [found.low, found.high] == pytest.approx(list(ends))
+    alone = mean_of(values[:1], 0.9)
+    assert math.isnan(alone.low)
 
 
 def test_gains_are_paired_with_the_first_features() -> None:

@@ -11,10 +11,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zcbench.analysis.block import Block, Column, Options
+from zcbench.analysis.block import (
+    Block,
+    Column,
+    Options,
+    interval,
+    number,
+    p_value,
+    percent,
+)
 from zcbench.analysis.comparisons import by_space
-from zcbench.analysis.study import Study, mixture, tables
-from zcbench.analysis.words import interval, number, p_value, percent
+from zcbench.analysis.rows import frame, mixture, tables, with_ends
+from zcbench.analysis.study import Study
 from zcbench.stats import holm, linear_bootstrap
 from zcbench.stats.ranks import Floats
 from zcbench.stats.tasks import (
@@ -31,26 +39,11 @@ from zcbench.stats.tasks import (
 SCORED = 0.9
 """Scores for fewer of the architectures than this are no order of a dataset."""
 TABLE = (
-    "proxy",
-    "baseline",
-    "datasets",
-    "spaces",
-    "n",
-    "mean_rank",
-    "mean_rank_low",
-    "mean_rank_high",
-    "mean_rank_ordered",
-    "wins",
-    "losses",
-    "silent",
-    "lead",
-    "lead_low",
-    "lead_high",
-    "lead_ordered",
-    "p",
-    "p_holm",
-    "critical_difference",
-    "note",
+    *("proxy", "baseline", "datasets", "spaces", "n"),
+    *with_ends("mean_rank"),
+    *("mean_rank_ordered", "wins", "losses", "silent"),
+    *with_ends("lead"),
+    *("lead_ordered", "p", "p_holm", "critical_difference", "note"),
 )
 """Columns of the table; ``lead`` is the mean Δρ to the best baseline."""
 
@@ -81,8 +74,6 @@ def tasks(studies: Sequence[Study], options: Options) -> Block:
         studies: the datasets of the report.
         options: confidence and bootstrap.
     """
-    import pandas as pd
-
     field = _field(studies)
     rows, conclusion = [], "No two proxies can be ranked here."
     if len(field.names) > 1:
@@ -90,8 +81,7 @@ def tasks(studies: Sequence[Study], options: Options) -> Block:
         rows = _rows(studies, field, units, options)
         conclusion = _conclusion(studies, rows, units, options)
     for name, note in field.left_out.items():
-        empty = dict.fromkeys(TABLE, math.nan)
-        rows.append(empty | {"proxy": name, "baseline": False, "note": note})
+        rows.append({"proxy": name, "baseline": False, "note": note})
     few = fewest_units(options.confidence)
     return Block(
         name="tasks",
@@ -110,7 +100,7 @@ def tasks(studies: Sequence[Study], options: Options) -> Block:
             f"Wilcoxon's p, corrected by Holm, needs {few} units."
             f"{mixture(studies)}"
         ),
-        table=pd.DataFrame(rows, columns=list(TABLE)),
+        table=frame(rows, TABLE),
         columns=(
             Column("proxy", "proxy", "text"),
             Column("n", "n", "count"),
@@ -158,7 +148,7 @@ def _field(studies: Sequence[Study]) -> Field:
 
 def _silent(study: Study, names: Sequence[str]) -> frozenset[str]:
     """Those without an order of a dataset: scores on too few, or all scores equal."""
-    known = np.isfinite(study.accuracy)
+    known = study.known
     scored = {name: known & np.isfinite(study.scores[name]) for name in names}
     few = {n for n in names if scored[n].sum() < max(1, SCORED * known.sum())}
     spoken = [name for name in names if name not in few]
@@ -173,7 +163,7 @@ def _silent(study: Study, names: Sequence[str]) -> frozenset[str]:
 
 def _shared(study: Study, names: Sequence[str]) -> NDArray[np.bool_]:
     """Architectures of a dataset that have an accuracy and all these scores."""
-    shared = np.isfinite(study.accuracy)
+    shared = study.known
     for name in names:
         shared = shared & np.isfinite(study.scores[name])
     return shared
@@ -192,9 +182,9 @@ def _units(studies: Sequence[Study], field: Field, options: Options) -> list[Uni
                     values.append(0.0)
                     columns.append(np.zeros(rows.size, np.float32))
                     continue
-                found = studies[position].association(name, "spearman", points)
-                values.append(found.value)
-                moved = rows.scattered(position, points, found.influence / found.n)
+                rho = studies[position].association(name, "spearman", points)
+                values.append(rho.value)
+                moved = rows.scattered(position, points, rho.influence / rho.n)
                 columns.append(moved.astype(np.float32))
         shape = len(rows.places), len(field.names)
         deviations = np.empty((0, *shape))
@@ -290,12 +280,12 @@ def _leads(field: Field, units: Sequence[Unit], options: Options) -> dict[str, F
 def _ranks_ordered(unit: Unit) -> Floats:
     """Ranks among those who order a task, as places from 1 to k; NaN for others."""
     k = unit.values.shape[1]
-    found = np.full(unit.values.shape, np.nan)
-    for row, values, orders in zip(found, unit.values, unit.orders, strict=True):
+    every = np.full(unit.values.shape, np.nan)
+    for row, values, orders in zip(every, unit.values, unit.orders, strict=True):
         if orders.sum() > 1:
             places = ranks(values[orders]) - 1
             row[orders] = 1 + places * (k - 1) / (orders.sum() - 1)
-    return found
+    return every
 
 
 def _where_ordered(by_task: Sequence[Floats]) -> Floats:

@@ -3,39 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
 
 from zcbench.analysis.block import Block, Column
-from zcbench.analysis.rows import numbers, with_ends
+from zcbench.analysis.rows import Row, frame, numbers, with_ends
 from zcbench.analysis.scores import mean_scores
 from zcbench.errors import DataError
-from zcbench.stats import association
-
-if TYPE_CHECKING:
-    import pandas as pd
+from zcbench.stats import KINDS, association
 
 COLUMNS = (
-    "space",
-    "dataset",
-    "proxy",
-    "n",
+    *("space", "dataset", "proxy", "n"),
     *with_ends("spearman", "kendall"),
-    "only_first",
-    "only_second",
-    "note",
+    *("only_first", "only_second", "note"),
 )
 """Columns of the table; only_first counts scores that the second lacks."""
 
 
-_PRINTED = (
-    Column("dataset", "dataset", "text"),
-    Column("proxy", "proxy", "text"),
-    Column("n", "n", "count"),
-    Column("spearman", "ρ", "interval"),
-    Column("kendall", "τ-b", "interval"),
-    Column("only_first", "only here", "count"),
-    Column("only_second", "only there", "count"),
-)
 _NOTES = {"constant": "constant here", "constant truth": "constant there"}
 """What `association` says of its two sides, for two sides that are scores."""
 
@@ -56,8 +41,6 @@ def agree(
     Raises:
         DataError: they have no dataset, proxy or architecture in common.
     """
-    import pandas as pd
-
     rows = list(_rows(first, second, confidence))
     paths = f"{first.attrs['path']} and {second.attrs['path']}"
     if not rows:
@@ -78,15 +61,23 @@ def agree(
             f"architectures that have both, with {100 * confidence:g}% intervals. Only "
             "here, only there: architectures of both that have a score in one alone."
         ),
-        table=pd.DataFrame(rows, columns=list(COLUMNS)),
-        columns=_PRINTED,
+        table=frame(rows, COLUMNS),
+        columns=(
+            Column("dataset", "dataset", "text"),
+            Column("proxy", "proxy", "text"),
+            Column("n", "n", "count"),
+            Column("spearman", "ρ", "interval"),
+            Column("kendall", "τ-b", "interval"),
+            Column("only_first", "only here", "count"),
+            Column("only_second", "only there", "count"),
+        ),
         conclusion="",
     )
 
 
 def _rows(
     first: pd.DataFrame, second: pd.DataFrame, confidence: float
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[Row]:
     spaces = [str(run["space"].iloc[0]) for run in (first, second)]
     if spaces[0] != spaces[1]:
         return
@@ -102,19 +93,16 @@ def _rows(
                 yield about | _row(here[proxy], there[proxy], confidence)
 
 
-def _row(first: pd.Series, second: pd.Series, confidence: float) -> dict[str, Any]:
-    import numpy as np
-
+def _row(first: pd.Series, second: pd.Series, confidence: float) -> Row:
     a, b = first.align(second, join="inner")
     has_a, has_b = np.isfinite(a.to_numpy()), np.isfinite(b.to_numpy())
-    row: dict[str, Any] = {
+    row: Row = {
         "n": int((has_a & has_b).sum()),
         "only_first": int((has_a & ~has_b).sum()),
         "only_second": int((has_b & ~has_a).sum()),
         "note": "",
     }
-    for kind in ("spearman", "kendall"):
-        found = association(a, b, kind, confidence=confidence)
-        row |= numbers(kind, found.value, found.low, found.high)
-        row["note"] = _NOTES.get(found.note, found.note)
+    for kind in KINDS:
+        rho = association(a, b, kind, confidence=confidence)
+        row |= numbers(kind, rho) | {"note": _NOTES.get(rho.note, rho.note)}
     return row

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from zcbench.analysis.block import Block, Column, Options, Style
-from zcbench.analysis.join import studies
-from zcbench.analysis.remarks import grouped
-from zcbench.analysis.rows import numbers, with_ends
-from zcbench.analysis.study import Study, place, tables_of
-from zcbench.analysis.verdict import AHEAD, CLEARLY
-from zcbench.analysis.words import (
+from zcbench.analysis.block import (
+    Block,
+    Column,
+    Options,
+    Style,
     interval,
     milliseconds,
     number,
@@ -22,33 +21,29 @@ from zcbench.analysis.words import (
     setting,
     title,
 )
-from zcbench.stats import KINDS, Association, association
+from zcbench.analysis.join import studies
+from zcbench.analysis.rows import (
+    Row,
+    frame,
+    numbers,
+    place,
+    rows_about,
+    tables_of,
+    with_ends,
+)
+from zcbench.analysis.scores import grouped
+from zcbench.analysis.study import Study
+from zcbench.analysis.verdict import CLEARLY, ahead_of
+from zcbench.stats import KINDS, Association, Estimate, association
 from zcbench.store.device_check import disagreements
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 TABLE = "correlations"
 """Name of the table, among those of the sections."""
 COLUMNS = (
-    "space",
-    "dataset",
-    "target",
-    "population",
-    "proxy",
-    "n",
-    "failed",
+    *("space", "dataset", "target", "population", "proxy", "n", "failed"),
     *with_ends("spearman", "kendall"),
-    "seconds_per_arch",
-    "baseline",
-    "direction",
-    "version",
-    "status",
-    "note",
-    "run",
-    "aggregate",
-    "epochs",
-    "remarks",
+    *("seconds_per_arch", "baseline", "direction", "version", "status", "note"),
+    *("run", "aggregate", "epochs", "remarks"),
 )
 """Columns of the table, of the CSV and of each entry under "correlations"."""
 
@@ -84,45 +79,38 @@ def correlations(
 
 
 def tabulate(
-    found: Sequence[Study], runs: Sequence[pd.DataFrame], *, confidence: float = 0.95
+    joined: Sequence[Study], runs: Sequence[pd.DataFrame], *, confidence: float = 0.95
 ) -> pd.DataFrame:
     """The table of `correlations` from what is joined already.
 
     Args:
-        found: from `studies`.
+        joined: from `studies`.
         runs: what they come from.
         confidence: nominal coverage of the intervals.
     """
-    import pandas as pd
-
-    rows = [row for study in found for row in _rows(study, confidence)]
-    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    rows = [row for study in joined for row in _rows(study, confidence)]
+    table = frame(rows, COLUMNS)
     table.attrs = {
-        "studies": list(found),
+        "studies": list(joined),
         "runs": [{"path": run.attrs["path"], **run.attrs["manifest"]} for run in runs],
-        "notes": _notes(found, runs),
+        "notes": _notes(joined, runs),
     }
     return table
 
 
-def _notes(found: Sequence[Study], runs: Sequence[pd.DataFrame]) -> list[str]:
+def _notes(joined: Sequence[Study], runs: Sequence[pd.DataFrame]) -> list[str]:
     """How the files were read, and what was left out; each line once."""
     notes = [note for run in runs for note in run.attrs.get("notes", ())]
-    notes += [
-        line
-        for run in runs
-        for found in run.attrs["manifest"].get("device_check", [])
-        for line in disagreements(found)
-    ]
-    notes += [line for study in found for line in study.note.splitlines()]
+    checks = (c for r in runs for c in r.attrs["manifest"].get("device_check", []))
+    notes += [line for check in checks for line in disagreements(check)]
+    notes += [line for study in joined for line in study.note.splitlines()]
     return list(dict.fromkeys(notes))
 
 
-def _rows(study: Study, confidence: float) -> list[dict[str, Any]]:
-    about = place(study, [study])
-    rows = [about | _row(proxy, study, confidence) for proxy in study.scores]
-    rows += [about | _early_row(name, study, confidence) for name in study.early]
-    return sorted(rows, key=_rank)
+def _rows(study: Study, confidence: float) -> list[Row]:
+    rows = [_row(proxy, study, confidence) for proxy in study.scores]
+    rows += [_early_row(name, study, confidence) for name in study.early]
+    return sorted((place(study, [study]) | row for row in rows), key=_rank)
 
 
 def _rank(row: dict[str, Any]) -> tuple[bool, float, str]:
@@ -132,11 +120,11 @@ def _rank(row: dict[str, Any]) -> tuple[bool, float, str]:
     return math.isnan(value), -merit, row["proxy"]
 
 
-def _row(proxy: str, study: Study, confidence: float) -> dict[str, Any]:
+def _row(proxy: str, study: Study, confidence: float) -> Row:
     status = study.statuses[proxy]
     failed = sum(count for word, count in status.items() if word != "missing")
     lower = proxy in study.lower
-    row: dict[str, Any] = {
+    row = {
         "proxy": proxy,
         "failed": failed,
         "seconds_per_arch": study.seconds[proxy],
@@ -155,11 +143,11 @@ def _row(proxy: str, study: Study, confidence: float) -> dict[str, Any]:
     return row
 
 
-def _early_row(name: str, study: Study, confidence: float) -> dict[str, Any]:
+def _early_row(name: str, study: Study, confidence: float) -> Row:
     """Early stopping, by what it costs to train for so many epochs."""
-    method, accuracy = study.early[name], study.accuracy
+    method = study.early[name]
     lacking = int(np.isnan(method.accuracy).sum())
-    row: dict[str, Any] = {
+    row = {
         "proxy": name,
         "failed": lacking,
         "seconds_per_arch": method.share * study.mean_train_seconds,
@@ -172,17 +160,15 @@ def _early_row(name: str, study: Study, confidence: float) -> dict[str, Any]:
         "remarks": "",
     }
     for kind in KINDS:
-        found = association(method.accuracy, accuracy, kind, confidence=confidence)
-        row |= _numbers(found, lower=False)
+        values = method.accuracy, study.accuracy
+        row |= _numbers(association(*values, kind, confidence=confidence), lower=False)
     return row
 
 
-def _numbers(found: Association, lower: bool) -> dict[str, Any]:
+def _numbers(rho: Association, lower: bool) -> Row:
     """A correlation in the columns of its kind; every proxy with its own sign."""
-    kind, value, low, high = found.kind, found.value, found.low, found.high
-    if lower:
-        value, low, high = -value, -high, -low
-    return {"n": found.n, "note": found.note, **numbers(kind, value, low, high)}
+    own = Estimate(-rho.value, -rho.high, -rho.low) if lower else rho
+    return {"n": rho.n, "note": rho.note, **numbers(rho.kind, own)}
 
 
 def tidy(table: pd.DataFrame) -> dict[str, Any]:
@@ -200,30 +186,29 @@ def tidy(table: pd.DataFrame) -> dict[str, Any]:
 
 
 def printed(
-    found: Sequence[Study], table: pd.DataFrame, verdict: Block, options: Options
+    joined: Sequence[Study], table: pd.DataFrame, verdict: Block, options: Options
 ) -> list[Block]:
     """The table of each dataset, and which proxies are ahead of its best baseline.
 
     Args:
-        found: the datasets.
+        joined: the datasets.
         table: of their correlations, from `tabulate`.
         verdict: of the same datasets.
         options: those of the report.
     """
     several = len(table.attrs["runs"]) > 1
     blocks = []
-    for study, (_, rows) in zip(found, tables_of(table), strict=True):
-        verdicts = verdict.table
-        here = (verdicts["run"] == study.run) & (verdicts["dataset"] == study.dataset)
+    for study, (_, rows) in zip(joined, tables_of(table), strict=True):
+        verdicts = rows_about(study, verdict.table)
         block = Block(
             name=TABLE,
             title=title(study) + (f" · {study.run}" if several else ""),
             about=setting(study),
             table=rows.loc[:, list(COLUMNS)],
             columns=_PRINTED,
-            conclusion=_conclusion(rows, verdicts[here], options),
-            styles=_styles(rows, verdicts[here]),
-            where=place(study, found)["where"],
+            conclusion=_conclusion(rows, verdicts, options),
+            styles=_styles(rows, verdicts),
+            where=place(study, joined)["where"],
             foot=_foot(table, options),
             remarks=grouped(dict(zip(rows["proxy"], rows["remarks"], strict=True))),
         )
@@ -264,7 +249,7 @@ _PRINTED = (
 
 
 def _styles(rows: pd.DataFrame, verdicts: pd.DataFrame) -> tuple[Style, ...]:
-    ahead = set(verdicts.loc[verdicts["word"].isin([CLEARLY, AHEAD]), "proxy"])
+    ahead = ahead_of(verdicts)["proxy"].tolist()
     pairs = zip(rows["proxy"], rows["baseline"], strict=True)
     return tuple(
         "ahead" if proxy in ahead else "baseline" if baseline else ""
@@ -297,7 +282,7 @@ def _conclusion(rows: pd.DataFrame, verdicts: pd.DataFrame, options: Options) ->
     if verdicts["delta"].isna().all():
         return f"No proxy has a correlation to set against {best}."
     how = f"by paired {percent(options.confidence)} intervals corrected for all pairs"
-    ahead = verdicts[verdicts["word"].isin([CLEARLY, AHEAD])]
+    ahead = ahead_of(verdicts)
     if ahead.empty:
         return f"No proxy is ahead of {best}, {how}."
     leads = "; ".join(_lead(row, first) for row in ahead.to_dict("records"))

@@ -6,26 +6,24 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from zcbench.aggregates import Aggregate, check_parts
-from zcbench.analysis.remarks import counted
 from zcbench.analysis.scores import (
     Reasons,
     count_reasons,
+    counted,
     mean_scores,
     mean_seconds,
     scores_by_repeat,
+    traits,
 )
 from zcbench.analysis.study import PERCENT, Early, Study
-from zcbench.analysis.traits import traits
 from zcbench.errors import DataError, UsageError
 from zcbench.stats.ranks import Floats
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 def studies(
@@ -218,8 +216,6 @@ def _members(run: pd.DataFrame, population: str | None) -> pd.Series[bool]:
     Raises:
         UsageError: the run was sampled from a population without some of these.
     """
-    import pandas as pd
-
     from zcbench.spaces import load_space
 
     config = run.attrs["manifest"]["config"]

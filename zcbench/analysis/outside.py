@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from zcbench.analysis.correlations import tabulate
 from zcbench.analysis.join import study_of
@@ -18,8 +19,6 @@ from zcbench.analysis.report import Report, report_of
 from zcbench.errors import DataError
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from zcbench.types import Score
 
 FEWEST = 5
@@ -65,8 +64,6 @@ def read_accuracies(path: Path) -> Accuracies:
     Raises:
         DataError: it cannot be read, or a name or an accuracy in it cannot be used.
     """
-    import pandas as pd
-
     try:
         content = path.read_bytes()
         text = content.decode("utf-8-sig")
@@ -172,8 +169,6 @@ def _run(
     setting: Mapping[str, Any],
 ) -> pd.DataFrame:
     """Scores as `load_run` gives those of a run."""
-    import pandas as pd
-
     names = [name for name in scores if math.isfinite(accuracies.of(name))]
     proxies = list(next(iter(scores.values())))
     dataset = accuracies.path.stem
@@ -232,8 +227,6 @@ def _manifest(
 
 def _truth(scores: Mapping[str, object], accuracies: Accuracies) -> pd.DataFrame:
     """Accuracies as `load_truth` gives those of a benchmark."""
-    import pandas as pd
-
     column = {"arch": list(scores), accuracies.column: map(accuracies.of, scores)}
     table = pd.DataFrame(column)
     table.attrs = {

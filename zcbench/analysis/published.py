@@ -22,7 +22,9 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from zcbench.errors import DataError, UsageError, ZcbenchError
 from zcbench.flat_file import FlatFile, architectures, csv_frame, is_accuracy, unused
@@ -30,10 +32,6 @@ from zcbench.spaces import Space, load_space
 from zcbench.spaces.base import check_name
 from zcbench.spaces.names import read_name
 from zcbench.tasks import given_tasks, load_task, task_names, with_tasks
-
-if TYPE_CHECKING:
-    import pandas as pd
-
 
 _NOT_COMPUTED = (0.0, -1.0)
 _NASLIB_NAN = -1e8
@@ -95,8 +93,6 @@ def load_scores(
 
 
 def _table(rows: Sequence[Mapping[str, Any]], proxies: list[str]) -> pd.DataFrame:
-    import pandas as pd
-
     columns: dict[str, Any] = {
         name: [row[name] for row in rows]
         for name in ("space", "dataset", "arch", "index", "repeat")
@@ -268,8 +264,6 @@ def _why_not(file: FlatFile, space: Space, column: str) -> str:
     Raises:
         DataError: it is one, but for entries that are no numbers.
     """
-    import pandas as pd
-
     from zcbench.proxies import PROXIES
 
     if _NO_PROXY.fullmatch(column):

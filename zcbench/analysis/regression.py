@@ -11,11 +11,12 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from zcbench.analysis.block import Block, Column, Style
+from zcbench.analysis.block import Block, Column, Style, number
 from zcbench.analysis.rows import numbers, with_ends
 from zcbench.analysis.side import (
     Key,
@@ -25,12 +26,8 @@ from zcbench.analysis.side import (
     shared,
     side_of,
 )
-from zcbench.analysis.words import number
 from zcbench.errors import DataError, UsageError
 from zcbench.stats import Difference, Family, Kind, paired_difference
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 VERDICTS = ("worse", "gone", "not comparable", "better", "new", "same")
 """What a row can say; the first two are regressions."""
@@ -105,8 +102,6 @@ def compare(
         DataError: one of them cannot be read, or its truth is missing.
         UsageError: a strict comparison of scores is asked for where there are none.
     """
-    import pandas as pd
-
     tolerances = tolerances or Tolerances()
     if tolerances.strict:
         for path in (baseline, run):
@@ -226,7 +221,7 @@ def _row(
     compared, differing = count_differences(key, before, after, tolerances.score)
     row |= {"scores": compared, "scores_differ": differing}
     for kind, found in paired.items():
-        row |= numbers(f"{kind}_change", found.delta, found.low, found.high)
+        row |= numbers(f"{kind}_change", found)
     worse, better, noise = _changes(old, new, paired, tolerances.table)
     if tolerances.strict and differing:
         worse.append(
@@ -312,7 +307,7 @@ def _changes(
         if found is None or math.isnan(found.low):
             gain, words, certain = sign * (now - then), "", True
         else:
-            gain, certain = found.delta, not found.low <= 0 <= found.high
+            gain, certain = found.value, not found.low <= 0 <= found.high
             low, high = sorted((sign * found.low, sign * found.high))
             words = f" [{low:+.3f}, {high:+.3f}]"
         if math.fabs(gain) <= tolerance:

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from zcbench.aggregates import Aggregate
 from zcbench.analysis import NAMES, SECTIONS
-from zcbench.analysis.block import Block, Options
+from zcbench.analysis.block import Block, Options, setting, title
 from zcbench.analysis.correlations import TABLE, printed, tabulate
 from zcbench.analysis.join import studies
 from zcbench.analysis.study import Study
 from zcbench.analysis.verdict import AHEAD, CLEARLY
-from zcbench.analysis.words import setting, title
 from zcbench.errors import UsageError, unknown
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 CHOICES = (TABLE, *NAMES)
 """What a report can consist of, in reading order."""

@@ -6,9 +6,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from zcbench.analysis.correlations import tabulate, tidy
@@ -16,9 +17,6 @@ from zcbench.analysis.join import studies
 from zcbench.analysis.study import Study
 from zcbench.errors import DataError
 from zcbench.stats.ranks import Floats
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Key = tuple[str, str, str]
 """(space, dataset, proxy)."""

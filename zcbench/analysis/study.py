@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from zcbench.errors import DataError
 from zcbench.stats import Association, Kind, association
 from zcbench.stats.ranks import Floats
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +157,39 @@ class Study:
         """Those that are no baselines, in the order of the run."""
         return tuple(name for name in self.scores if name not in self.baselines)
 
+    @property
+    def known(self) -> NDArray[np.bool_]:
+        """Which architectures have an accuracy, [n]."""
+        return np.isfinite(self.accuracy)
+
+    @property
+    def functions(self) -> tuple[str, ...] | None:
+        """What each architecture computes, [n]; None if the space does not tell."""
+        return _functions(self.space, tuple(self.archs))
+
+    def part(self, points: NDArray[np.bool_]) -> Self:
+        """A study of some of its architectures.
+
+        Args:
+            points: which. [n]
+        """
+        trained = self.train_seconds
+        early = {
+            name: replace(method, accuracy=method.accuracy[points])
+            for name, method in self.early.items()
+        }
+        return replace(
+            self,
+            archs=[a for a, kept in zip(self.archs, points, strict=True) if kept],
+            scores={name: values[points] for name, values in self.scores.items()},
+            by_repeat={name: v[points] for name, v in self.by_repeat.items()},
+            accuracy=self.accuracy[points],
+            seeds=self.seeds[points],
+            whole=None,
+            train_seconds=None if trained is None else trained[points],
+            early=early,
+        )
+
     def about(self) -> dict[str, Any]:
         """What it is about, for JSON."""
         return {name: getattr(self, name) for name in _ABOUT}
@@ -179,7 +211,7 @@ class Study:
             confidence: nominal coverage of the interval.
         """
         score = self.scores[proxy]
-        used = np.isfinite(score) & np.isfinite(self.accuracy)
+        used = np.isfinite(score) & self.known
         used = used if points is None else used & points
         key = proxy, kind, confidence, used.tobytes()
         if key not in self.remembered:
@@ -198,41 +230,22 @@ _ABOUT = (
 )
 PERCENT = "percent of accuracy"
 """The unit of a study whose accuracies are in percent; any other is the target's."""
-PLACE = ("run", "space", "dataset", "target", "population", "where")
-"""What a row of an analysis is about; ``where`` is how it is printed."""
 
 
-def place(study: Study, studies: Sequence[Study]) -> dict[str, str]:
-    """The columns `PLACE` of the rows of a dataset.
+@lru_cache(maxsize=8)
+def _functions(space_name: str, archs: tuple[str, ...]) -> tuple[str, ...] | None:
+    from zcbench.spaces import load_space
+    from zcbench.spaces.base import Isomorphic
 
-    Args:
-        study: the dataset.
-        studies: all of the report: with several runs, each is named.
-    """
-    several = len({s.run for s in studies}) > 1
-    where = study.dataset + (f" · {study.run}" if several else "")
-    return {name: getattr(study, name) for name in PLACE[:-1]} | {"where": where}
+    space = load_space(space_name)
+    if not isinstance(space, Isomorphic):
+        return None
+    parse, class_of = space.parse, space.function_class
 
+    def function(arch: str) -> str:
+        try:
+            return class_of(parse(arch))
+        except DataError:  # not of the space, as in tables of others
+            return arch
 
-def tables_of(table: pd.DataFrame) -> Iterator[tuple[Study, pd.DataFrame]]:
-    """Each study of a table of correlations with its rows, best first."""
-    for study in table.attrs["studies"]:
-        chosen = (table["run"] == study.run) & (table["dataset"] == study.dataset)
-        yield study, table[chosen]
-
-
-def mixture(studies: Sequence[Study]) -> str:
-    """A sentence on what these mix, to follow another; empty if nothing."""
-    parts = []
-    for word in ("target", "population"):
-        values = dict.fromkeys(getattr(s, word) for s in studies)
-        if len(values) > 1:
-            parts.append(f"{word}s {', '.join(values)}")
-    return f" Mixed here: {'; '.join(parts)}." if parts else ""
-
-
-def tables(studies: Sequence[Study]) -> str:
-    """How many datasets these are: "3 datasets", or "6 tables of 3 datasets"."""
-    count = len({(s.space, s.dataset) for s in studies})
-    text = f"{count} dataset{'s' if count != 1 else ''}"
-    return text if count == len(studies) else f"{len(studies)} tables of {text}"
+    return tuple(map(function, archs))

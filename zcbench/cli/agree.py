@@ -58,7 +58,7 @@ def _published(
     ours: pd.DataFrame, scores: Path, datasets: tuple[str, ...]
 ) -> pd.DataFrame:
     from zcbench.analysis.published import load_scores
-    from zcbench.analysis.traits import aliases
+    from zcbench.analysis.scores import aliases
     from zcbench.tasks import space_of
 
     there = list(dict.fromkeys(ours["dataset"]))

@@ -5,8 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from zcbench.analysis.block import Block, Column, ColumnKind, Style
-from zcbench.analysis.words import interval, number, p_value
+from zcbench.analysis.block import (
+    Block,
+    Column,
+    ColumnKind,
+    Style,
+    interval,
+    number,
+    p_value,
+)
 
 RIGHT: frozenset[ColumnKind] = frozenset({"count", "share", "p", "number"})
 """Kinds of columns that are aligned to the right."""

@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import pandas as pd
+from scipy import stats
 
-from zcbench.analysis.block import Block, Column
+from zcbench.analysis.block import Block, Column, number
 from zcbench.analysis.predict.features import Pool
 from zcbench.analysis.predict.trials import Key, Setting, Trials
 from zcbench.analysis.rows import numbers
-from zcbench.analysis.words import number
+from zcbench.stats import Estimate
 from zcbench.stats.ranks import Floats
 
 _KEY = ("train", "model", "features")
@@ -29,18 +31,16 @@ def predictions(
         trials: what came of it.
         confidence: of the intervals.
     """
-    import pandas as pd
-
     first = setting.features[0]
     rows = []
     for key, rho in trials.spearman.items():
         reference = trials.spearman[(*key[:2], first)]
         row = dict(zip(_KEY, key, strict=True)) | {"trials": len(rho)}
-        row |= interval_of("spearman", zeroed(rho), confidence)
-        row |= interval_of("kendall", zeroed(trials.kendall[key]), confidence)
+        row |= numbers("spearman", mean_of(zeroed(rho), confidence))
+        row |= numbers("kendall", mean_of(zeroed(trials.kendall[key]), confidence))
         row["spread"] = float(zeroed(rho).std(ddof=1)) if len(rho) > 1 else math.nan
         gain = zeroed(rho) - zeroed(reference)
-        row |= interval_of("gain", gain, confidence)
+        row |= numbers("gain", mean_of(gain, confidence))
         row["constant"] = int(np.isnan(rho).sum())
         rows.append(row)
     table = pd.DataFrame(rows)
@@ -70,14 +70,12 @@ def importances(trials: Trials, *, confidence: float = 0.95) -> Block:
         trials: what came of it.
         confidence: of the intervals.
     """
-    import pandas as pd
-
     rows = []
     for key, drops in trials.importance.items():
         here = []
         for name, drop in drops.items():
             row: dict[str, Any] = dict(zip(_KEY, key, strict=True)) | {"feature": name}
-            here.append(row | interval_of("drop", drop, confidence))
+            here.append(row | numbers("drop", mean_of(drop, confidence)))
         rows += sorted(here, key=lambda row: -float(row["drop"]))
     names = (*_KEY, "feature", "drop", "drop_low", "drop_high")
     return Block(
@@ -100,22 +98,19 @@ def importances(trials: Trials, *, confidence: float = 0.95) -> Block:
     )
 
 
-def interval_of(name: str, values: Floats, confidence: float) -> dict[str, float]:
+def mean_of(values: Floats, confidence: float) -> Estimate:
     """Mean over trials, and Student's interval about it; NaN ends for a single trial.
 
     Args:
-        name: of the three keys: name, name_low, name_high.
         values: one for each trial, finite. [trials]
         confidence: nominal coverage.
     """
-    from scipy import stats
-
     n, mean = len(values), float(values.mean())
     half = math.nan
     if n > 1:
         factor = float(stats.t.ppf((1 + confidence) / 2, n - 1))
         half = factor * float(values.std(ddof=1)) / math.sqrt(n)
-    return numbers(name, mean, mean - half, mean + half)
+    return Estimate(mean, mean - half, mean + half, n)
 
 
 def zeroed(values: Floats) -> Floats:

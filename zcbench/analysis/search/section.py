@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from zcbench.analysis.block import Block, Column
-from zcbench.analysis.predict.section import interval_of
+from zcbench.analysis.block import Block, Column, percent
+from zcbench.analysis.predict.section import mean_of
+from zcbench.analysis.rows import numbers
 from zcbench.analysis.search.pool import SearchPool
 from zcbench.analysis.search.setting import Setting, Trace, Variant
 from zcbench.analysis.search.simulate import PARENTS, ROUND
-from zcbench.analysis.words import percent
 from zcbench.stats.ranks import Floats
 
 POINTS = 40
@@ -37,8 +38,6 @@ def searches(
         traces: what came of each variant.
         confidence: of the intervals.
     """
-    import pandas as pd
-
     half = min(max(ROUND, setting.evaluations // 4), setting.evaluations)
     budget = common_hours(traces)
     in_time = {
@@ -50,14 +49,15 @@ def searches(
         row = _names(variant) | {"trials": setting.trials}
         regret = pool.accuracy.max() - trace.found
         for name, at in (("early", half), ("end", setting.evaluations)):
-            row |= interval_of(f"regret_{name}", regret[:, at - 1], confidence)
-        row |= interval_of("regret_time", in_time[variant], confidence)
+            at_once = mean_of(regret[:, at - 1], confidence)
+            row |= numbers(f"regret_{name}", at_once)
+        row |= numbers("regret_time", mean_of(in_time[variant], confidence))
         row["hours"] = float(trace.hours[:, -1].mean())
         row |= dict.fromkeys(_AGAINST_ALONE, math.nan)
         alone = Variant(variant.method)
         if alone in traces and variant != alone:
             change = in_time[variant] - in_time[alone]
-            row |= interval_of("change", change, confidence)
+            row |= numbers("change", mean_of(change, confidence))
             row["speedup"] = speedup(pool, trace, traces[alone])
         rows.append(row)
     columns = (
@@ -94,8 +94,6 @@ def curves(
         traces: what came of each variant.
         confidence: of the intervals.
     """
-    import pandas as pd
-
     rows: list[dict[str, Any]] = []
     for variant, trace in traces.items():
         first, last = trace.hours[:, 0].max(), trace.hours[:, -1].min()
@@ -104,7 +102,7 @@ def curves(
         regret = regret_at(pool, trace, moments)
         for moment, values in zip(moments.tolist(), regret.T, strict=True):
             row = _names(variant) | {"label": variant.label, "hours": moment}
-            rows.append(row | interval_of("regret", values, confidence))
+            rows.append(row | numbers("regret", mean_of(values, confidence)))
     return Block(
         name="curves",
         title="Regret against time",

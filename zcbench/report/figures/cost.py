@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 
+from zcbench.analysis.block import milliseconds, number
 from zcbench.analysis.report import Report
-from zcbench.analysis.words import milliseconds, number
 from zcbench.report.figures.axes import Scale, decades, draw_axes
 from zcbench.report.figures.drawing import (
     SMALL,

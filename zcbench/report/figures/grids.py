@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from zcbench.analysis.agreement import WITH
+from zcbench.analysis.block import number
 from zcbench.analysis.report import Report
-from zcbench.analysis.words import number
 from zcbench.report.figures.drawing import (
     SMALL,
     WIDTH,

@@ -6,11 +6,11 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from zcbench.analysis.block import Block
+from zcbench.analysis.block import Block, interval, number
 from zcbench.analysis.report import Report
-from zcbench.analysis.study import Study, place
+from zcbench.analysis.rows import place
+from zcbench.analysis.study import Study
 from zcbench.analysis.verdict import AHEAD, CLEARLY
-from zcbench.analysis.words import interval, number
 from zcbench.report.figures.drawing import Drawing
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from zcbench.analysis.block import Block
+from zcbench.analysis.block import Block, number
 from zcbench.analysis.predict.features import SHUFFLED
-from zcbench.analysis.words import number
 from zcbench.report.figures.curves import Curve, draw_curves
 from zcbench.report.figures.drawing import Drawing, Role
 

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from zcbench.analysis.block import interval, number, percent
 from zcbench.analysis.ceilings import LIMIT
 from zcbench.analysis.report import Report
 from zcbench.analysis.study import Study
-from zcbench.analysis.words import interval, number, percent
 from zcbench.report.figures.axes import Scale
 from zcbench.report.figures.drawing import (
     SMALL,

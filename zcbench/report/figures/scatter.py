@@ -7,9 +7,9 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from zcbench.analysis.block import number
 from zcbench.analysis.report import Report
 from zcbench.analysis.study import Study
-from zcbench.analysis.words import number
 from zcbench.report.figures.axes import Scale
 from zcbench.report.figures.drawing import SMALL, WIDTH, Drawing, Role, short
 from zcbench.report.figures.kind import Entry, Figure, Kind, by_study
