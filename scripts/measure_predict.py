@@ -36,7 +36,7 @@ from zcbench.analysis.predict import (
     run_trials,
 )
 from zcbench.report import Study, studies
-from zcbench.report.markup import escape_markdown, markdown_table
+from zcbench.report.text import escape_markdown, markdown_table
 
 PAPER = [
     "params",

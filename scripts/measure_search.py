@@ -34,9 +34,9 @@ from zcbench.analysis.search import (
     variants,
 )
 from zcbench.report import Block, studies
-from zcbench.report.figures.regret import regret_curves
-from zcbench.report.figures.svg import standalone
-from zcbench.report.markup import escape_markdown, markdown_table, table_of
+from zcbench.report.figures.curves import regret_curves
+from zcbench.report.figures.drawing import standalone
+from zcbench.report.text import escape_markdown, markdown_table, table_of
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ from zcbench.analysis.agreement import agreement
 from zcbench.analysis.bias import ACCURACY, bias, counts_of
 from zcbench.analysis.ensemble import LARGEST, ensemble
 from zcbench.report import Options, studies
-from zcbench.report.cells import cells
+from zcbench.report.text import cells
 from zcbench.spaces import load_space
 from zcbench.stats import association, paired_difference
 from zcbench.stats import ensemble as module

@@ -15,7 +15,7 @@ from scipy import stats as scipy_stats
 
 from zcbench.analysis.size import size
 from zcbench.report import Options
-from zcbench.report.cells import cells
+from zcbench.report.text import cells
 from zcbench.stats import association
 from zcbench.stats.association import standard_error
 from zcbench.stats.partial import (

@@ -18,9 +18,9 @@ from made_reports import NASTY, report_of, study
 from zcbench.analysis import NAMES
 from zcbench.analysis.report import Report
 from zcbench.report import render
-from zcbench.report.cells import cells
+from zcbench.report.document import command, facts, sources
 from zcbench.report.figures import KINDS
-from zcbench.report.provenance import command, facts, sources
+from zcbench.report.text import cells
 
 FOREIGN = re.compile(
     r"https?:|//\w|url\(|@import|\bsrc=|<(link|img|iframe|object)", re.I

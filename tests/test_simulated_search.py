@@ -34,7 +34,7 @@ from zcbench.analysis.search.simulate import PENALTY, ROUND, _Search, posterior
 from zcbench.cli import main
 from zcbench.errors import DataError, UsageError
 from zcbench.report import Study
-from zcbench.report.figures.regret import regret_curves
+from zcbench.report.figures.curves import regret_curves
 from zcbench.spaces import load_space
 from zcbench.stats.search_metrics import best_of
 

@@ -28,6 +28,10 @@ _HOME = {
 }
 """Every analysis of a report, in reading order → its file, where it has that name."""
 NAMES = tuple(_HOME)
+TABLE = "correlations"
+"""Name of the table of correlations, among those of the sections."""
+CHOICES = (TABLE, *NAMES)
+"""What a report can consist of, in reading order."""
 
 
 def _lazily(name: str) -> Analysis:
@@ -35,8 +39,8 @@ def _lazily(name: str) -> Analysis:
 
     def analysis(studies: Sequence[Study], options: Options) -> Block:
         module = importlib.import_module(f"zcbench.analysis.{_HOME[name]}")
-        found: Analysis = getattr(module, name)
-        return found(studies, options)
+        own: Analysis = getattr(module, name)
+        return own(studies, options)
 
     return analysis
 

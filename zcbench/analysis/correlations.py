@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from zcbench.analysis import TABLE
 from zcbench.analysis.block import (
     Block,
     Column,
@@ -37,8 +38,6 @@ from zcbench.analysis.verdict import CLEARLY, ahead_of
 from zcbench.stats import KINDS, Association, Estimate, association
 from zcbench.store.device_check import disagreements
 
-TABLE = "correlations"
-"""Name of the table, among those of the sections."""
 COLUMNS = (
     *("space", "dataset", "target", "population", "proxy", "n", "failed"),
     *with_ends("spearman", "kendall"),

@@ -8,16 +8,13 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from zcbench.aggregates import Aggregate
-from zcbench.analysis import NAMES, SECTIONS
+from zcbench.analysis import CHOICES, SECTIONS, TABLE
 from zcbench.analysis.block import Block, Options, setting, title
-from zcbench.analysis.correlations import TABLE, printed, tabulate
+from zcbench.analysis.correlations import printed, tabulate
 from zcbench.analysis.join import studies
 from zcbench.analysis.study import Study
 from zcbench.analysis.verdict import AHEAD, CLEARLY
 from zcbench.errors import UsageError, unknown
-
-CHOICES = (TABLE, *NAMES)
-"""What a report can consist of, in reading order."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -54,8 +54,8 @@ class LazyGroup(click.Group):
         if cmd_name not in _COMMANDS or not _exists(cmd_name):
             return None
         module, attribute, _ = _COMMANDS[cmd_name]
-        found = importlib.import_module(f"zcbench.cli.{module}")
-        command: click.Command = getattr(found, attribute)
+        file = importlib.import_module(f"zcbench.cli.{module}")
+        command: click.Command = getattr(file, attribute)
         return command
 
     def resolve_command(

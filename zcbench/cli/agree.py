@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from zcbench.cli.options import format_option
-from zcbench.cli.plugin import plugin_option
+from zcbench.cli.options import format_option, plugin_option
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zcbench.cli.complete import complete_proxies
-from zcbench.cli.plugin import plugin_option
+from zcbench.cli.options import complete_proxies, plugin_option
 
 if TYPE_CHECKING:
     from zcbench.aggregates import Aggregate

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -41,23 +42,25 @@ def check(file: Path, quick: bool) -> None:
     from zcbench.spaces import SPACES
     from zcbench.truth import TRUTHS
 
-    before = {*PROXIES.names()}, {*SPACES.names()}, {*TRUTHS.names()}
+    checks: tuple[tuple[Any, Callable[..., Iterable[Finding]]], ...] = (
+        (PROXIES, partial(check_proxy, nb201=not quick)),
+        (SPACES, check_space),
+        (TRUTHS, check_truth),
+    )
+    before = [set(registry.names()) for registry, _ in checks]
     load_plugins([file])
-    proxies = [name for name in PROXIES.names() if name not in before[0]]
-    spaces = [name for name in SPACES.names() if name not in before[1]]
-    truths = [name for name in TRUTHS.names() if name not in before[2]]
-    if not proxies and not spaces and not truths:
+    added = [
+        (name, check_it(registry.get(name)))
+        for (registry, check_it), there in zip(checks, before, strict=True)
+        for name in registry.names()
+        if name not in there
+    ]
+    if not added:
         raise UsageError(
             f"{file} registers no proxy, no space and no truth.",
             "See `zcbench new proxy NAME` for how it is done.",
         )
-    failed = 0
-    for name in proxies:
-        failed += _print(name, check_proxy(PROXIES.get(name), nb201=not quick))
-    for name in spaces:
-        failed += _print(name, check_space(SPACES.get(name)))
-    for name in truths:
-        failed += _print(name, check_truth(TRUTHS.get(name)))
+    failed = sum(_print(name, findings) for name, findings in added)
     if failed:
         click.echo(f"zcbench: {failed} checks failed", err=True)
         raise SystemExit(1)

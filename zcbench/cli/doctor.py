@@ -111,7 +111,7 @@ def _self_check(device: str) -> Iterator[Finding]:
     from zcbench.engine.self_check.questions import OfSpace
     from zcbench.plan import make_plan
     from zcbench.proxies import PROXIES
-    from zcbench.report.provenance import device_checks
+    from zcbench.report.document import device_checks
     from zcbench.spaces import load_space
 
     space = load_space("nb201")

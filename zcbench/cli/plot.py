@@ -6,8 +6,7 @@ from pathlib import Path
 
 import click
 
-from zcbench.cli.options import accuracy_options, share_option
-from zcbench.cli.plugin import plugin_option
+from zcbench.cli.options import accuracy_options, plugin_option, share_option
 from zcbench.errors import DataError
 from zcbench.report.figures import FORMATS, KINDS, check, drawings, sections_for
 

@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from zcbench.analysis import NAMES
+from zcbench.analysis import CHOICES
 from zcbench.cli.options import (
     accuracy_options,
     count_option,
     format_option,
+    one_thread,
     output_option,
+    plugin_option,
     share_option,
 )
-from zcbench.cli.plugin import plugin_option
 from zcbench.errors import UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
 
 FORMATS = ("text", "md", "csv", "json", "tex", "html")
-SECTIONS = ("correlations", *NAMES)
 
 
 def _names(
@@ -34,17 +33,6 @@ def _names(
     if value is None:
         return None
     return tuple(name.strip() for name in value.split(",") if name.strip())
-
-
-def _one_thread() -> None:
-    """Keep BLAS to one thread, unless the user says otherwise.
-
-    Its products are small here; on a busy machine its threads mostly wait for each
-    other (measured: a report on a whole space took 16 to 19 s with two, 8 s with one).
-    """
-    if "OMP_NUM_THREADS" not in os.environ:
-        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-        os.environ.setdefault("MKL_NUM_THREADS", "1")
 
 
 def _tables(
@@ -92,7 +80,7 @@ def _tables(
     "sections",
     metavar="NAMES",
     callback=_names,
-    help=f"What to report, names between commas: {', '.join(SECTIONS)}; or all.  "
+    help=f"What to report, names between commas: {', '.join(CHOICES)}; or all.  "
     "[default: correlations; all for html]",
 )
 @click.option(
@@ -124,14 +112,11 @@ def report(
     format_name: str,
     sections: tuple[str, ...] | None,
     aggregates: tuple[str, ...],
+    output: Path | None,
     target: str | None,
     truth: str | None,
     population: str | None,
-    clearly: float,
-    confidence: float,
-    resamples: int,
-    seed: int,
-    output: Path | None,
+    **options: Any,
 ) -> None:
     """Tell how well each proxy ranks the architectures of one or more runs.
 
@@ -153,19 +138,19 @@ def report(
       zcbench report runs/first --format html -o report.html
       zcbench report --scores zc_nasbench201.json --space nb201
     """  # noqa: D301 - click's mark for "do not wrap"
-    _one_thread()
+    one_thread()
     from zcbench.aggregates import parse
     from zcbench.report import Options, emit, make_report
 
     if sections is None:
         sections = ("all",) if format_name == "html" else ("correlations",)
-    found = make_report(
+    made = make_report(
         _tables(runs, scores, space, datasets),
         target,
         truth,
         population,
         sections=sections,
-        options=Options(clearly, confidence, resamples, seed),
+        options=Options(**options),
         aggregates=[parse(text) for text in dict.fromkeys(aggregates)],
     )
-    emit(found, format_name, output)
+    emit(made, format_name, output)

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from zcbench.cli.complete import complete_datasets, complete_proxies, complete_spaces
+from zcbench.cli.options import complete_datasets, complete_proxies, complete_spaces
 from zcbench.config import KEYS, OPTIONS, RunConfig, load_config, option_name
 from zcbench.errors import ZcbenchError
 

@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from zcbench.cli.complete import complete_proxies
-from zcbench.cli.options import count_option, format_option
-from zcbench.cli.plugin import plugin_option
+from zcbench.cli.options import (
+    complete_proxies,
+    count_option,
+    format_option,
+    plugin_option,
+)
 from zcbench.errors import UsageError, ZcbenchError
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -39,11 +39,7 @@ def search(
     methods: tuple[str, ...],
     aids: tuple[str, ...],
     proxies: tuple[str, ...],
-    trials: int,
-    evaluations: int,
-    warmup: int,
-    candidates: int,
-    seed: int,
+    **options: Any,
 ) -> Document:
     """Simulate searches among the architectures of RUN, with and without proxies.
 
@@ -68,7 +64,7 @@ def search(
     )
 
     pool = search_pool(study, () if proxies == ("all",) else proxies)
-    setting = Setting(trials, evaluations, warmup, candidates, seed)
+    setting = Setting(**options)
     kinds = variants(pool, methods, aids)
     step = bar(len(kinds), "search")
     traces = {}
@@ -94,7 +90,7 @@ def search(
 
 def _galleries(over_time: Block, table: Block, pool: SearchPool) -> list[Gallery]:
     from zcbench.report import Gallery
-    from zcbench.report.figures.regret import regret_curves
+    from zcbench.report.figures.curves import regret_curves
 
     drawn = regret_curves(over_time, table, pool)
     figures = [("", [drawing]) for drawing in drawn]

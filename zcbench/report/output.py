@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "text": "text",
-    "md": "markup",
+    "md": "text",
     "csv": "machine",
     "json": "machine",
     "tex": "latex",

@@ -10,7 +10,9 @@ from typing import Any
 from zcbench.analysis.block import interval, number, percent
 from zcbench.analysis.ceilings import LIMIT
 from zcbench.analysis.report import Report
+from zcbench.analysis.rows import rows_about
 from zcbench.analysis.study import Study
+from zcbench.report.figures import Figure
 from zcbench.report.figures.axes import Scale
 from zcbench.report.figures.drawing import (
     SMALL,
@@ -22,7 +24,7 @@ from zcbench.report.figures.drawing import (
     text_width,
     widest,
 )
-from zcbench.report.figures.kind import Entry, Figure, Kind, block_of, by_study
+from zcbench.report.figures.entries import Entry, block_of, by_study
 
 _ROW, _LINE = 19.0, 15.0
 _LEAST = 200.0  # width of the axis
@@ -145,13 +147,13 @@ def _draw(drawing: Drawing, across: Scale, row: Row, y: float, words: float) -> 
 
 def forest(report: Report) -> list[Figure]:
     """ρ below the highest that is possible: one for each dataset, all on one axis."""
-    found = list(by_study(report))
-    ends = (x for *_, entries in found for e in entries for x in (e.value, e.low))
+    datasets = list(by_study(report))
+    ends = (x for *_, entries in datasets for e in entries for x in (e.value, e.low))
     low = min((x for x in ends if not math.isnan(x)), default=0.0)
     across = Scale(max(-1.0, math.floor(5 * min(low, 0.0)) / 5), 1.0, 0, 1)
     confidence = percent(report.options.confidence)
     figures = []
-    for where, study, entries in found:
+    for where, study, entries in datasets:
         style = Style(
             title=where,
             axis=f"ρ with {study.target} accuracy, {confidence} intervals",
@@ -171,9 +173,8 @@ def _guides(report: Report, study: Study, entries: Sequence[Entry]) -> list[Guid
     guides = []
     block = block_of(report, "ceilings")
     if block is not None:
-        rows = block.table
-        here = (rows["run"] == study.run) & (rows["dataset"] == study.dataset)
-        limit = float(rows.loc[here & (rows["proxy"] == LIMIT), "ceiling_all"].iloc[0])
+        rows = rows_about(study, block.table)
+        limit = float(rows.loc[rows["proxy"] == LIMIT, "ceiling_all"].iloc[0])
         if not math.isnan(limit):
             words = number(limit, places=3 if limit > 0.99 else 2)
             guides.append(Guide(limit, f"highest possible {words}", "ink", False))
@@ -189,16 +190,18 @@ def critical_difference(report: Report) -> list[Figure]:
     block = block_of(report, "tasks")
     if block is None:
         return []
-    found = block.table[block.table["mean_rank"].notna()].to_dict("records")
-    if not found:
+    ranked = block.table[block.table["mean_rank"].notna()].to_dict("records")
+    if not ranked:
         nothing = Drawing("Mean ranks", WIDTH, 50)
         nothing.text(4, 30, block.conclusion, "muted")
         return [Figure("", [nothing])]
-    ends = [r[f"mean_rank{e}"] for r in found for e in ("", "_low", "_high")]
+    ends = [r[f"mean_rank{e}"] for r in ranked for e in ("", "_low", "_high")]
     known = [end for end in ends if not math.isnan(end)]
-    apart = float(found[0]["critical_difference"])
-    joined = [] if math.isnan(apart) else groups([r["mean_rank"] for r in found], apart)
-    units = (f"{int(found[0][name]):,} {name}" for name in ("datasets", "spaces"))
+    apart = float(ranked[0]["critical_difference"])
+    joined = (
+        [] if math.isnan(apart) else groups([r["mean_rank"] for r in ranked], apart)
+    )
+    units = (f"{int(ranked[0][name]):,} {name}" for name in ("datasets", "spaces"))
     style = Style(
         title="Mean rank of ρ, 1 the best · " + ", ".join(map(_singular, units)),
         axis=f"mean rank, {percent(report.options.confidence)} intervals"
@@ -208,7 +211,7 @@ def critical_difference(report: Report) -> list[Figure]:
     )
     first, last = math.floor(min(known)), math.ceil(max(known))
     across = Scale(first, max(last, first + 1), 0, 1)
-    return [Figure("", [draw_rows([_rank(r) for r in found], across, style)])]
+    return [Figure("", [draw_rows([_rank(r) for r in ranked], across, style)])]
 
 
 def _singular(words: str) -> str:
@@ -228,12 +231,12 @@ def groups(ranks: Sequence[float], apart: float) -> list[tuple[int, int]]:
     Returns:
         (first, last) of each run of at least two that no other contains.
     """
-    found: list[tuple[int, int]] = []
+    runs: list[tuple[int, int]] = []
     for first, rank in enumerate(ranks):
         last = max(i for i, other in enumerate(ranks) if other - rank < apart)
-        if last > first and (not found or last > found[-1][1]):
-            found.append((first, last))
-    return found
+        if last > first and (not runs or last > runs[-1][1]):
+            runs.append((first, last))
+    return runs
 
 
 def _rank(record: dict[str, Any]) -> Row:
@@ -244,20 +247,3 @@ def _rank(record: dict[str, Any]) -> Row:
     baseline = bool(record["baseline"])
     label = f"{record['proxy']} *" if baseline else str(record["proxy"])
     return Row(label, value, low, high, words, baseline)
-
-
-FOREST = Kind(
-    "Correlation with accuracy",
-    "Spearman's ρ with its interval. Bold: ahead of the best baseline by the verdict's "
-    "corrected intervals. Orange: baselines.",
-    forest,
-    "ceilings",
-)
-CRITICAL_DIFFERENCE = Kind(
-    "Mean ranks",
-    "Over all datasets. Bars on the right join proxies whose mean ranks are less than "
-    "Nemenyi's critical difference apart, which needs several spaces. Orange: "
-    "baselines.",
-    critical_difference,
-    "tasks",
-)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from zcbench.analysis import TABLE
 from zcbench.analysis.block import Block
-from zcbench.analysis.correlations import TABLE
-from zcbench.report.cells import cells, right, styles
 from zcbench.report.document import Document
-from zcbench.report.figures.drawing import DARK, LIGHT, Drawing
-from zcbench.report.figures.svg import inline
+from zcbench.report.figures.drawing import DARK, LIGHT, Drawing, inline
+from zcbench.report.text import cells, right, styles
 
 
 def render_html(document: Document) -> str:

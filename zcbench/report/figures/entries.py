@@ -1,47 +1,16 @@
-"""What the kinds of figures have in common."""
+"""What figures show of a report: every proxy on every dataset."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from zcbench.analysis.block import Block, interval, number
 from zcbench.analysis.report import Report
-from zcbench.analysis.rows import place
+from zcbench.analysis.rows import place, rows_about
 from zcbench.analysis.study import Study
-from zcbench.analysis.verdict import AHEAD, CLEARLY
-from zcbench.report.figures.drawing import Drawing
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Figure:
-    """One drawing, or several of one size that belong together.
-
-    Attributes:
-        where: the dataset that it is about, as the tables name it; empty for all.
-        panels: what is drawn; at least one.
-    """
-
-    where: str
-    panels: Sequence[Drawing]
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """One kind of figure.
-
-    Attributes:
-        title: what stands above it in a page.
-        about: how to read it.
-        draw: its figures of a report; none where the report lacks the section.
-        needs: the section whose numbers it shows, besides the correlations.
-    """
-
-    title: str
-    about: str
-    draw: Callable[[Report], list[Figure]]
-    needs: str = ""
+from zcbench.analysis.verdict import ahead_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +61,10 @@ def by_study(report: Report) -> Iterator[tuple[str, Study, list[Entry]]]:
 
 
 def _entries(report: Report, study: Study) -> list[Entry]:
-    table, verdicts = (
-        rows[(rows["run"] == study.run) & (rows["dataset"] == study.dataset)]
-        for rows in (report.table, report.verdict.table)
-    )
+    table = rows_about(study, report.table)
     notes = dict(zip(table["proxy"], table["note"], strict=True))
-    ahead = set(verdicts.loc[verdicts["word"].isin([CLEARLY, AHEAD]), "proxy"])
-    found = []
+    ahead = ahead_of(rows_about(study, report.verdict.table))["proxy"].tolist()
+    entries = []
     for proxy in study.scores:
         confidence = report.options.confidence
         rho = study.association(proxy, "spearman", confidence=confidence)
@@ -113,8 +79,8 @@ def _entries(report: Report, study: Study) -> list[Entry]:
             note=str(notes[proxy]),
             seconds=study.seconds[proxy],
         )
-        found.append(entry)
-    return found
+        entries.append(entry)
+    return entries
 
 
 def _merit(entry: Entry) -> tuple[bool, float, str]:

@@ -1,4 +1,4 @@
-"""What a score costs against how well it ranks, with names beside the points."""
+"""Points: the rank of a score against the accuracy, and what it costs against ρ."""
 
 from __future__ import annotations
 
@@ -6,8 +6,13 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 
+import numpy as np
+from numpy.typing import NDArray
+
 from zcbench.analysis.block import milliseconds, number
 from zcbench.analysis.report import Report
+from zcbench.analysis.study import Study
+from zcbench.report.figures import LOWEST, MOST, Figure
 from zcbench.report.figures.axes import Scale, decades, draw_axes
 from zcbench.report.figures.drawing import (
     SMALL,
@@ -18,7 +23,69 @@ from zcbench.report.figures.drawing import (
     short,
     text_width,
 )
-from zcbench.report.figures.kind import Entry, Figure, Kind, by_study
+from zcbench.report.figures.entries import Entry, by_study
+from zcbench.stats.ranks import Ranks
+
+_WIDTH, _HEIGHT = WIDTH / 3, 168.0
+
+
+def scatter(report: Report) -> list[Figure]:
+    """One for each dataset, its best proxy first; without those that have no score."""
+    figures = []
+    for where, study, entries in by_study(report):
+        shown = [entry for entry in entries if entry.n]
+        if not shown:
+            continue
+        low, high = np.nanquantile(study.accuracy, [LOWEST, 1]).tolist()
+        room = 0.05 * (high - low) or 0.5
+        up = Scale(low, high + room, _HEIGHT - 28, 24)
+        drawn = _drawn(len(study.archs))
+        panels = [_panel(study, entry, up, drawn) for entry in shown]
+        figures.append(Figure(where, panels))
+    return figures
+
+
+def _drawn(n: int) -> NDArray[np.intp]:
+    """Which architectures are drawn: all, or `MOST` at random."""
+    if n <= MOST:
+        return np.arange(n)
+    return np.sort(np.random.default_rng(0).choice(n, MOST, replace=False))
+
+
+def _panel(study: Study, entry: Entry, up: Scale, drawn: NDArray[np.intp]) -> Drawing:
+    value = entry.note if math.isnan(entry.value) else number(entry.value)
+    title = f"{entry.label}: ρ {value}, {entry.n:,} architectures"
+    drawing = Drawing(title, _WIDTH, _HEIGHT)
+    left, right, below = 34.0, _WIDTH - 10, up.start + 15
+    role: Role = "baseline" if entry.baseline else "ink"
+    drawing.text(left, 16, short(entry.label, 16), role, bold=True)
+    drawing.text(right, 16, short(value, 10), role, anchor="end")
+    for tick in up.ticks(5):
+        y = up(tick)
+        drawing.line(left, y, right, y, "faint")
+        drawing.text(left - 4, y + 4, f"{tick:g}", "muted", SMALL, "end")
+    used = np.isfinite(study.scores[entry.proxy]) & np.isfinite(study.accuracy)
+    rank = np.full(len(used), np.nan)  # among all that have a score
+    rank[used] = Ranks.of(study.scores[entry.proxy][used]).centred + 0.5
+    across = Scale(0, 1, left + 2, right - 2)
+    points = (
+        f"M{across(float(rank[i])):.1f} {up(float(study.accuracy[i])):.1f}h0"
+        for i in drawn[used[drawn]]
+    )
+    drawing.add(
+        "path",
+        stroke="baseline" if entry.baseline else "accent",
+        stroke_linecap="round",
+        stroke_opacity=".6",
+        stroke_width=2.2,
+        d="".join(points),
+    )
+    drawing.frame(left, up.end, right - left, up.start - up.end)
+    drawing.text(left, below, "worst", "muted", SMALL)
+    drawing.text((left + right) / 2, below, "rank", "muted", SMALL, "middle")
+    drawing.text(right, below, "best", "muted", SMALL, "end")
+    return drawing
+
 
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom."""
@@ -36,11 +103,11 @@ _THIN, _THICK = 1.5, 4.0  # what covering a square pixel costs, in pixels of dis
 
 def cost(report: Report) -> list[Figure]:
     """One for each dataset: milliseconds for a network against ρ."""
-    found = []
+    figures = []
     for where, _, entries in by_study(report):
         known = [e for e in entries if not math.isnan(e.value + e.seconds)]
-        found.append(Figure(where, [_draw(where, known)]))
-    return found
+        figures.append(Figure(where, [_draw(where, known)]))
+    return figures
 
 
 def _draw(where: str, entries: Sequence[Entry]) -> Drawing:
@@ -181,7 +248,7 @@ def _place(
 ) -> Box:
     """The place that costs least: by what it covers, and by its distance."""
     width, height = text_width(name, SMALL), SMALL + 2
-    found = []
+    places = []
     for distance in _DISTANCES:
         for side, (across, down) in enumerate(_SIDES):
             x = point[0] + across * distance + (across - 1) / 2 * width
@@ -192,8 +259,8 @@ def _place(
             parts = [box, *_leader(point, box)]
             cost = sum(w * covered(part, b) for part in parts for b, w in taken)
             away = math.dist(point, _nearest(point, box)) + side / 4
-            found.append((cost + away, box))
-    return min(found)[1]
+            places.append((cost + away, box))
+    return min(places)[1]
 
 
 def _nearest(point: tuple[float, float], box: Box) -> tuple[float, float]:
@@ -229,11 +296,3 @@ def covered(one: Box, other: Box) -> float:
     wide = min(one[2], other[2]) - max(one[0], other[0])
     high = min(one[3], other[3]) - max(one[1], other[1])
     return max(0, wide) * max(0, high)
-
-
-COST = Kind(
-    "Cost against correlation",
-    "Dashed: the highest ρ for at most that cost. Vertical: intervals. Orange squares: "
-    "baselines.",
-    cost,
-)
