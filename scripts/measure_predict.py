@@ -27,14 +27,10 @@ from sklearn.ensemble import GradientBoostingRegressor, HistGradientBoostingRegr
 
 import zcbench
 from zcbench.analysis.block import number
-from zcbench.analysis.predict import (
-    MODELS,
-    Setting,
-    importances,
-    pool_of,
-    predictions,
-    run_trials,
-)
+from zcbench.analysis.predict.features import pool_of
+from zcbench.analysis.predict.models import MODELS
+from zcbench.analysis.predict.section import importances, predictions
+from zcbench.analysis.predict.trials import Setting, run_trials
 from zcbench.report import Study, studies
 from zcbench.report.text import escape_markdown, markdown_table
 

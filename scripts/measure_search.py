@@ -23,16 +23,15 @@ import pandas as pd
 
 import zcbench
 from zcbench.analysis.block import interval, number, setting, title
-from zcbench.analysis.search import (
+from zcbench.analysis.search.pool import (
     METHODS,
     Setting,
     Variant,
-    curves,
     search_pool,
-    searches,
-    simulate,
     variants,
 )
+from zcbench.analysis.search.section import curves, searches
+from zcbench.analysis.search.simulate import simulate
 from zcbench.report import Block, studies
 from zcbench.report.figures.curves import regret_curves
 from zcbench.report.figures.drawing import standalone

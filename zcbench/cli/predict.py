@@ -109,14 +109,9 @@ def predict(
       zcbench predict runs/first --dataset cifar10 --features encoding,encoding+nwot
       zcbench predict runs/first --dataset cifar10 --importance --format json
     """  # noqa: D301 - click wants \b itself
-    from zcbench.analysis.predict import (
-        Setting,
-        default_features,
-        importances,
-        pool_of,
-        predictions,
-        run_trials,
-    )
+    from zcbench.analysis.predict.features import default_features, pool_of
+    from zcbench.analysis.predict.section import importances, predictions
+    from zcbench.analysis.predict.trials import Setting, run_trials
 
     setting = Setting(**options)
     _check(setting.models)

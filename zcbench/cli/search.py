@@ -11,7 +11,7 @@ from zcbench.cli.options import count_option, names_option
 from zcbench.cli.study import bar, document, of_study
 
 if TYPE_CHECKING:
-    from zcbench.analysis.search import SearchPool
+    from zcbench.analysis.search.pool import SearchPool
     from zcbench.report import Block, Document, Gallery, Study
 
 
@@ -54,14 +54,9 @@ def search(
       zcbench search runs/first --dataset cifar10 --proxies flops,nwot
       zcbench search runs/first --dataset cifar10 --format html -o search.html
     """  # noqa: D301 - click wants \b itself
-    from zcbench.analysis.search import (
-        Setting,
-        curves,
-        search_pool,
-        searches,
-        simulate,
-        variants,
-    )
+    from zcbench.analysis.search.pool import Setting, search_pool, variants
+    from zcbench.analysis.search.section import curves, searches
+    from zcbench.analysis.search.simulate import simulate
 
     pool = search_pool(study, () if proxies == ("all",) else proxies)
     setting = Setting(**options)

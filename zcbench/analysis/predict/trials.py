@@ -9,9 +9,8 @@ from typing import Literal
 
 import numpy as np
 
-from zcbench.analysis.predict.design import Values, columns, shuffle
 from zcbench.analysis.predict.features import Feature, Pool, features_of
-from zcbench.analysis.predict.models import make_model
+from zcbench.analysis.predict.models import Values, columns, make_model, shuffle
 from zcbench.errors import UsageError
 from zcbench.seeding import derive
 from zcbench.stats import association

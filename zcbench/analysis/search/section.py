@@ -12,8 +12,7 @@ import pandas as pd
 from zcbench.analysis.block import Block, Column, percent
 from zcbench.analysis.predict.section import mean_of
 from zcbench.analysis.rows import numbers
-from zcbench.analysis.search.pool import SearchPool
-from zcbench.analysis.search.setting import Setting, Trace, Variant
+from zcbench.analysis.search.pool import SearchPool, Setting, Trace, Variant
 from zcbench.analysis.search.simulate import PARENTS, ROUND
 from zcbench.stats.ranks import Floats
 
@@ -47,7 +46,7 @@ def searches(
     rows = []
     for variant, trace in traces.items():
         row = _names(variant) | {"trials": setting.trials}
-        regret = pool.accuracy.max() - trace.found
+        regret = pool.accuracy.max() - trace.best
         for name, at in (("early", half), ("end", setting.evaluations)):
             at_once = mean_of(regret[:, at - 1], confidence)
             row |= numbers(f"regret_{name}", at_once)
@@ -137,9 +136,9 @@ def regret_at(pool: SearchPool, trace: Trace, moments: Floats) -> Floats:
     done = np.array(
         [np.searchsorted(row, moments, side="right") for row in trace.hours]
     )
-    found = np.take_along_axis(trace.found, np.maximum(done - 1, 0), axis=1)
-    found = np.where(done > 0, found, pool.accuracy.mean())
-    return np.asarray(pool.accuracy.max() - found)
+    best = np.take_along_axis(trace.best, np.maximum(done - 1, 0), axis=1)
+    best = np.where(done > 0, best, pool.accuracy.mean())
+    return np.asarray(pool.accuracy.max() - best)
 
 
 def speedup(pool: SearchPool, trace: Trace, alone: Trace) -> float:
