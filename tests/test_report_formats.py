@@ -20,8 +20,8 @@ from zcbench.report import (
     COLUMNS,
     FORMATS,
     Options,
+    emit,
     make_report,
-    print_report,
     render,
     write,
 )
@@ -198,8 +198,8 @@ def test_unknown_format_is_an_error(report):
     assert str(error.value) == "Unknown format 'jsn'. Did you mean json?"
 
 
-def test_print_report_puts_data_and_notes_apart(run_path, capsys):
-    print_report([load_run(run_path)], truth="part")
+def test_emit_puts_data_and_notes_apart(run_path, capsys):
+    emit(make_report([load_run(run_path)], truth="part"))
     out, err = capsys.readouterr()
     assert out == render(make_report([load_run(run_path)], truth="part"))
     assert err.startswith(f"{run_path}: 2 architectures (such as ")

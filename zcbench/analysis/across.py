@@ -68,12 +68,7 @@ class Field:
 
 
 def tasks(studies: Sequence[Study], options: Options) -> Block:
-    """Mean ranks over datasets, with tests whose unit is the space.
-
-    Args:
-        studies: the datasets of the report.
-        options: confidence and bootstrap.
-    """
+    """Mean ranks over datasets, with tests whose unit is the space."""
     field = _field(studies)
     rows, conclusion = [], "No two proxies can be ranked here."
     if len(field.names) > 1:

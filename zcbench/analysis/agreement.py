@@ -20,12 +20,7 @@ TABLE = (*PLACE, "group", "alike", "proxy", "closest", "rho", "n", "note")
 
 
 def agreement(studies: Sequence[Study], options: Options) -> Block:  # noqa: ARG001
-    """Rank correlations between proxies, those alike together.
-
-    Args:
-        studies: the datasets of the report.
-        options: not used; every analysis takes them.
-    """
+    """Rank correlations between proxies, those alike together."""
     rows = rows_of(studies, _rows)
     names = dict.fromkeys(p for study in studies for p in study.scores)
     return Block(

@@ -49,12 +49,7 @@ TABLE = (
 
 
 def bias(studies: Sequence[Study], options: Options) -> Block:  # noqa: ARG001
-    """Rank correlation of proxies with size, depth and counts of operations.
-
-    Args:
-        studies: the datasets of the report.
-        options: not used; every analysis takes them.
-    """
+    """Rank correlation of proxies with size, depth and counts of operations."""
     rows = rows_of(studies, _rows)
     return Block(
         name="bias",

@@ -66,12 +66,7 @@ TABLE = (
 
 
 def ceilings(studies: Sequence[Study], options: Options) -> Block:
-    """Correlations beside the highest that the training seeds allow.
-
-    Args:
-        studies: the datasets of the report.
-        options: confidence, and the seed of the bootstrap.
-    """
+    """Correlations beside the highest that the training seeds allow."""
     rows = rows_of(studies, lambda study: _rows(study, options))
     return Block(
         name="ceilings",

@@ -45,12 +45,7 @@ TABLE = (
 
 
 def ensemble(studies: Sequence[Study], options: Options) -> Block:
-    """Mean-rank ensembles, chosen greedily and judged on other architectures.
-
-    Args:
-        studies: the datasets of the report.
-        options: confidence, and the seed of folds and shuffling.
-    """
+    """Mean-rank ensembles, chosen greedily and judged on other architectures."""
     rows = rows_of(studies, lambda study: _rows(study, options))
     return Block(
         name="ensemble",

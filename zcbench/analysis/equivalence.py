@@ -30,12 +30,7 @@ TABLE = (
 
 
 def equivalence(studies: Sequence[Study], options: Options) -> Block:
-    """Every proxy against #params: whether the difference is shown to be small.
-
-    Args:
-        studies: the datasets of the report.
-        options: ``clearly`` is the margin; the confidence.
-    """
+    """Every proxy against #params: whether the difference is shown to be small."""
     every = dict.fromkeys(name for study in studies for name in study.baselines)
     baseline = AGAINST if AGAINST in every else next(iter(every), "")
     pairs: dict[str, list[Comparison]] = {}

@@ -15,6 +15,7 @@ import pandas as pd
 
 from zcbench.analysis.correlations import tabulate
 from zcbench.analysis.join import study_of
+from zcbench.analysis.published import as_run
 from zcbench.analysis.report import Report, report_of
 from zcbench.errors import DataError
 
@@ -169,60 +170,35 @@ def _run(
     setting: Mapping[str, Any],
 ) -> pd.DataFrame:
     """Scores as `load_run` gives those of a run."""
-    names = [name for name in scores if math.isfinite(accuracies.of(name))]
-    proxies = list(next(iter(scores.values())))
-    dataset = accuracies.path.stem
-    columns: dict[str, Any] = {
-        "space": "networks",
-        "dataset": dataset,
-        "arch": names,
-        "index": range(len(names)),
-        "repeat": 0,
-    }
-    for proxy in proxies:
-        values = [scores[name][proxy].value for name in names]
-        columns[proxy] = [math.nan if value is None else value for value in values]
-    columns["status"] = [
-        {p: s.status for p, s in scores[name].items() if s.status != "ok"}
-        for name in names
-    ]
-    columns["notes"] = [
-        {p: s.note for p, s in scores[name].items() if s.note} for name in names
-    ]
-    columns["seconds"] = [
-        {"proxies": {p: s.seconds for p, s in scores[name].items() if s.value}}
-        for name in names
-    ]
-    table = pd.DataFrame(columns)
-    table.attrs = {
-        "manifest": _manifest(dataset, proxies, setting),
-        "proxies": proxies,
-        "path": "zcbench score",
-    }
-    return table
-
-
-def _manifest(
-    dataset: str, proxies: Sequence[str], setting: Mapping[str, Any]
-) -> dict[str, Any]:
     from zcbench.proxies import PROXIES
 
-    given = {key: value for key, value in setting.items() if key != "minibatch"}
-    return {
-        "schema": 1,
-        "config": {
+    named = [(n, s) for n, s in scores.items() if math.isfinite(accuracies.of(n))]
+    rows = [
+        {
             "space": "networks",
-            "datasets": [dataset],
-            "proxies": list(proxies),
-            "n": None,
-            "archs": "networks",
-            "population": "all",
-            "repeats": 1,
-            **given,
-        },
-        "proxies": {name: PROXIES.get(name).version for name in proxies},
-        "minibatch": {dataset: setting["minibatch"]},
-    }
+            "dataset": accuracies.path.stem,
+            "arch": name,
+            "index": index,
+            "repeat": 0,
+            "scores": {p: _number(s.value) for p, s in one.items()},
+            "status": {
+                p: s.status for p, s in scores[name].items() if s.status != "ok"
+            },
+            "notes": {p: s.note for p, s in scores[name].items() if s.note},
+            "seconds": {
+                "proxies": {p: s.seconds for p, s in scores[name].items() if s.value}
+            },
+        }
+        for index, name in enumerate(names)
+    ]
+    versions = {name: PROXIES.get(name).version for name in next(iter(scores.values()))}
+    config = {key: value for key, value in setting.items() if key != "minibatch"}
+    images = setting["minibatch"]
+    return as_run(rows, "zcbench score", versions, images, "networks", config)
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
 
 
 def _truth(scores: Mapping[str, object], accuracies: Accuracies) -> pd.DataFrame:

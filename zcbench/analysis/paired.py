@@ -36,12 +36,7 @@ TABLE = (
 
 
 def paired(studies: Sequence[Study], options: Options) -> Block:
-    """Differences of ρ and τ between every proxy and every baseline.
-
-    Args:
-        studies: the datasets of the report.
-        options: confidence and bootstrap.
-    """
+    """Differences of ρ and τ between every proxy and every baseline."""
     by_rho = comparisons(studies, options, "spearman")
     by_tau = comparisons(studies, options, "kendall")
     rows = [

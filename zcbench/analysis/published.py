@@ -82,59 +82,67 @@ def load_scores(
     proxies = list(dict.fromkeys(name for row in rows for name in row["scores"]))
     if not proxies:
         raise DataError(f"{path} holds no scores.", _FORMATS)
-    table = _table(rows, proxies)
-    table.attrs = {
-        "manifest": _manifest(path, content, searched, list(by_dataset), proxies),
-        "proxies": proxies,
-        "path": str(path),
-        "notes": notes,
+    digest = hashlib.sha256(content).hexdigest()
+    table = as_run(
+        rows,
+        str(path),
+        dict.fromkeys(proxies, 0),
+        {"name": f"of {path.name}", "digest": digest},
+        path.name,
+        {"target": "auto", "truth": "auto"},
+    )
+    table.attrs["notes"] = notes
+    table.attrs["manifest"]["tasks"] = {
+        given.task.name: given.as_dict()
+        for given in given_tasks(searched)
+        if given.task.name in by_dataset
     }
     return table
 
 
-def _table(rows: Sequence[Mapping[str, Any]], proxies: list[str]) -> pd.DataFrame:
-    columns: dict[str, Any] = {
-        name: [row[name] for row in rows]
-        for name in ("space", "dataset", "arch", "index", "repeat")
-    }
-    for name in proxies:
-        columns[name] = [row["scores"].get(name, math.nan) for row in rows]
-    columns |= {name: [row[name] for row in rows] for name in ("status", "seconds")}
-    return pd.DataFrame(columns).sort_values(
-        ["dataset", "index"], ignore_index=True, kind="stable"
-    )
+def as_run(
+    rows: Sequence[Mapping[str, Any]],
+    path: str,
+    versions: Mapping[str, int],
+    images: Mapping[str, str],
+    archs: str,
+    config: Mapping[str, Any],
+) -> pd.DataFrame:
+    """Scores that no run has written, as `zcbench.load_run` gives those of a run.
 
-
-def _manifest(
-    path: Path,
-    content: bytes,
-    space: Space,
-    datasets: list[str],
-    proxies: list[str],
-) -> dict[str, Any]:
-    digest = hashlib.sha256(content).hexdigest()
-    images = {"name": f"of {path.name}", "digest": digest}
-    return {
+    Args:
+        rows: with space, dataset, arch, index, repeat, scores (proxy → number; NaN
+            where it is not there), status and seconds as in a run.
+        path: what stands for the run directory.
+        versions: of the proxies, in the order of their columns.
+        images: name and digest of the minibatch.
+        archs: what stands for the list of architectures.
+        config: what is known of the configuration besides.
+    """
+    flat = [{**row, **row["scores"]} for row in rows]
+    more = [key for key in flat[0] if key in ("status", "seconds", "notes")]
+    columns = ["space", "dataset", "arch", "index", "repeat", *versions, *more]
+    table = pd.DataFrame(flat, columns=columns)
+    order = ["dataset", "index"]
+    table = table.sort_values(order, ignore_index=True, kind="stable")
+    datasets = list(dict.fromkeys(row["dataset"] for row in rows))
+    manifest = {
         "schema": 1,
         "config": {
-            "space": space.name,
+            "space": rows[0]["space"],
             "datasets": datasets,
-            "proxies": proxies,
+            "proxies": list(versions),
             "n": None,
-            "archs": path.name,
+            "archs": archs,
             "population": "all",
             "repeats": 1,
-            "target": "auto",
-            "truth": "auto",
+            **config,
         },
-        "proxies": dict.fromkeys(proxies, 0),
+        "proxies": dict(versions),
         "minibatch": dict.fromkeys(datasets, images),
-        "tasks": {
-            given.task.name: given.as_dict()
-            for given in given_tasks(space)
-            if given.task.name in datasets
-        },
     }
+    table.attrs = {"manifest": manifest, "proxies": list(versions), "path": path}
+    return table
 
 
 def _content(path: Path) -> bytes:
@@ -296,31 +304,22 @@ def _rows(
                 "Keep one.",
             )
         seen[arch.index] = written
-        scores: dict[str, float] = {}
-        status: dict[str, str] = {}
-        seconds: dict[str, float] = {}
-        for name, said in entry.items():
-            _add(path, name, said, scores, status, seconds)
+        said_of = {name: _read_score(path, name, said) for name, said in entry.items()}
+        times = {name: time for name, (*_, time) in said_of.items() if time >= 0}
         yield {
             "space": space.name,
             "dataset": dataset,
             "arch": arch.spec,
             "index": arch.index,
             "repeat": 0,
-            "scores": scores,
-            "status": status,
-            "seconds": {"proxies": seconds},
+            "scores": {name: score for name, (score, *_) in said_of.items()},
+            "status": {name: why for name, (_, why, _) in said_of.items() if why},
+            "seconds": {"proxies": times},
         }
 
 
-def _add(
-    path: Path,
-    name: str,
-    said: Entry,
-    scores: dict[str, float],
-    status: dict[str, str],
-    seconds: dict[str, float],
-) -> None:
+def _read_score(path: Path, name: str, said: Entry) -> tuple[float, str, float]:
+    """(score, why there is none, seconds), NaN or empty where there is nothing."""
     try:
         score, time = float(said["score"]), float(said.get("time", math.nan))
     except (TypeError, ValueError):
@@ -329,14 +328,8 @@ def _add(
             "number.",
             _FORMATS,
         ) from None
-    scores[name] = math.nan
     if (score, time) == _NOT_COMPUTED:
-        return
-    if time >= 0:
-        seconds[name] = time
+        return math.nan, "", math.nan
     if math.isnan(score) or score == _NASLIB_NAN:
-        status[name] = "nan"
-    elif math.isinf(score):
-        status[name] = "inf"
-    else:
-        scores[name] = score
+        return math.nan, "nan", time
+    return (math.nan, "inf", time) if math.isinf(score) else (score, "", time)

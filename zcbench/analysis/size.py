@@ -55,12 +55,7 @@ TABLE = (
 
 
 def size(studies: Sequence[Study], options: Options) -> Block:
-    """What proxies tell beyond params and FLOPs.
-
-    Args:
-        studies: the datasets of the report.
-        options: confidence, and the seed of the folds.
-    """
+    """What proxies tell beyond params and FLOPs."""
     rows = rows_of(studies, lambda study: _rows(study, options))
     return Block(
         name="size",

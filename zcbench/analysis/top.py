@@ -59,12 +59,7 @@ TABLE = (
 
 
 def search(studies: Sequence[Study], options: Options) -> Block:
-    """How well proxies serve to find good architectures, and at what cost.
-
-    Args:
-        studies: the datasets of the report.
-        options: the confidence.
-    """
+    """How well proxies serve to find good architectures, and at what cost."""
     rows = rows_of(studies, lambda study: _rows(study, options))
     return Block(
         name="search",

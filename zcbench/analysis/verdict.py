@@ -125,12 +125,7 @@ def _borderline(
 
 @once
 def verdict(studies: tuple[Study, ...], options: Options) -> Block:
-    """Every proxy against the best baseline, by dataset and across datasets.
-
-    Args:
-        studies: the datasets of the report.
-        options: what "clearly" means, and the confidence.
-    """
+    """Every proxy against the best baseline, by dataset and across datasets."""
     compared = comparisons(studies, options)
     rows: list[Row] = []
     for position, study in enumerate(studies):

@@ -25,11 +25,7 @@ TABLE = (
 
 
 def worth(studies: Sequence[Study], _: Options) -> Block:
-    """The best by proxy against the best of as many trainings as its seconds buy.
-
-    Args:
-        studies: the datasets of the report.
-    """
+    """The best by proxy against the best of as many trainings as its seconds buy."""
     table = frame(rows_of(studies, _rows), TABLE)
     return Block(
         name="worth",

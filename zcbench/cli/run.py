@@ -153,9 +153,9 @@ def _print_table(config: RunConfig, paths: list[Path]) -> int:
 
     runs = [load_run(path) for path in paths]
     if config.truth != "none":
-        from zcbench.report import print_report
+        from zcbench.report import emit, make_report
 
         across = ["tasks"] if len(runs) > 1 else []
         sections = ["correlations", *across]
-        print_report(runs, config.target, config.truth, sections=sections)
+        emit(make_report(runs, config.target, config.truth, sections=sections))
     return int(sum(run["status"].map(len).sum() for run in runs))

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from zcbench.report.output import FORMATS as FORMATS
     from zcbench.report.output import emit as emit
     from zcbench.report.output import in_color as in_color
-    from zcbench.report.output import print_report as print_report
     from zcbench.report.output import render as render
 
 _HOME = {
@@ -38,7 +37,7 @@ _HOME = {
     "analysis.study": ("Study",),
     "files": ("write",),
     "report.document": ("Document", "Gallery"),
-    "report.output": ("FORMATS", "emit", "in_color", "print_report", "render"),
+    "report.output": ("FORMATS", "emit", "in_color", "render"),
 }
 
 

@@ -11,6 +11,7 @@ from zcbench.analysis.report import Report
 from zcbench.analysis.rows import place, rows_about
 from zcbench.analysis.study import Study
 from zcbench.analysis.verdict import ahead_of
+from zcbench.stats import Estimate
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +22,7 @@ class Entry:
         proxy: its name.
         baseline: whether it is a baseline.
         ahead: whether the verdict says that it is ahead of the best baseline.
-        value: its ρ with the accuracy; NaN if there is none.
-        low: lower end of the interval of that; NaN if there is none.
-        high: upper end.
-        n: architectures that ρ is of.
+        rho: with the accuracy.
         note: why something is missing.
         seconds: cost of scoring one network; NaN if unknown.
     """
@@ -32,10 +30,7 @@ class Entry:
     proxy: str
     baseline: bool
     ahead: bool
-    value: float
-    low: float
-    high: float
-    n: int
+    rho: Estimate
     note: str
     seconds: float
 
@@ -45,12 +40,18 @@ class Entry:
         return f"{self.proxy} *" if self.baseline else self.proxy
 
     @property
+    def ends(self) -> list[float]:
+        """Its ρ and the ends of the interval, as far as they are known."""
+        numbers = self.rho.value, self.rho.low, self.rho.high
+        return [number for number in numbers if not math.isnan(number)]
+
+    @property
     def words(self) -> str:
         """.71 [.67, .74], or why there is none."""
-        if math.isnan(self.value):
+        if math.isnan(self.rho.value):
             return self.note
-        ends = interval(self.low, self.high) or f"({self.note})"
-        return f"{number(self.value)} {ends}"
+        ends = interval(self.rho.low, self.rho.high) or f"({self.note})"
+        return f"{number(self.rho.value)} {ends}"
 
 
 def by_study(report: Report) -> Iterator[tuple[str, Study, list[Entry]]]:
@@ -64,27 +65,22 @@ def _entries(report: Report, study: Study) -> list[Entry]:
     table = rows_about(study, report.table)
     notes = dict(zip(table["proxy"], table["note"], strict=True))
     ahead = ahead_of(rows_about(study, report.verdict.table))["proxy"].tolist()
-    entries = []
-    for proxy in study.scores:
-        confidence = report.options.confidence
-        rho = study.association(proxy, "spearman", confidence=confidence)
-        entry = Entry(
+    level = report.options.confidence
+    return [
+        Entry(
             proxy=proxy,
             baseline=proxy in study.baselines,
             ahead=proxy in ahead,
-            value=rho.value,
-            low=rho.low,
-            high=rho.high,
-            n=rho.n,
+            rho=study.association(proxy, "spearman", confidence=level),
             note=str(notes[proxy]),
             seconds=study.seconds[proxy],
         )
-        entries.append(entry)
-    return entries
+        for proxy in study.scores
+    ]
 
 
 def _merit(entry: Entry) -> tuple[bool, float, str]:
-    return math.isnan(entry.value), -entry.value, entry.proxy
+    return math.isnan(entry.rho.value), -entry.rho.value, entry.proxy
 
 
 def block_of(report: Report, name: str) -> Block | None:

@@ -155,7 +155,7 @@ def heatmap(report: Report) -> list[Figure]:
         title="ρ with accuracy",
         rows=[labels[p] for p in order],
         columns=list(columns),
-        values=[[e.value if e else math.nan for e in row] for row in cells],
+        values=[[e.rho.value if e else math.nan for e in row] for row in cells],
         notes=[[e.words if e else "not run" for e in row] for row in cells],
         baselines=frozenset(labels[p] for p in baselines),
         bold=frozenset(
@@ -169,7 +169,7 @@ def heatmap(report: Report) -> list[Figure]:
 
 
 def _merit(proxy: str, columns: dict[str, dict[str, Entry]]) -> tuple[float, str]:
-    values = (column[proxy].value for column in columns.values() if proxy in column)
+    values = (column[proxy].rho.value for column in columns.values() if proxy in column)
     known = [value for value in values if not math.isnan(value)]
     return (-fmean(known) if known else math.inf), proxy
 

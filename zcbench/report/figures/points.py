@@ -33,7 +33,7 @@ def scatter(report: Report) -> list[Figure]:
     """One for each dataset, its best proxy first; without those that have no score."""
     figures = []
     for where, study, entries in by_study(report):
-        shown = [entry for entry in entries if entry.n]
+        shown = [entry for entry in entries if entry.rho.n]
         if not shown:
             continue
         low, high = np.nanquantile(study.accuracy, [LOWEST, 1]).tolist()
@@ -53,8 +53,8 @@ def _drawn(n: int) -> NDArray[np.intp]:
 
 
 def _panel(study: Study, entry: Entry, up: Scale, drawn: NDArray[np.intp]) -> Drawing:
-    value = entry.note if math.isnan(entry.value) else number(entry.value)
-    title = f"{entry.label}: ρ {value}, {entry.n:,} architectures"
+    value = entry.note if math.isnan(entry.rho.value) else number(entry.rho.value)
+    title = f"{entry.label}: ρ {value}, {entry.rho.n:,} architectures"
     drawing = Drawing(title, _WIDTH, _HEIGHT)
     left, right, below = 34.0, _WIDTH - 10, up.start + 15
     role: Role = "baseline" if entry.baseline else "ink"
@@ -105,7 +105,7 @@ def cost(report: Report) -> list[Figure]:
     """One for each dataset: milliseconds for a network against ρ."""
     figures = []
     for where, _, entries in by_study(report):
-        known = [e for e in entries if not math.isnan(e.value + e.seconds)]
+        known = [e for e in entries if not math.isnan(e.rho.value + e.seconds)]
         figures.append(Figure(where, [_draw(where, known)]))
     return figures
 
@@ -119,16 +119,16 @@ def _draw(where: str, entries: Sequence[Entry]) -> Drawing:
         return drawing
     times = [_milliseconds(entry) for entry in entries]
     across = decades(min(times), max(times), _LEFT, _RIGHT)
-    ends = [x for e in entries for x in (e.value, e.low, e.high) if not math.isnan(x)]
+    ends = [end for entry in entries for end in entry.ends]
     room = 0.05 * max(max(ends) - min(ends), 0.1)
     up = Scale(min(ends) - room, max(ends) + room, _BOTTOM, _TOP)
     words = ("milliseconds for one network", "ρ")
     draw_axes(drawing, across, up, lambda tick: number(tick, places=1), words)
     bars = _frontier(drawing, entries, across, up)
-    points = [(across(t), up(e.value)) for e, t in zip(entries, times, strict=True)]
+    points = [(across(t), up(e.rho.value)) for e, t in zip(entries, times, strict=True)]
     for entry, (x, _) in zip(entries, points, strict=True):
-        if not math.isnan(entry.low):
-            y1, y2 = up(entry.high), up(entry.low)
+        if not math.isnan(entry.rho.low):
+            y1, y2 = up(entry.rho.high), up(entry.rho.low)
             role: Role = "baseline" if entry.baseline else "accent"
             drawing.line(x, y1, x, y2, role)
             bars.append((x - 1, y1, x + 1, y2))
@@ -150,8 +150,8 @@ def _frontier(
 ) -> list[Box]:
     """Steps of the highest ρ for at most that cost; where they are."""
     corners: list[tuple[float, float]] = []
-    for entry in sorted(entries, key=lambda e: (_milliseconds(e), -e.value)):
-        x, y = across(_milliseconds(entry)), up(entry.value)
+    for entry in sorted(entries, key=lambda e: (_milliseconds(e), -e.rho.value)):
+        x, y = across(_milliseconds(entry)), up(entry.rho.value)
         if not corners:
             corners = [(x, y)]
         elif y < corners[-1][1]:

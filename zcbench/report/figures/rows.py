@@ -25,6 +25,7 @@ from zcbench.report.figures.drawing import (
     widest,
 )
 from zcbench.report.figures.entries import Entry, block_of, by_study
+from zcbench.stats import Estimate
 
 _ROW, _LINE = 19.0, 15.0
 _LEAST = 200.0  # width of the axis
@@ -37,18 +38,14 @@ class Row:
 
     Attributes:
         label: what stands on the left.
-        value: where the point is; NaN for none.
-        low: beginning of the interval; NaN for none.
-        high: its end.
+        at: where the point and its interval are.
         words: what stands on the right.
         baseline: whether it is a baseline.
         bold: whether its name is to be seen first.
     """
 
     label: str
-    value: float
-    low: float
-    high: float
+    at: Estimate
     words: str
     baseline: bool
     bold: bool = False
@@ -136,20 +133,20 @@ def _draw(drawing: Drawing, across: Scale, row: Row, y: float, words: float) -> 
     x, label = across.start - 8, short(row.label)
     drawing.text(x, y + 4, label, name, anchor="end", bold=row.bold)
     drawing.text(words, y + 4, short(row.words, _WORDS), size=SMALL)
-    if math.isnan(row.value):
+    if math.isnan(row.at.value):
         return
     role = "baseline" if row.baseline else "accent"
-    if not math.isnan(row.low):
-        low, high = across(row.low), across(row.high)
+    if not math.isnan(row.at.low):
+        low, high = across(row.at.low), across(row.at.high)
         drawing.rect(low, y - 4.5, high - low, 9, role, opacity=".35")
-    drawing.rect(across(row.value) - 1.2, y - 7, 2.4, 14, role)
+    drawing.rect(across(row.at.value) - 1.2, y - 7, 2.4, 14, role)
 
 
 def forest(report: Report) -> list[Figure]:
     """ρ below the highest that is possible: one for each dataset, all on one axis."""
     datasets = list(by_study(report))
-    ends = (x for *_, entries in datasets for e in entries for x in (e.value, e.low))
-    low = min((x for x in ends if not math.isnan(x)), default=0.0)
+    ends = (end for *_, entries in datasets for e in entries for end in e.ends)
+    low = min(ends, default=0.0)
     across = Scale(max(-1.0, math.floor(5 * min(low, 0.0)) / 5), 1.0, 0, 1)
     confidence = percent(report.options.confidence)
     figures = []
@@ -160,10 +157,7 @@ def forest(report: Report) -> list[Figure]:
             tick=lambda tick: number(tick, places=1),
             guides=_guides(report, study, entries),
         )
-        rows = [
-            Row(e.label, e.value, e.low, e.high, e.words, e.baseline, e.ahead)
-            for e in entries
-        ]
+        rows = [Row(e.label, e.rho, e.words, e.baseline, e.ahead) for e in entries]
         figures.append(Figure(where, [draw_rows(rows, across, style)]))
     return figures
 
@@ -178,10 +172,10 @@ def _guides(report: Report, study: Study, entries: Sequence[Entry]) -> list[Guid
         if not math.isnan(limit):
             words = number(limit, places=3 if limit > 0.99 else 2)
             guides.append(Guide(limit, f"highest possible {words}", "ink", False))
-    best = next((e for e in entries if e.baseline and not math.isnan(e.value)), None)
+    best = next((e for e in entries if e.baseline and e.ends), None)
     if best is not None:
         words = f"best baseline, {best.proxy}"
-        guides.append(Guide(best.value, words, "baseline", True))
+        guides.append(Guide(best.rho.value, words, "baseline", True))
     return guides
 
 
@@ -240,10 +234,10 @@ def groups(ranks: Sequence[float], apart: float) -> list[tuple[int, int]]:
 
 
 def _rank(record: dict[str, Any]) -> Row:
-    value, low, high = (record[f"mean_rank{e}"] for e in ("", "_low", "_high"))
-    words = f"{value:.1f}"
-    if interval(low, high):
-        words += f" [{low:.1f}, {high:.1f}]"
+    at = Estimate(*(record[f"mean_rank{end}"] for end in ("", "_low", "_high")))
+    words = f"{at.value:.1f}"
+    if interval(at.low, at.high):
+        words += f" [{at.low:.1f}, {at.high:.1f}]"
     baseline = bool(record["baseline"])
     label = f"{record['proxy']} *" if baseline else str(record["proxy"])
-    return Row(label, value, low, high, words, baseline)
+    return Row(label, at, words, baseline)
