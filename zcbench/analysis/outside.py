@@ -181,15 +181,11 @@ def _run(
             "index": index,
             "repeat": 0,
             "scores": {p: _number(s.value) for p, s in one.items()},
-            "status": {
-                p: s.status for p, s in scores[name].items() if s.status != "ok"
-            },
-            "notes": {p: s.note for p, s in scores[name].items() if s.note},
-            "seconds": {
-                "proxies": {p: s.seconds for p, s in scores[name].items() if s.value}
-            },
+            "status": {p: s.status for p, s in one.items() if s.status != "ok"},
+            "seconds": {"proxies": {p: s.seconds for p, s in one.items() if s.value}},
+            "notes": {p: s.note for p, s in one.items() if s.note},
         }
-        for index, name in enumerate(names)
+        for index, (name, one) in enumerate(named)
     ]
     versions = {name: PROXIES.get(name).version for name in next(iter(scores.values()))}
     config = {key: value for key, value in setting.items() if key != "minibatch"}

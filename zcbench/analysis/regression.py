@@ -220,8 +220,8 @@ def _row(
         return row | {"verdict": "not comparable", "reason": reason}
     compared, differing = count_differences(key, before, after, tolerances.score)
     row |= {"scores": compared, "scores_differ": differing}
-    for kind, found in paired.items():
-        row |= numbers(f"{kind}_change", found)
+    for kind, change in paired.items():
+        row |= numbers(f"{kind}_change", change)
     worse, better, noise = _changes(old, new, paired, tolerances.table)
     if tolerances.strict and differing:
         worse.append(
@@ -256,7 +256,7 @@ def _paired(
     else be called worse by chance. Datasets are taken as independent of each other,
     which if they are not makes the intervals wider, not narrower.
     """
-    found: dict[Key, dict[Kind, Difference]] = {}
+    by_row: dict[Key, dict[Kind, Difference]] = {}
     influences = []
     for where, new in after.studies.items():
         old = before.studies.get(where)
@@ -273,18 +273,18 @@ def _paired(
         same = np.array([place[arch] for arch in new.archs])
         for key in keys:
             scores = new.scores[key[2]], old.scores[key[2]][same]
-            found[key] = {
+            by_row[key] = {
                 kind: paired_difference(*scores, new.accuracy, kind)
                 for kind, _ in _KINDS
             }
-        here = [d.influence for key in keys for d in found[key].values()]
+        here = [d.influence for key in keys for d in by_row[key].values()]
         influences.append(np.stack(here, axis=1))
     level = Family.of(influences, np.random.default_rng(0)).level(confidence)
-    for key, differences in found.items():
+    for key, differences in by_row.items():
         for kind, d in differences.items():
             low, high = d.interval(level)
-            found[key][kind] = replace(d, low=low, high=high)
-    return found
+            by_row[key][kind] = replace(d, low=low, high=high)
+    return by_row
 
 
 def _changes(
@@ -297,18 +297,18 @@ def _changes(
     worse, better, noise = [], [], []
     sign = -1 if new["direction"] == "lower" else 1
     for name, symbol in _KINDS:
-        then, now, found = old[name], new[name], paired.get(name)
+        then, now, moved = old[name], new[name], paired.get(name)
         if then is None or now is None:
             if then is not None:
                 worse.append(f"{symbol} is gone")
             elif now is not None:
                 better.append(f"{symbol} is there")
             continue
-        if found is None or math.isnan(found.low):
+        if moved is None or math.isnan(moved.low):
             gain, words, certain = sign * (now - then), "", True
         else:
-            gain, certain = found.value, not found.low <= 0 <= found.high
-            low, high = sorted((sign * found.low, sign * found.high))
+            gain, certain = moved.value, not moved.low <= 0 <= moved.high
+            low, high = sorted((sign * moved.low, sign * moved.high))
             words = f" [{low:+.3f}, {high:+.3f}]"
         if math.fabs(gain) <= tolerance:
             continue

@@ -98,9 +98,9 @@ def side_of(
     """
     if isinstance(loaded, Mapping):
         return _parsed(path, loaded, None, {})
-    found = studies([loaded], target)
-    by_place = {(s.space, s.dataset): s for s in found}
-    return _parsed(path, tidy(tabulate(found, [loaded])), loaded, by_place)
+    joined = studies([loaded], target)
+    by_place = {(s.space, s.dataset): s for s in joined}
+    return _parsed(path, tidy(tabulate(joined, [loaded])), loaded, by_place)
 
 
 def _parsed(

@@ -63,22 +63,22 @@ def show(proxy: str) -> None:
         name, facts = combined.name, _aggregate(combined)
         text = inspect.getdoc(combined.combine)
     else:
-        found = PROXIES.get(proxy)
-        name, facts, text = found.name, _facts(found), inspect.getdoc(found.function)
+        one = PROXIES.get(proxy)
+        name, facts, text = one.name, _facts(one), inspect.getdoc(one.function)
     width = max(map(len, facts))
     lines = [name, "", *([text, ""] if text else [])]
     lines += [f"{label:<{width}}  {value}" for label, value in facts.items()]
     click.echo("\n".join(lines))
 
 
-def _aggregate(found: Aggregate) -> dict[str, str]:
+def _aggregate(aggregate: Aggregate) -> dict[str, str]:
     return {
-        "parts": ", ".join(found.parts),
-        "use": f"zcbench report RUN --aggregate {found.name}",
+        "parts": ", ".join(aggregate.parts),
+        "use": f"zcbench report RUN --aggregate {aggregate.name}",
         "cohort": "its value depends on which other architectures are there",
         "direction": "higher is better",
-        "version": str(found.version),
-        "reference": found.reference,
+        "version": str(aggregate.version),
+        "reference": aggregate.reference,
     }
 
 
@@ -131,20 +131,20 @@ def _proxies() -> list[Row]:
                 "summary": proxy.summary,
             }
         )
-    for found in AGGREGATES.values():
-        parts = PROXIES.select(found.parts)
+    for aggregate in AGGREGATES.values():
+        parts = PROXIES.select(aggregate.parts)
         rows.append(
             {
-                "name": found.name,
+                "name": aggregate.name,
                 "kind": "aggregate",
                 "cost": "its parts'",
                 "reads": "ranks",
                 "baseline": False,
                 "direction": "higher",
                 "passes": list(make_plan(parts).passes),
-                "version": found.version,
-                "reference": found.reference,
-                "summary": f"Of {', '.join(found.parts)}. {found.summary}",
+                "version": aggregate.version,
+                "reference": aggregate.reference,
+                "summary": f"Of {', '.join(aggregate.parts)}. {aggregate.summary}",
             }
         )
     return rows

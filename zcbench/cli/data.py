@@ -158,12 +158,12 @@ def _findings(cache: Path) -> Iterator[tuple[str, Path]]:
 def _verdict(file: Path, sha256: str | None) -> str:
     try:
         with file.open("rb") as stream:
-            found = hashlib.file_digest(stream, "sha256").hexdigest()
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
     except FileNotFoundError:
         return "missing"
     except OSError as error:
         raise DataError(f"{file} cannot be read: {error.strerror}.") from None
-    return "ok" if found == sha256 else "changed"
+    return "ok" if digest == sha256 else "changed"
 
 
 def _files(cache: Path) -> list[Path]:

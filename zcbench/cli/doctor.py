@@ -62,8 +62,8 @@ def _versions() -> Iterator[Finding]:
     yield True, f"Python {platform.python_version()} ({sys.executable})"
     yield True, platform.platform()
     for package in _PACKAGES:
-        found = _version(package)
-        yield found is not None, f"{package} {found or 'is not installed'}"
+        here = _version(package)
+        yield here is not None, f"{package} {here or 'is not installed'}"
     for package in _OPTIONAL:
         yield True, f"{package} {_version(package) or '- (not installed)'}"
 
@@ -120,10 +120,10 @@ def _self_check(device: str) -> Iterator[Finding]:
         question = OfSpace(
             space, "ImageNet16-120", plan, torch.device(device), stacked=True
         )
-        found = find(question)
-    for line in device_checks({"device_check": [found.as_dict(plan)]}):
+        finding = find(question)
+    for line in device_checks({"device_check": [finding.as_dict(plan)]}):
         yield True, line
-    for name, checked in found.checks["as asked"].items():
+    for name, checked in finding.checks["as asked"].items():
         yield True, f"{'' if checked.agrees else 'DISAGREES: '}{name}: {checked}"
 
 
