@@ -118,7 +118,7 @@ def _field(studies: Sequence[Study]) -> Field:
     every = dict.fromkeys(name for study in studies for name in study.scores)
     run = [name for name in every if all(name in study.scores for study in studies)]
     orders = np.array([_orders(study, run) for study in studies], dtype=np.bool_)
-    some = np.atleast_1d(orders.any(axis=0))
+    some = np.asarray(orders.any(axis=0))
     left_out = {name: "not on every dataset" for name in every if name not in run}
     for name in compress(run, ~some):
         left_out[name] = "orders no dataset"
