@@ -25,15 +25,12 @@ _NOTES = {"constant": "constant here", "constant truth": "constant there"}
 """What `association` says of its two sides, for two sides that are scores."""
 
 
-def agree(
-    first: pd.DataFrame, second: pd.DataFrame, *, confidence: float = 0.95
-) -> Block:
+def agree(first: pd.DataFrame, second: pd.DataFrame) -> Block:
     """Compare the ranks that two runs give the architectures, proxy by proxy.
 
     Args:
         first: from `load_run` or `load_scores`.
         second: likewise.
-        confidence: of intervals.
 
     Returns:
         A row for each dataset and proxy that both have; repeats are averaged.
@@ -41,7 +38,7 @@ def agree(
     Raises:
         DataError: they have no dataset, proxy or architecture in common.
     """
-    rows = list(_rows(first, second, confidence))
+    rows = list(_rows(first, second))
     paths = f"{first.attrs['path']} and {second.attrs['path']}"
     if not rows:
         raise DataError(
@@ -58,7 +55,7 @@ def agree(
         title=f"Agreement of {paths}",
         about=(
             "Rank correlation of the two scores of the same proxy, over the "
-            f"architectures that have both, with {100 * confidence:g}% intervals. Only "
+            "architectures that have both, with 95% intervals. Only "
             "here, only there: architectures of both that have a score in one alone."
         ),
         table=frame(rows, COLUMNS),
@@ -75,9 +72,7 @@ def agree(
     )
 
 
-def _rows(
-    first: pd.DataFrame, second: pd.DataFrame, confidence: float
-) -> Iterator[Row]:
+def _rows(first: pd.DataFrame, second: pd.DataFrame) -> Iterator[Row]:
     spaces = [str(run["space"].iloc[0]) for run in (first, second)]
     if spaces[0] != spaces[1]:
         return
@@ -90,10 +85,10 @@ def _rows(
         for proxy in here:
             if proxy in there:
                 about = {"space": spaces[0], "dataset": dataset, "proxy": proxy}
-                yield about | _row(here[proxy], there[proxy], confidence)
+                yield about | _row(here[proxy], there[proxy])
 
 
-def _row(first: pd.Series, second: pd.Series, confidence: float) -> Row:
+def _row(first: pd.Series, second: pd.Series) -> Row:
     a, b = first.align(second, join="inner")
     has_a, has_b = np.isfinite(a.to_numpy()), np.isfinite(b.to_numpy())
     row: Row = {
@@ -103,6 +98,6 @@ def _row(first: pd.Series, second: pd.Series, confidence: float) -> Row:
         "note": "",
     }
     for kind in KINDS:
-        rho = association(a, b, kind, confidence=confidence)
+        rho = association(a, b, kind)
         row |= numbers(kind, rho) | {"note": _NOTES.get(rho.note, rho.note)}
     return row

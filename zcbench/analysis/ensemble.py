@@ -30,10 +30,7 @@ FEWEST = 50
 """Architectures below which nothing is chosen."""
 TABLE = (
     *PLACE,
-    "size",
-    "added",
-    "n",
-    "repeated",
+    *("size", "added", "n", "repeated"),
     *with_ends("rho", "gain"),
     "control",
     *with_ends("over_control", note=True),

@@ -8,7 +8,7 @@ a change of .03 shows among 1,000 architectures where each ρ alone is known to 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from zcbench.analysis.block import Block, Column, Style, number
-from zcbench.analysis.rows import numbers, with_ends
+from zcbench.analysis.rows import frame, numbers, with_ends
 from zcbench.analysis.side import (
     Key,
     Side,
@@ -32,20 +32,11 @@ from zcbench.stats import Difference, Family, Kind, paired_difference
 VERDICTS = ("worse", "gone", "not comparable", "better", "new", "same")
 """What a row can say; the first two are regressions."""
 REGRESSIONS = frozenset({"worse", "gone"})
+_BOTH = ("spearman", "kendall", "failed")
 COLUMNS = (
-    "space",
-    "dataset",
-    "proxy",
-    "verdict",
-    "reason",
-    "spearman_before",
-    "spearman_after",
-    "kendall_before",
-    "kendall_after",
-    "failed_before",
-    "failed_after",
-    "scores",
-    "scores_differ",
+    *("space", "dataset", "proxy", "verdict", "reason"),
+    *(f"{name}_{when}" for name in _BOTH for when in ("before", "after")),
+    *("scores", "scores_differ"),
     *with_ends("spearman_change", "kendall_change"),
 )
 """Columns of the table that `compare` returns."""
@@ -103,13 +94,27 @@ def compare(
         UsageError: a strict comparison of scores is asked for where there are none.
     """
     tolerances = tolerances or Tolerances()
-    if tolerances.strict:
-        for path in (baseline, run):
-            if not path.is_dir() and path.exists():
-                raise UsageError(
-                    f"{path} is a report, which holds no scores to compare.",
-                    "Give two run directories, or drop --scores.",
-                )
+    before, after, target, notes = _sides(baseline, run, target, tolerances.strict)
+    paired = _paired(before, after, tolerances.confidence)
+    keys = dict.fromkeys((*before.rows, *after.rows))
+    rows = [_row(k, before, after, paired.get(k, {}), tolerances) for k in keys]
+    rows.sort(key=lambda row: VERDICTS.index(row["verdict"]))
+    table = frame(rows, COLUMNS)
+    table.attrs = {"baseline": before.name, "run": after.name, "target": target}
+    table.attrs["notes"] = notes
+    return table
+
+
+def _sides(
+    baseline: Path, run: Path, target: str | None, strict: bool
+) -> tuple[Side, Side, str | None, list[str]]:
+    """Both of them, the target that they are compared on, and lines for the user."""
+    for path in (baseline, run) if strict else ():
+        if not path.is_dir() and path.exists():
+            raise UsageError(
+                f"{path} is a report, which holds no scores to compare.",
+                "Give two run directories, or drop --scores.",
+            )
     old, new = load(baseline), load(run)
     notes: list[str] = []
     if isinstance(old, pd.DataFrame) and isinstance(new, pd.DataFrame):
@@ -119,19 +124,9 @@ def compare(
     if target is None and len(targets) == 1:
         (target,) = targets
     after = side_of(run, new, target)
-    paired = _paired(before, after, tolerances.confidence)
-    rows = [
-        _row(key, before, after, paired.get(key, {}), tolerances)
-        for key in _keys(before, after)
-    ]
-    table = pd.DataFrame(rows, columns=list(COLUMNS))
-    rank = table["verdict"].map(VERDICTS.index)
-    table = table.loc[rank.sort_values(kind="stable").index].reset_index(drop=True)
-    table.attrs = {"baseline": before.name, "run": after.name, "target": target}
     read = [s.note for side in (before, after) for s in side.studies.values()]
     notes += [line for note in read for line in note.splitlines()]
-    table.attrs["notes"] = list(dict.fromkeys(notes))
-    return table
+    return before, after, target, list(dict.fromkeys(notes))
 
 
 def comparison(table: pd.DataFrame) -> Block:
@@ -196,11 +191,6 @@ def check_comparable(table: pd.DataFrame) -> None:
         )
 
 
-def _keys(before: Side, after: Side) -> Iterator[Key]:
-    yield from before.rows
-    yield from (key for key in after.rows if key not in before.rows)
-
-
 def _row(
     key: Key,
     before: Side,
@@ -211,7 +201,7 @@ def _row(
     old, new = before.rows.get(key), after.rows.get(key)
     row: dict[str, Any] = dict(zip(("space", "dataset", "proxy"), key, strict=True))
     for when, side in (("before", old), ("after", new)):
-        for name in ("spearman", "kendall", "failed"):
+        for name in _BOTH:
             row[f"{name}_{when}"] = None if side is None else side[name]
     if old is None or new is None:
         return row | {"verdict": "new" if old is None else "gone", "reason": ""}

@@ -33,23 +33,12 @@ ADDS, ADDS_NOT, HARMS = "yes", "not shown", "less"
 _KEYS = ("partial", "within", "before", "after", "gain")
 TABLE = (
     *PLACE,
-    "proxy",
-    "given",
-    "n",
-    "rho",
-    *with_ends("partial", note=True),
-    *with_ends("within", note=True),
-    "binned_by",
-    "bins",
-    "n_in_bins",
-    "smallest_bin",
-    "before",
-    "before_note",
-    "after",
-    "after_note",
+    *("proxy", "given", "n", "rho"),
+    *with_ends("partial", "within", note=True),
+    *("binned_by", "bins", "n_in_bins", "smallest_bin"),
+    *("before", "before_note", "after", "after_note"),
     *with_ends("gain", note=True),
-    "word",
-    "note",
+    *("word", "note"),
 )
 """Columns of the table."""
 

@@ -125,7 +125,7 @@ def predict(
     blocks += [importances(trials)] if setting.importance else []
     about = asdict(setting) | {"isomorphs": isomorphs}
     facts = {"setting": about, "scores": list(pool.scores)}
-    return document("predict", study, blocks, facts, lambda: _galleries(blocks[0]))
+    return document("predict", study, blocks, facts, lambda: [_gallery(blocks[0])])
 
 
 def _check(models: Iterable[str]) -> None:
@@ -143,11 +143,11 @@ def _check(models: Iterable[str]) -> None:
         require(package)
 
 
-def _galleries(block: Block) -> list[Gallery]:
+def _gallery(block: Block) -> Gallery:
     from zcbench.report import Gallery
+    from zcbench.report.figures import Figure
     from zcbench.report.figures.curves import learning_curves
 
-    title = "Learning curves"
     about = "ρ on the test architectures. Controls: orange."
-    drawn = [("", [drawing]) for drawing in learning_curves(block)]
-    return [Gallery("learning", title, about, drawn)]
+    drawn = [Figure("", [drawing]) for drawing in learning_curves(block)]
+    return Gallery("learning", "Learning curves", about, drawn)

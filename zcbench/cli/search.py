@@ -79,14 +79,15 @@ def search(
         study,
         blocks,
         facts,
-        lambda: _galleries(curves(pool, traces), table, pool),
+        lambda: [_gallery(curves(pool, traces), table, pool)],
     )
 
 
-def _galleries(over_time: Block, table: Block, pool: SearchPool) -> list[Gallery]:
+def _gallery(over_time: Block, table: Block, pool: SearchPool) -> Gallery:
     from zcbench.report import Gallery
+    from zcbench.report.figures import Figure
     from zcbench.report.figures.curves import regret_curves
 
-    drawn = regret_curves(over_time, table, pool)
-    figures = [("", [drawing]) for drawing in drawn]
-    return [Gallery("regret", over_time.title, over_time.about, figures)]
+    curves = regret_curves(over_time, table, pool)
+    drawn = [Figure("", [drawing]) for drawing in curves]
+    return Gallery("regret", over_time.title, over_time.about, drawn)

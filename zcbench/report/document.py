@@ -13,7 +13,7 @@ from zcbench.analysis.block import Block, conclusions
 if TYPE_CHECKING:
     from zcbench.analysis.report import Report
     from zcbench.analysis.study import Study
-    from zcbench.report.figures.drawing import Drawing
+    from zcbench.report.figures import Figure
 import shlex
 
 Facts = Sequence[tuple[str, str]]
@@ -28,13 +28,13 @@ class Gallery:
         name: of the kind.
         title: what stands above them.
         about: how to read them.
-        figures: (the dataset that one is about, its panels).
+        figures: one or more.
     """
 
     name: str
     title: str
     about: str
-    figures: Sequence[tuple[str, Sequence[Drawing]]]
+    figures: Sequence[Figure]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,15 +115,11 @@ def _galleries(report: Report) -> list[Gallery]:
     """Every kind that the report has figures of."""
     from zcbench.report.figures import KINDS
 
-    drawn = {
-        name: [(figure.where, figure.panels) for figure in kind.draw(report)]
+    drawn = (
+        Gallery(name, kind.title, kind.about, kind.draw(report))
         for name, kind in KINDS.items()
-    }
-    return [
-        Gallery(name, KINDS[name].title, KINDS[name].about, figures)
-        for name, figures in drawn.items()
-        if figures
-    ]
+    )
+    return [gallery for gallery in drawn if gallery.figures]
 
 
 def command(config: Mapping[str, Any]) -> str:
