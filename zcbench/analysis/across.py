@@ -78,24 +78,10 @@ def tasks(studies: Sequence[Study], options: Options) -> Block:
         conclusion = _conclusion(studies, rows, units, options)
     for name, note in field.left_out.items():
         rows.append({"proxy": name, "baseline": False, "note": note})
-    few = fewest_units(options.confidence)
     return Block(
         name="tasks",
         title="Tasks: mean rank over the datasets",
-        about=(
-            "Ranks of ρ among all proxies, 1 the best, over the architectures that all "
-            "of them score. A proxy without an order of a dataset, constant there or "
-            f"with scores for fewer than {percent(SCORED)} of it, counts as ρ 0, which "
-            "is chance; columns named ordered leave those out (ranks among "
-            "those that order them, stretched to all). Wins and losses: datasets on "
-            "which ρ is above or below the best baseline's; Δρ: mean distance to it. "
-            "Datasets of one space share their architectures and count as one unit, "
-            "also in the "
-            f"{percent(options.confidence)} intervals (Student's t over spaces with "
-            "moderated variances; of one space, its architectures are resampled); "
-            f"Wilcoxon's p, corrected by Holm, needs {few} units."
-            f"{mixture(studies)}"
-        ),
+        about=_about(studies, options),
         table=frame(rows, TABLE),
         columns=(
             Column("proxy", "proxy", "text"),
@@ -110,6 +96,24 @@ def tasks(studies: Sequence[Study], options: Options) -> Block:
             Column("p_holm", "p (Wilcoxon)", "p"),
         ),
         conclusion=conclusion,
+    )
+
+
+def _about(studies: Sequence[Study], options: Options) -> str:
+    few = fewest_units(options.confidence)
+    return (
+        "Ranks of ρ among all proxies, 1 the best, over the architectures that all "
+        "of them score. A proxy without an order of a dataset, constant there or "
+        f"with scores for fewer than {percent(SCORED)} of it, counts as ρ 0, which "
+        "is chance; columns named ordered leave those out (ranks among "
+        "those that order them, stretched to all). Wins and losses: datasets on "
+        "which ρ is above or below the best baseline's; Δρ: mean distance to it. "
+        "Datasets of one space share their architectures and count as one unit, "
+        "also in the "
+        f"{percent(options.confidence)} intervals (Student's t over spaces with "
+        "moderated variances; of one space, its architectures are resampled); "
+        f"Wilcoxon's p, corrected by Holm, needs {few} units."
+        f"{mixture(studies)}"
     )
 
 

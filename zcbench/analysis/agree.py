@@ -21,6 +21,15 @@ COLUMNS = (
 """Columns of the table; only_first counts scores that the second lacks."""
 
 
+_PRINTED = (
+    Column("dataset", "dataset", "text"),
+    Column("proxy", "proxy", "text"),
+    Column("n", "n", "count"),
+    Column("spearman", "ρ", "interval"),
+    Column("kendall", "τ-b", "interval"),
+    Column("only_first", "only here", "count"),
+    Column("only_second", "only there", "count"),
+)
 _NOTES = {"constant": "constant here", "constant truth": "constant there"}
 """What `association` says of its two sides, for two sides that are scores."""
 
@@ -41,15 +50,11 @@ def agree(first: pd.DataFrame, second: pd.DataFrame) -> Block:
     rows = list(_rows(first, second))
     paths = f"{first.attrs['path']} and {second.attrs['path']}"
     if not rows:
-        raise DataError(
-            f"{paths} have no dataset and proxy in common.",
-            "Compare runs of the same space.",
-        )
+        what = f"{paths} have no dataset and proxy in common."
+        raise DataError(what, "Compare runs of the same space.")
     if not any(row["n"] for row in rows):
-        raise DataError(
-            f"{paths} have no architecture with scores in common.",
-            "Run those that the other has: --archs.",
-        )
+        what = f"{paths} have no architecture with scores in common."
+        raise DataError(what, "Run those that the other has: --archs.")
     return Block(
         name="agree",
         title=f"Agreement of {paths}",
@@ -59,15 +64,7 @@ def agree(first: pd.DataFrame, second: pd.DataFrame) -> Block:
             "here, only there: architectures of both that have a score in one alone."
         ),
         table=frame(rows, COLUMNS),
-        columns=(
-            Column("dataset", "dataset", "text"),
-            Column("proxy", "proxy", "text"),
-            Column("n", "n", "count"),
-            Column("spearman", "ρ", "interval"),
-            Column("kendall", "τ-b", "interval"),
-            Column("only_first", "only here", "count"),
-            Column("only_second", "only there", "count"),
-        ),
+        columns=_PRINTED,
         conclusion="",
     )
 

@@ -15,9 +15,9 @@ from zcbench.aggregates import Aggregate, check_parts
 from zcbench.analysis.scores import (
     Reasons,
     count_reasons,
-    counted,
     mean_scores,
     mean_seconds,
+    remarks_of,
     scores_by_repeat,
     traits,
 )
@@ -59,17 +59,16 @@ def studies(
     for run in runs:
         config = run.attrs["manifest"]["config"]
         space = space_of(str(run["space"].iloc[0]), run.attrs["manifest"])
-        accuracy = target or config.get("target", "val")
+        asked = target or config.get("target", "val")
         source = truth or config.get("truth", "auto")
         source = "auto" if source == "none" else source
         for dataset in _datasets(run):
-            table = load_truth(space, dataset, source, accuracy)
-            joined.append(
-                study_of(run, dataset, table, accuracy, population, aggregates)
-            )
+            table = load_truth(space, dataset, source, asked)
+            joined += [study_of(run, dataset, table, asked, population, aggregates)]
     return joined
 
 
+# Over 40 lines: one field of a study after the other, each once.
 def study_of(
     run: pd.DataFrame,
     dataset: str,
@@ -103,14 +102,13 @@ def study_of(
     values = {proxy: scores[proxy].to_numpy() for proxy in scores}
     known = traits(manifest, scores)
     notes += known.notes(run.attrs["path"])
-    sign = {proxy: -1 if proxy in known.lower else 1 for proxy in scores}
     study = Study(
         **_setting(run, dataset),
         **_trained(truth, target, scores.index),
         population=population or sampled,
         archs=list(scores.index),
-        scores={p: sign[p] * v for p, v in values.items()},
-        by_repeat={p: sign[p] * v for p, v in scores_by_repeat(rows, scores).items()},
+        scores=known.oriented(values),
+        by_repeat=known.oriented(scores_by_repeat(rows, scores)),
         whole=_whole(truth, target, len(scores), population or sampled),
         seconds=mean_seconds(rows["seconds"], run.attrs["proxies"]),
         baselines=known.baselines,
@@ -118,7 +116,7 @@ def study_of(
         versions={proxy: manifest["proxies"].get(proxy, 1) for proxy in scores},
         statuses={p: count_reasons(v, [reasons.get(p, {})]) for p, v in values.items()},
         note="\n".join(notes),
-        remarks=_remarks(rows),
+        remarks=remarks_of(rows),
     )
     for aggregate in aggregates:
         study = _with_aggregate(study, aggregate, reasons)
@@ -127,28 +125,22 @@ def study_of(
 
 def _trained(truth: pd.DataFrame, target: str, archs: pd.Index[Any]) -> dict[str, Any]:
     """What a study says of its truth, and the truth of its architectures."""
+    from zcbench.truth.units import is_percent
+
     known = truth.set_index("arch").reindex(archs)
+    percent = is_percent(target) or truth.attrs.get("unit") == "percent"
+    times = known.get("train_time")
     return {
         "target": target,
-        "unit": _unit(truth, target),
+        "unit": PERCENT if percent else f"units of {target}",
         "truth": str(truth.attrs.get("truth", "")),
         "release": str(truth.attrs.get("release", "")),
         "truth_digest": str(truth.attrs.get("digest", "")),
         "accuracy": known[target].to_numpy(dtype=np.float64),
         "seeds": _seeds(known, target),
-        "train_seconds": _train_seconds(known),
+        "train_seconds": None if times is None else times.to_numpy(dtype=np.float64),
         "early": _early(known, truth.attrs.get("epochs", {}), target),
     }
-
-
-def _remarks(rows: pd.DataFrame) -> dict[str, str]:
-    """Proxy → what its scores note of their networks, counted."""
-    notes: dict[str, dict[str, list[str]]] = {}
-    if "notes" in rows:
-        for arch, said in zip(rows["arch"], rows["notes"], strict=True):
-            for proxy, note in said.items():
-                notes.setdefault(proxy, {}).setdefault(arch, []).append(str(note))
-    return {proxy: counted(several) for proxy, several in notes.items()}
 
 
 def _datasets(run: pd.DataFrame) -> list[str]:
@@ -254,13 +246,6 @@ def _expected_networks(run: pd.DataFrame) -> int | None:
     return n and n * int(config.get("repeats", 1))
 
 
-def _unit(truth: pd.DataFrame, target: str) -> str:
-    from zcbench.truth.units import is_percent
-
-    percent = is_percent(target) or truth.attrs.get("unit") == "percent"
-    return PERCENT if percent else f"units of {target}"
-
-
 def _seeds(accuracies: pd.DataFrame, target: str) -> Floats:
     """Accuracy by training seed, [n, s]."""
     names = [name for name in accuracies if str(name).startswith(f"{target}_seed")]
@@ -287,12 +272,6 @@ def _early(
         for name, count in epochs.items()
         if name.startswith("val_") and name in accuracies and 0 < count < whole
     }
-
-
-def _train_seconds(accuracies: pd.DataFrame) -> Floats | None:
-    """Seconds of one training, [n]."""
-    times = accuracies.get("train_time")
-    return None if times is None else np.asarray(times.to_numpy(dtype=np.float64))
 
 
 def _with_aggregate(study: Study, aggregate: Aggregate, reasons: Reasons) -> Study:

@@ -188,9 +188,9 @@ def _run(
         for index, (name, one) in enumerate(named)
     ]
     versions = {name: PROXIES.get(name).version for name in next(iter(scores.values()))}
-    config = {key: value for key, value in setting.items() if key != "minibatch"}
-    images = setting["minibatch"]
-    return as_run(rows, "zcbench score", versions, images, "networks", config)
+    config = {"archs": "networks", **setting}
+    images = config.pop("minibatch")
+    return as_run(rows, "zcbench score", versions, images, config)
 
 
 def _number(value: float | None) -> float:

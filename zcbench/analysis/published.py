@@ -46,6 +46,7 @@ Entry = Mapping[str, Any]
 """Proxy → what is said of it, for one architecture."""
 
 
+# Over 40 lines: half of them say what it reads and raises.
 def load_scores(
     path: Path, space: str | Space, datasets: Sequence[str] = ()
 ) -> pd.DataFrame:
@@ -88,8 +89,7 @@ def load_scores(
         str(path),
         dict.fromkeys(proxies, 0),
         {"name": f"of {path.name}", "digest": digest},
-        path.name,
-        {"target": "auto", "truth": "auto"},
+        {"archs": path.name, "target": "auto", "truth": "auto"},
     )
     table.attrs["notes"] = notes
     table.attrs["manifest"]["tasks"] = {
@@ -100,12 +100,12 @@ def load_scores(
     return table
 
 
+# Over 40 lines: a manifest written out, and what it is made of.
 def as_run(
     rows: Sequence[Mapping[str, Any]],
     path: str,
     versions: Mapping[str, int],
     images: Mapping[str, str],
-    archs: str,
     config: Mapping[str, Any],
 ) -> pd.DataFrame:
     """Scores that no run has written, as `zcbench.load_run` gives those of a run.
@@ -116,7 +116,6 @@ def as_run(
         path: what stands for the run directory.
         versions: of the proxies, in the order of their columns.
         images: name and digest of the minibatch.
-        archs: what stands for the list of architectures.
         config: what is known of the configuration besides.
     """
     flat = [{**row, **row["scores"]} for row in rows]
@@ -133,7 +132,7 @@ def as_run(
             "datasets": datasets,
             "proxies": list(versions),
             "n": None,
-            "archs": archs,
+            "archs": None,
             "population": "all",
             "repeats": 1,
             **config,

@@ -100,6 +100,10 @@ class Traits:
     lower: frozenset[str]
     unknown: tuple[str, ...]
 
+    def oriented(self, scores: Mapping[str, Floats]) -> dict[str, Floats]:
+        """The same scores, higher being better of all."""
+        return {p: -v if p in self.lower else v for p, v in scores.items()}
+
     def notes(self, run: str) -> list[str]:
         """A line for the user where something is unknown; none elsewhere."""
         about = (
@@ -144,6 +148,16 @@ def _said(manifest: Mapping[str, Any], proxy: str) -> Mapping[str, Any]:
         return PROXIES.get(proxy).traits
     except UsageError:  # of a plug-in that is not loaded
         return {}
+
+
+def remarks_of(rows: pd.DataFrame) -> dict[str, str]:
+    """Proxy → what its scores note of their networks, counted."""
+    notes: dict[str, dict[str, list[str]]] = {}
+    if "notes" in rows:
+        for arch, noted in zip(rows["arch"], rows["notes"], strict=True):
+            for proxy, note in noted.items():
+                notes.setdefault(proxy, {}).setdefault(arch, []).append(str(note))
+    return {proxy: counted(several) for proxy, several in notes.items()}
 
 
 def counted(notes: Mapping[Any, Iterable[str]]) -> str:

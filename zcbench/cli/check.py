@@ -33,6 +33,18 @@ def check(file: Path, quick: bool) -> None:
       zcbench check my_space.py
       zcbench check my_truth.py
     """  # noqa: D301 - click wants \b itself
+    failed = sum(_print(name, findings) for name, findings in _checked(file, quick))
+    if failed:
+        click.echo(f"zcbench: {failed} checks failed", err=True)
+        raise SystemExit(1)
+
+
+def _checked(file: Path, quick: bool) -> list[tuple[str, Iterable[Finding]]]:
+    """Each thing that a file registers, with its findings.
+
+    Raises:
+        UsageError: it registers nothing.
+    """
     from zcbench.conformance.proxies import check_proxy
     from zcbench.conformance.spaces import check_space
     from zcbench.conformance.truths import check_truth
@@ -50,8 +62,8 @@ def check(file: Path, quick: bool) -> None:
     before = [set(registry.names()) for registry, _ in checks]
     load_plugins([file])
     added = [
-        (name, check_it(registry.get(name)))
-        for (registry, check_it), there in zip(checks, before, strict=True)
+        (name, of(registry.get(name)))
+        for (registry, of), there in zip(checks, before, strict=True)
         for name in registry.names()
         if name not in there
     ]
@@ -60,10 +72,7 @@ def check(file: Path, quick: bool) -> None:
             f"{file} registers no proxy, no space and no truth.",
             "See `zcbench new proxy NAME` for how it is done.",
         )
-    failed = sum(_print(name, findings) for name, findings in added)
-    if failed:
-        click.echo(f"zcbench: {failed} checks failed", err=True)
-        raise SystemExit(1)
+    return added
 
 
 def _print(name: str, findings: Iterable[Finding]) -> int:

@@ -13,6 +13,7 @@ from zcbench.report.figures import FORMATS, KINDS, check, drawings, sections_for
 _TITLES = (f"{name:20} {kind.title}" for name, kind in KINDS.items())
 
 
+# Over 40 lines: options, and the help that click shows.
 @click.command(
     short_help="Figures of one or more runs.", epilog="\n".join(("\b", *_TITLES))
 )

@@ -57,6 +57,7 @@ def _tables(
     return tables
 
 
+# Over 40 lines: options, and the help that click shows.
 @click.command(short_help="Correlation tables of one or more runs.")
 @click.argument("runs", metavar="[RUN]...", nargs=-1, type=click.Path(path_type=Path))
 @click.option(

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from zcbench.report import Block, Document, Gallery, Study
 
 
+# Over 40 lines: options, and the help that click shows.
 @click.command(short_help="Simulate searches with and without proxies.")
 @names_option("--methods", "random,evolution,predictor", "How to search.")
 @names_option(

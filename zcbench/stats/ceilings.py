@@ -8,7 +8,7 @@ correlation between the two: what a proxy reaches that knows everything but the 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -125,6 +125,7 @@ class Ceilings:
         return Estimate(value, value - half, value + half)
 
 
+# Over 40 lines: half of them say what its arguments are.
 def ceilings(
     accuracy: Floats,
     seeds: Floats,
@@ -157,20 +158,27 @@ def ceilings(
         rng = np.random.default_rng([seed, 1])
         values = _expected(known, trained, fractions, _DRAWS, rng)
         counts = np.concatenate(list(resample_counts(len(accuracy), replicates, rng)))
-        drawn = (np.repeat(np.arange(len(row)), row.astype(np.int64)) for row in counts)
-        if whole is not None:
-            drawn = (rng.integers(len(known), size=len(known)) for _ in counts)
-        refitted = (
-            _expected(known[i], trained[i], fractions, _DRAWS_OF_A_REPLICATE, rng)
-            for i in drawn
-        )
-        moved = np.stack(list(refitted))
-    of_whole = [np.flatnonzero(top(known, fraction)) for fraction in fractions]
+        size = None if whole is None else len(known)
+        parts = ((known[i], trained[i]) for i in _resampled(counts, size, rng))
+        few = _DRAWS_OF_A_REPLICATE
+        moved = np.stack([_expected(*part, fractions, few, rng) for part in parts])
+    of_whole = (top(known, fraction) for fraction in fractions)
     sets = (
         _ceiling(float(values[i]), moved[:, i], known[m], trained[m], why, confidence)
         for i, m in enumerate(of_whole)
     )
     return Ceilings(tuple(sets), members, counts, len(known))
+
+
+def _resampled(
+    counts: NDArray[np.float32], size: int | None, rng: np.random.Generator
+) -> Iterator[NDArray[np.int64]]:
+    """Positions of each resample: as counted, or so many of a whole that is larger."""
+    for row in counts:
+        if size is None:
+            yield np.repeat(np.arange(len(row)), row.astype(np.int64))
+        else:
+            yield rng.integers(size, size=size)
 
 
 def _ceiling(

@@ -54,6 +54,7 @@ def independent(ranked: Sequence[Floats]) -> list[int]:
     return kept
 
 
+# Over 40 lines: half of them say what it is.
 def partial_association(
     score: Floats,
     accuracy: Floats,

@@ -155,7 +155,7 @@ def _gbdt(_: int, seed: int) -> Recipe:
     """200 small trees on samples of rows and columns.
 
     Chosen by measurement over scikit-learn's defaults and over
-    HistGradientBoostingRegressor: see docs/predict.md.
+    HistGradientBoostingRegressor: see docs/predictors.md.
     """
     trees = {"n_estimators": 200, "learning_rate": 0.05, "max_depth": 3}
     parts = {"subsample": 0.7, "max_features": 0.3}

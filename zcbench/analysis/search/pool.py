@@ -70,6 +70,7 @@ class SearchPool:
         return len(self.accuracy)
 
 
+# Over 40 lines: one field of a pool after the other, each once.
 def search_pool(study: Study, proxies: Iterable[str] = ()) -> SearchPool:
     """The architectures of one dataset of a run that have an accuracy.
 
@@ -96,12 +97,7 @@ def search_pool(study: Study, proxies: Iterable[str] = ()) -> SearchPool:
             raise unknown("proxy of this run", name, there)
     seeds = _known_first(part)
     hours, unit = _training(part)
-    space = load_space(part.space)
-    places = ENCODINGS["encoding"](space, part.archs)
-    encoding = places
-    if isinstance(space, CellSpace):
-        encoding = np.hstack([places, ENCODINGS["paths"](space, part.archs)])
-    encoding = encoding[:, np.ptp(encoding, axis=0) > 0]
+    places, encoding = _encoded(part)
     neighbours, changes = nearest(places)
     return SearchPool(
         seen=seeds,
@@ -112,7 +108,7 @@ def search_pool(study: Study, proxies: Iterable[str] = ()) -> SearchPool:
         measure=part.unit,
         proxies={name: _scored(part, name, hours, unit) for name in names},
         baselines=tuple(name for name in names if name in part.baselines),
-        encoding=encoding - encoding.mean(axis=0),
+        encoding=encoding,
         neighbours=neighbours,
         changes=changes,
     )
@@ -126,6 +122,17 @@ def _known_first(study: Study) -> Floats:
     alone = np.isnan(seeds[:, 0])
     seeds[alone, 0] = accuracy[alone]
     return seeds
+
+
+def _encoded(study: Study) -> tuple[Floats, Floats]:
+    """Choices at each place, and the columns of mean 0 that a predictor sees."""
+    space = load_space(study.space)
+    places = ENCODINGS["encoding"](space, study.archs)
+    columns = places
+    if isinstance(space, CellSpace):
+        columns = np.hstack([places, ENCODINGS["paths"](space, study.archs)])
+    columns = columns[:, np.ptp(columns, axis=0) > 0]
+    return places, columns - columns.mean(axis=0)
 
 
 def nearest(places: Floats) -> tuple[Ints, int]:

@@ -58,12 +58,7 @@ def draw_curves(
         ratios: whether that one is logarithmic, too; what is 0 stands at its end.
     """
     xs = [x for curve in curves for x, *_ in curve.points]
-    values = [v for c in curves for _, *p in c.points for v in p if not math.isnan(v)]
-    vertical = spread(min(values), max(values), _BOTTOM, _TOP)
-    if ratios:
-        most = max(values)
-        least = min(v for v in (*values, most) if v >= most / _RATIO)
-        vertical = decades(least, most, _BOTTOM, _TOP)
+    vertical = _vertical(curves, ratios)
     left = 30 + widest(map(tick, vertical.ticks()), SMALL)
     names = [short(curve.label, 40) for curve in curves]
     beside = 16 + widest(names, SMALL)
@@ -81,6 +76,15 @@ def draw_curves(
     for curve in curves:
         _draw(drawing, curve, horizontal, vertical)
     return drawing
+
+
+def _vertical(curves: Sequence[Curve], ratios: bool) -> Scale:
+    values = [v for c in curves for _, *p in c.points for v in p if not math.isnan(v)]
+    most = max(values)
+    if not ratios:
+        return spread(min(values), most, _BOTTOM, _TOP)
+    least = min(v for v in (*values, most) if v >= most / _RATIO)
+    return decades(least, most, _BOTTOM, _TOP)
 
 
 def apart(
