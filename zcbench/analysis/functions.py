@@ -32,7 +32,7 @@ TABLE = (
 def functions(studies: Sequence[Study], options: Options) -> Block:
     """The verdict among all architectures and among one for each function."""
     kept = [_first_of_each(study) for study in studies]
-    once = [s.part(points) for s, points in zip(studies, kept, strict=True)]
+    once = [s.among(points) for s, points in zip(studies, kept, strict=True)]
     rows = _rows(verdict(studies, options).table, verdict(once, options).table)
     table = frame(rows, TABLE)
     return Block(

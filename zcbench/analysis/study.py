@@ -167,7 +167,7 @@ class Study:
         """What each architecture computes, [n]; None if the space does not tell."""
         return _functions(self.space, tuple(self.archs))
 
-    def part(self, points: NDArray[np.bool_]) -> Self:
+    def among(self, points: NDArray[np.bool_]) -> Self:
         """A study of some of its architectures.
 
         Args:

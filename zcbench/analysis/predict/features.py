@@ -194,7 +194,7 @@ def pool_of(
             f"No architecture of {study.run} has an accuracy.",
             "Give another --target or --truth.",
         )
-    part = study.part(study.known)
+    part = study.among(study.known)
     names = list(dict.fromkeys(proxies)) or list(part.scores)
     for name in names:
         if name not in part.scores:

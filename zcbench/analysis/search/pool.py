@@ -89,7 +89,7 @@ def search_pool(study: Study, proxies: Iterable[str] = ()) -> SearchPool:
             "accuracy: too few to search.",
             "Give another --target or --truth, or score more.",
         )
-    part = study.part(study.known)
+    part = study.among(study.known)
     there = (*part.scores, *part.early)
     names = list(dict.fromkeys(proxies)) or list(there)
     for name in names:
