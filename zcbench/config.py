@@ -65,6 +65,11 @@ class RunConfig:
     minibatch: str = option(
         "auto", of.SOURCE, "Images: auto, builtin, gaussian, or a path."
     )
+    input_size: int | Literal["auto"] = option(
+        "auto",
+        of.whole(1, 4096, word="auto"),
+        "Height and width of the images, in pixels; auto is each dataset's own.",
+    )
     device: str = option("auto", of.DEVICE, "auto, cpu, cuda, cuda:1 or mps.")
     workers: int | Literal["auto"] = option(
         "auto",

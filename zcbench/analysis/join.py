@@ -180,6 +180,7 @@ def _setting(run: pd.DataFrame, dataset: str) -> dict[str, Any]:
         "seed": config.get("seed"),
         "repeats": config.get("repeats", 1),
         "precision": config.get("precision", "float32"),
+        "input_size": config.get("input_size", "auto"),
     }
 
 

@@ -167,6 +167,7 @@ def _settings(
         "sample of architectures": section["sample_digest"],
         "minibatch": (section["minibatch"], section["minibatch_digest"]),
         "batch size": config.get("batch_size"),
+        "input size": config.get("input_size", "auto"),
         "precision": config.get("precision", "float32"),
         "seed": config.get("seed"),
         "repeats": config.get("repeats", 1),

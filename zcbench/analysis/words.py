@@ -78,7 +78,7 @@ def setting(study: Study) -> str:
     parts = [
         *([f"population {study.population}"] if study.population != "list" else []),
         f"{kind}{study.architectures:,} architectures",
-        f"minibatch {study.minibatch or 'unknown'}",
+        f"minibatch {study.images}",
     ]
     for name, value in (("batch size", study.batch_size), ("seed", study.seed)):
         parts += [f"{name} {value}"] if value is not None else []

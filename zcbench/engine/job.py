@@ -17,7 +17,13 @@ from zcbench.plugins import load_plugins
 from zcbench.proxies import PROXIES
 from zcbench.spaces import SPACES, Space, load_space
 from zcbench.store import Key
-from zcbench.tasks import GivenTask, load_task, with_tasks
+from zcbench.tasks import (
+    GivenTask,
+    check_input_size,
+    load_task,
+    with_input_size,
+    with_tasks,
+)
 
 if TYPE_CHECKING:
     from zcbench.types import Precision, Proxy
@@ -59,6 +65,7 @@ class Job:
             space=config.space,
             seed=config.seed,
             batch_size=config.batch_size,
+            input_size=config.input_size,
             minibatch=config.minibatch,
             device=self.device,
             threads=config.threads,
@@ -126,9 +133,10 @@ def make_job(config: RunConfig) -> Job:
             "Drop --datasets: the run is about the tasks.",
         )
     own = load_space(config.space)
-    space = with_tasks(own, tasks)
+    space = with_input_size(with_tasks(own, tasks), config.input_size)
     datasets = tuple(given.task.name for given in tasks)
     datasets = datasets or _datasets(own, config.datasets)
+    check_input_size(space, datasets, config.input_size)
     proxies = tuple(PROXIES.select(config.proxies))
     if config.executor != "local" and (names := typed_in(proxies)):
         raise UsageError(

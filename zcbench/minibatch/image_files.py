@@ -251,7 +251,7 @@ def _check(images: Images, path: Path, task: Task) -> None:
         )
         raise DataError(
             f"The images in {path} are {given}, but {task.name} needs {needed}.",
-            "Give images of that size.",
+            "Give images of that size, or say --minibatch builtin.",
         )
     labels = images.labels
     if len(labels) and not 0 <= labels.min() <= labels.max() < task.n_classes:

@@ -136,6 +136,8 @@ def _misshapen(manifest: dict[str, Any]) -> str:
     n, repeats = config.get("n", 1), config.get("repeats", 1)
     checks["config.n"] = n == "all" or type(n) is int
     checks["config.repeats"] = type(repeats) is int
+    size = config.get("input_size", "auto")
+    checks["config.input_size"] = size == "auto" or type(size) is int
     count = manifest.get("architectures")
     checks["architectures"] = count is None or type(count) is int
     checks["resumed"] = isinstance(manifest.get("resumed", []), list)

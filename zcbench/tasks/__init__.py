@@ -14,9 +14,9 @@ from __future__ import annotations
 import copy
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 from zcbench.errors import DataError, UsageError, unknown
 from zcbench.spaces import Space, load_space
@@ -86,23 +86,67 @@ def with_tasks(space: Space, given: Iterable[GivenTask]) -> Space:
             )
         if len(task.input_shape) not in dimensions:
             raise _cannot_take(space, task)
+    return _having(space, tasks)
+
+
+def with_input_size(space: Space, size: int | Literal["auto"]) -> Space:
+    """The space with square images of another size; ``"auto"`` is each task's own.
+
+    Other tasks stay as they are, and so does the space itself.
+
+    Raises:
+        UsageError: the space cannot have other tasks than its own.
+    """
+    if size == "auto":
+        return space
+    tasks = {
+        name: replace(task, input_shape=(task.input_shape[0], size, size))
+        if _square(task)
+        else task
+        for name, task in space.tasks.items()
+    }
+    return _having(space, tasks)
+
+
+def check_input_size(
+    space: Space, datasets: Iterable[str], size: int | Literal["auto"]
+) -> None:
+    """Raise `UsageError` unless the inputs of these tasks can have another size."""
+    for task in (space.tasks[name] for name in datasets):
+        if size != "auto" and not _square(task):
+            raise UsageError(
+                f"--input-size is for square images, but {task.name} has inputs of "
+                f"{_shape(task)}.",
+                f"Leave {task.name} out, or leave its size.",
+            )
+
+
+def _square(task: Task) -> bool:
+    return len(task.input_shape) == 3 and len(set(task.input_shape[1:])) == 1
+
+
+def _having(space: Space, tasks: Mapping[str, Task]) -> Space:
     if tasks == dict(space.tasks):
         return space
-    wider = copy.copy(space)
+    other = copy.copy(space)
     try:
-        wider.tasks = tasks  # type: ignore[misc]
+        other.tasks = tasks  # type: ignore[misc]
     except AttributeError:  # a property, say
-        raise _cannot_take(space, task) from None
-    return wider
+        changed = (t for name, t in tasks.items() if space.tasks.get(name) != t)
+        raise _cannot_take(space, next(changed)) from None
+    return other
 
 
 def _cannot_take(space: Space, task: Task) -> UsageError:
-    shape = "×".join(map(str, task.input_shape))
     return UsageError(
         f"The networks of {space.name} cannot take the task {task.name} with inputs of "
-        f"{shape}.",
+        f"{_shape(task)}.",
         "Give a task with inputs of the kind that the space's own have.",
     )
+
+
+def _shape(task: Task) -> str:
+    return "×".join(map(str, task.input_shape))
 
 
 def given_tasks(space: Space) -> tuple[GivenTask, ...]:
