@@ -141,7 +141,9 @@ def _apply(
     start = time.perf_counter()
     records = [_private(evidence[record]) for record in plan.needs[proxy.name]]
     missing = first_missing(records)
-    value = missing or attempt(lambda: _number(proxy.function(*records)))
+    value = missing or attempt(
+        lambda: _number(proxy.function(*records, **proxy.parameters))
+    )
     own = time.perf_counter() - start
     seconds = own + sum(passes.get(name, 0.0) for name in plan.passes_of(proxy.name))
     if isinstance(value, Missing):

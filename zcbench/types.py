@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -101,6 +102,9 @@ class Proxy:
         data_independent: True if the images do not matter.
         label_free: True if the labels do not matter.
         costly: True if it takes many training steps: it is not among ``all``.
+        evidence: ``"parameter=value"`` → argument of the function → the record that it
+            gets then, in place of the one that it is annotated with.
+        parameters: values of the function's parameters that are not the defaults.
         origin: ``"built-in"``, or where the plug-in came from.
     """
 
@@ -114,7 +118,20 @@ class Proxy:
     data_independent: bool = False
     label_free: bool = False
     costly: bool = False
+    evidence: Mapping[str, Mapping[str, type]] = field(default_factory=dict)
+    parameters: Mapping[str, Any] = field(default_factory=dict)
     origin: str = "built-in"
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """Parameters that users may set, those of the function with a default."""
+        parameters = inspect.signature(self.function).parameters.values()
+        return {p.name: p.default for p in parameters if p.default is not p.empty}
+
+    @property
+    def settings(self) -> list[str]:
+        """Its parameters as a name has them: ``mu=800``."""
+        return settings({**self.defaults, **self.parameters})
 
     @property
     def traits(self) -> dict[str, Any]:
@@ -136,6 +153,20 @@ class Proxy:
     def summary(self) -> str:
         """First line of the function's docstring."""
         return (self.function.__doc__ or "").strip().partition("\n")[0]
+
+
+def settings(parameters: Mapping[str, Any]) -> list[str]:
+    """Parameters as names have them, which hold no plus.
+
+    >>> settings({"mu": 800.0, "own": True, "sigma": 1e20})
+    ['mu=800', 'own=true', 'sigma=1e20']
+    """
+    texts = {
+        name: str(value).lower() if isinstance(value, bool) else str(value)
+        for name, value in parameters.items()
+    }
+    plain = {name: text.removesuffix(".0") for name, text in texts.items()}
+    return [f"{name}={text.replace('e+', 'e')}" for name, text in plain.items()]
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,6 +108,8 @@ def _facts(proxy: Proxy) -> dict[str, str]:
         "reference": proxy.reference,
         "source": _source(proxy.function),
     }
+    if proxy.settings:
+        facts["parameters"] = ", ".join(proxy.settings)
     if proxy.aliases:
         facts["aliases"] = ", ".join(proxy.aliases)
     return facts
@@ -135,6 +137,7 @@ def _proxies() -> list[Row]:
                 "baseline": proxy.baseline,
                 "direction": proxy.direction,
                 "passes": list(passes),
+                "parameters": proxy.settings,
                 "version": proxy.version,
                 "reference": proxy.reference,
                 "summary": proxy.summary,
@@ -151,6 +154,7 @@ def _proxies() -> list[Row]:
                 "baseline": False,
                 "direction": "higher",
                 "passes": list(make_plan(parts).passes),
+                "parameters": [],
                 "version": found.version,
                 "reference": found.reference,
                 "summary": f"Of {', '.join(found.parts)}. {found.summary}",

@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
+from zcbench.names import split_names
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -16,7 +18,7 @@ def names(
 ) -> tuple[str, ...]:
     """Callback of an option that takes names between commas; at least one."""
     del context
-    found = tuple(dict.fromkeys(n.strip() for n in value.split(",") if n.strip()))
+    found = tuple(dict.fromkeys(split_names(value)))
     if not found:
         raise click.BadParameter("No name is given.", param=parameter)
     return found

@@ -18,6 +18,7 @@ from zcbench.cli.options import (
 )
 from zcbench.cli.plugin import plugin_option
 from zcbench.errors import UsageError
+from zcbench.names import split_names
 from zcbench.report import FORMATS
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def _names(
     del context, parameter
     if value is None:
         return None
-    return tuple(name.strip() for name in value.split(",") if name.strip())
+    return tuple(split_names(value))
 
 
 def _one_thread() -> None:
