@@ -335,7 +335,8 @@ def test_click_on_a_head_sorts_by_numbers_and_back(opened, report):
     rho = heads(opened, 0)[4]
     assert rho.text.startswith("ρ")
     by_rho = rows.sort_values("spearman", ascending=False, kind="stable")
-    label = [f"{r.proxy} *" if r.baseline else r.proxy for r in by_rho.itertuples()]
+    names = [visible(name) for name in by_rho["proxy"]]
+    label = [f"{n} *" if b else n for n, b in zip(names, by_rho["baseline"], strict=True)]
     missing = label[-2:]
     for attribute, expected in (
         ("descending", label),

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import difflib
 import json
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any, Literal, get_args
 
 from zcbench import options as of
 from zcbench.errors import DataError, UsageError, unknown
+from zcbench.files import LARGEST_SETTINGS, read, read_toml, reason
 from zcbench.options import option
 from zcbench.types import Precision
 
@@ -260,19 +260,14 @@ def parse(key: str, value: object, *, label: str) -> Any:
 
 def _read(file: Path) -> Mapping[str, object]:
     """Keys and values of a configuration file or manifest."""
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise _unreadable(file, error) from None
+    what, hint = "The configuration", "See configs/ for examples."
     if file.suffix != ".json":
-        try:
-            return tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            raise _unreadable(file, error) from None
+        return read_toml(file, what, hint)
     try:
-        manifest = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise _unreadable(file, error) from None
+        manifest = json.loads(read(file, LARGEST_SETTINGS))
+    except (OSError, ValueError, RecursionError) as error:
+        text = f"{what} {file} cannot be read: {reason(error)}."
+        raise DataError(text, hint) from None
     config = manifest.get("config") if isinstance(manifest, dict) else None
     if not isinstance(config, dict):
         raise DataError(
@@ -283,14 +278,6 @@ def _read(file: Path) -> Mapping[str, object]:
         config["archs"] = str(file.parent / "archs.txt")
         config = {key: value for key, value in config.items() if key not in _SAMPLE}
     return {key: value for key, value in config.items() if value is not None}
-
-
-def _unreadable(file: Path, error: Exception) -> DataError:
-    reason = error.strerror if isinstance(error, OSError) else str(error)
-    return DataError(
-        f"The configuration {file} cannot be read: {reason}.",
-        "See configs/ for examples.",
-    )
 
 
 def _known_key(key: str, kind: str) -> str:

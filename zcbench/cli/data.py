@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from zcbench.errors import DataError, ZcbenchError
+from zcbench.files import opened, reason
 
 
 class ChangedDataError(ZcbenchError):
@@ -157,12 +158,12 @@ def _findings(cache: Path) -> Iterator[tuple[str, Path]]:
 
 def _verdict(file: Path, sha256: str | None) -> str:
     try:
-        with file.open("rb") as stream:
+        with opened(file) as stream:
             found = hashlib.file_digest(stream, "sha256").hexdigest()
     except FileNotFoundError:
         return "missing"
     except OSError as error:
-        raise DataError(f"{file} cannot be read: {error.strerror}.") from None
+        raise DataError(f"{file} cannot be read: {reason(error)}.") from None
     return "ok" if found == sha256 else "changed"
 
 

@@ -78,6 +78,7 @@ def execute(config: RunConfig, observer: Observer | None = None) -> Outcome:
         total = len(job.archs) * len(job.datasets) * config.repeats
         observer.start(total, total - len(items))
         failed = _work(job, store, items, observer)
+        store.check()
         try:
             store.compact()
         except DataError as error:  # all scores are there, only not in fewest lines
