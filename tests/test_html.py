@@ -17,6 +17,7 @@ from made_reports import NASTY, report_of, study
 
 from zcbench.analysis import NAMES
 from zcbench.analysis.report import Report
+from zcbench.errors import visible
 from zcbench.report import render
 from zcbench.report.cells import cells
 from zcbench.report.figures import KINDS
@@ -336,7 +337,9 @@ def test_click_on_a_head_sorts_by_numbers_and_back(opened, report):
     assert rho.text.startswith("ρ")
     by_rho = rows.sort_values("spearman", ascending=False, kind="stable")
     names = [visible(name) for name in by_rho["proxy"]]
-    label = [f"{n} *" if b else n for n, b in zip(names, by_rho["baseline"], strict=True)]
+    label = [
+        f"{n} *" if b else n for n, b in zip(names, by_rho["baseline"], strict=True)
+    ]
     missing = label[-2:]
     for attribute, expected in (
         ("descending", label),

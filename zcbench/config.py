@@ -59,27 +59,27 @@ class RunConfig:
     )
     seed: int = option(0, of.whole(0, _MAX_SEED), "Seed of sample, weights and images.")
     repeats: int = option(
-        1, of.whole(1), "Initialisations and minibatches per network."
+        1, of.whole(1, 10_000), "Initialisations and minibatches per network."
     )
-    batch_size: int = option(64, of.whole(2), "Images in the minibatch.")
+    batch_size: int = option(64, of.whole(2, 1_000_000), "Images in the minibatch.")
     minibatch: str = option(
         "auto", of.SOURCE, "Images: auto, builtin, gaussian, or a path."
     )
     device: str = option("auto", of.DEVICE, "auto, cpu, cuda, cuda:1 or mps.")
     workers: int | Literal["auto"] = option(
         "auto",
-        of.whole(1, word="auto"),
+        of.whole(1, 10_000, word="auto"),
         "Processes; auto is one for each core (one in all on a GPU). Scores do not "
         "depend on it.",
     )
     threads: int = option(
         1,
-        of.whole(1),
+        of.whole(1, 1_000),
         "Threads of each worker. Last digits of scores can depend on it.",
     )
     stack: int | Literal["auto"] = option(
         "auto",
-        of.whole(1, word="auto"),
+        of.whole(1, 1_000_000, word="auto"),
         "Networks scored at once; auto is 1, on CUDA as many as memory holds. Last "
         "digits of scores can depend on it.",
     )

@@ -43,6 +43,14 @@ class Readable(Protocol):
         ...
 
 
+def expanded(path: str) -> Path:
+    """A path with ~ filled in; ~nobody stays, so that the message names it."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
 def opened(path: Path) -> io.BufferedReader:
     """A regular file, opened for reading; nothing waits for the other end of a pipe.
 

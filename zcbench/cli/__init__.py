@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import importlib
 import importlib.util
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -81,6 +82,16 @@ class LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(rows)
 
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        """As click; see `_ClosedPipe`."""
+        with _closed_pipes():
+            return super().make_context(*args, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """As click; see `_ClosedPipe`."""
+        with _closed_pipes():
+            return super().invoke(ctx)
+
     def main(
         self,
         args: Sequence[str] | None = None,
@@ -107,6 +118,18 @@ class LazyGroup(click.Group):
             sys.exit(_UNREADABLE)
 
 
+class _ClosedPipe(Exception):
+    """Nobody reads on. Of a BrokenPipeError click would make the exit code 1."""
+
+
+@contextlib.contextmanager
+def _closed_pipes() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise _ClosedPipe from None
+
+
 def exit_code_of(program: Callable[[], object]) -> int:
     """Run something and say its failures in one line on stderr.
 
@@ -124,7 +147,7 @@ def exit_code_of(program: Callable[[], object]) -> int:
     except (KeyboardInterrupt, click.Abort):
         _say("Interrupted.")
         return 130
-    except BrokenPipeError:
+    except (BrokenPipeError, _ClosedPipe):
         _let_go(sys.stdout)
         return _CLOSED_PIPE
     except (ZcbenchError, click.ClickException, OSError, MemoryError) as error:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from zcbench.errors import DataError, ZcbenchError
+from zcbench.errors import DataError, ZcbenchError, visible
 from zcbench.files import opened, reason
 
 
@@ -49,7 +49,9 @@ def path() -> None:
     files = _files(cache)
     for file in files:
         size = file.stat().st_size / 2**20
-        click.echo(f"{size:>10,.1f} MiB  {file.relative_to(cache)}", err=True)
+        click.echo(
+            f"{size:>10,.1f} MiB  {visible(str(file.relative_to(cache)))}", err=True
+        )
     if not files:
         click.echo("It is empty.", err=True)
 

@@ -11,7 +11,6 @@ a table of the user's own (``--truth FILE``).
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import Any, cast, get_args
 
 from zcbench.errors import DataError, UsageError, unknown
-from zcbench.files import read_toml
+from zcbench.files import expanded, read_toml
 from zcbench.spaces import Space, load_space
 from zcbench.types import Loss, Task
 
@@ -62,9 +61,7 @@ def load_task(source: str) -> GivenTask:
         DataError: the file is missing or says something else than a task.
     """
     if source.endswith(".toml") or "/" in source:
-        with contextlib.suppress(RuntimeError):  # ~nobody
-            return _read(Path(source).expanduser())
-        return _read(Path(source))
+        return _read(expanded(source))
     if source not in task_names():
         raise unknown("task", source, task_names())
     return _read(_FOLDER / f"{source}.toml")
