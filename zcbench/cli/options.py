@@ -30,7 +30,11 @@ def names_option(name: str, default: str, text: str) -> Callable[[F], F]:
 
 
 def count_option(
-    name: str, least: int, default: int, text: str, most: int = 1_000_000
+    name: str,
+    least: int,
+    default: int,
+    text: str,
+    most: int | None = 1_000_000,
 ) -> Callable[[F], F]:
     """An option that takes a whole number."""
     kind = click.IntRange(least, most)

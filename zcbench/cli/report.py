@@ -113,7 +113,7 @@ def _tables(
 )
 @share_option("--confidence", 0.95, "Coverage of intervals; tests are at 1 minus this.")
 @count_option("--resamples", 100, 1000, "Bootstrap resamples.")
-@count_option("--seed", 0, 0, "Of the bootstrap.", 2**63 - 1)
+@count_option("--seed", 0, 0, "Of the bootstrap.", None)
 @output_option
 @plugin_option
 def report(

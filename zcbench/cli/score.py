@@ -60,7 +60,7 @@ def _shape(
     help="all, or names with commas.",
 )
 @count_option("--batch-size", 2, 64, "Images in the minibatch.")
-@count_option("--seed", 0, 0, "Of weights and images.", 2**63 - 1)
+@count_option("--seed", 0, 0, "Of weights and images.", None)
 @click.option(
     "--minibatch",
     metavar="SOURCE",

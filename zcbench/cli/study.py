@@ -31,7 +31,7 @@ _OPTIONS: Sequence[Callable[..., Callable[..., None]]] = (
     ),
     accuracy_options,
     plugin_option,
-    count_option("--seed", 0, 0, "Of the trials.", 2**63 - 1),
+    count_option("--seed", 0, 0, "Of the trials.", None),
     format_option("text", "md", "csv", "json", "html"),
     output_option,
 )

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 SCHEMA = 1
 MANIFEST = "manifest.json"
 ARCHS = "archs.txt"
+UNSIGNED = "{}: its lines have no checksums, so that damage to them may not show."
 
 
 def load_run(path: str | os.PathLike[str]) -> pd.DataFrame:
@@ -44,8 +45,7 @@ def load_run(path: str | os.PathLike[str]) -> pd.DataFrame:
     path = Path(path)
     notes: list[str] = []
     manifest = read_manifest(path, notes.append)
-    unsigned = "{}: its lines have no checksums, so that damage to them may not show."
-    merged = merge(read_records(path, lambda f: notes.append(unsigned.format(f))))
+    merged = merge(read_records(path, lambda f: notes.append(UNSIGNED.format(f))))
     if not merged:
         raise DataError(
             f"{path} holds no scores yet.", "Run it again to go on where it stopped."

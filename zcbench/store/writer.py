@@ -45,6 +45,8 @@ class RunStore:
     Attributes:
         path: the directory.
         manifest: the manifest found there, None in a new directory.
+        unsigned: whether it has lines without checksums, of an earlier version; the
+            first line that is added gives one to all.
 
     Raises:
         UsageError: another process writes to it.
@@ -56,7 +58,7 @@ class RunStore:
         self.manifest: dict[str, Any] | None = None
         self._done: dict[Key, frozenset[str]] = {}
         self._n_lines = 0
-        self._unsigned = False
+        self.unsigned = False
         self._file = self._directory = -1
         self._size = 0
         self._synced = 0.0
@@ -118,7 +120,7 @@ class RunStore:
                 is no longer what it was. What was there stays whole.
         """
         line = line_of(record)
-        if self._unsigned:  # of an earlier version: from now on all have checksums
+        if self.unsigned:  # of an earlier version: from now on all have checksums
             self._rewrite(merge(read_records(self.path)))
         self.check()
         try:
@@ -232,7 +234,7 @@ class RunStore:
                 "Unpack them with gunzip to go on, or give another --out.",
             )
         for record in read_records(
-            self.path, lambda _: setattr(self, "_unsigned", True)
+            self.path, lambda _: setattr(self, "unsigned", True)
         ):
             self._note(record)
 
@@ -270,7 +272,7 @@ class RunStore:
             os.close(self._file)
             self._file = -1
         self._replace(SCORES, map(line_of, merged.values()))
-        self._unsigned = False
+        self.unsigned = False
         self._done.clear()
         self._n_lines = 0
         for record in merged.values():
