@@ -1,6 +1,6 @@
 """Build sdist and wheel, install the wheel in a fresh environment, and run it there.
 
-    python scripts/check_package.py           with what is installed here: seconds, in CI
+    python scripts/check_package.py           with what is installed here, as CI does
     python scripts/check_package.py --lock    with requirements.lock, by its checksums
     python scripts/check_package.py --lock --cuda      where pip takes torch with CUDA
 

@@ -3,8 +3,8 @@
 Good files of each kind are damaged by a seed (scripts/mutations.py) and given to the
 commands that read them. Each must end with one of its exit codes and, where it fails,
 with one sentence: no traceback, no end of the process, no waiting. What carries
-checksums (scores, manifests, JSON reports) is read as it was written, or refused, or its
-change is said: anything else is a wrong result accepted.
+checksums (scores, manifests, JSON reports) is read as it was written, or refused, or
+its change is said: anything else is a wrong result accepted.
 
     python scripts/fuzz.py --inputs 20000 --seed 0 -o results/faults/fuzz.md
 
@@ -90,8 +90,8 @@ def try_reader(
         content = mutated(random, path.read_bytes())
         path.write_bytes(content)
         how = f"{len(content)} bytes"
-    words = random.choice(reader.commands)
-    words = [w.format(i=folder / "in", g=good, o=folder / "out") for w in words]
+    places = {"i": folder / "in", "g": good, "o": folder / "out"}
+    words = random.choice(reader.commands).format_map(places).split()
     found, done = outcome(words, may_differ=words[0] in ("compare", "check", "data"))
     if found == READ and reader.check is not None:
         found = {"same": READ, "said": TOLD, "wrong": WRONG}[
@@ -205,8 +205,8 @@ def main() -> None:
         f"{time.monotonic() - began:,.0f} s; Python {platform.python_version()}, torch "
         f"{torch.__version__}, {platform.machine()}, one process at a time.\n\n"
         f"Of what has checksums, “{READ}” means that every score, setting and "
-        f"correlation is the one written; “{TOLD}”, that stderr says that it may not be. "
-        "Tables of the user's own have none: a digit changed is another table."
+        f"correlation is the one written; “{TOLD}”, that stderr says that it may not "
+        "be. Tables of the user's own have none: a digit changed is another table."
     )
     page = markdown(counts, told)
     print(page)

@@ -23,22 +23,17 @@ from zcbench.errors import ZcbenchError
 from zcbench.spaces import load_space
 from zcbench.store import read_manifest, read_records
 
-Words = Sequence[str]
-TOY = ["run", "--space", "toy", "--proxies", "params", "--workers", "1"]
-TOY += [
-    "--batch-size",
-    "4",
-    "--minibatch",
-    "gaussian",
-    "--truth",
-    "none",
-    "--out",
-    "{o}",
-]
-TWO = [*TOY, "--n", "2"]
-
-
-IMAGES = "images of CIFAR-10"
+TOY = (
+    "run --space toy --proxies params --workers 1 --batch-size 4 --minibatch gaussian "
+    "--truth none --out {o} "
+)
+TWO = f"{TOY} --n 2 "
+MACRO = "run --space macro --n 2 --proxies params --batch-size 2 --dry-run --truth "
+SCORE = (
+    "score {i}/nets.py:one {i}/nets.py:two --proxies params --input 3,4,4 --classes 2 "
+    "--accuracies "
+)
+IMAGES = "images-of-CIFAR-10"
 """Stands for a command that reads them and nothing else."""
 
 
@@ -63,8 +58,8 @@ class Reader:
     """
 
     folder: str
-    files: Words
-    commands: Sequence[Words]
+    files: Sequence[str]
+    commands: Sequence[str]
     check: Callable[[Path, Path, str], str] | None = None
 
 
@@ -108,133 +103,93 @@ def _same_report(good: Path, damaged: Path, stderr: str) -> str:
 
 
 _QUICK = [
-    ["report", "{i}", "--resamples", "100"],
-    ["report", "{i}", "--format", "json", "--resamples", "100"],
-    ["compare", "{i}", "{g}/run"],
-    ["compare", "{g}/run", "{i}", "--format", "json"],
-    ["agree", "{g}/run", "{i}"],
+    "report {i} --resamples 100",
+    "report {i} --resamples 100 --format json",
+    "compare {i} {g}/run",
+    "compare {g}/run {i} --format json",
+    "agree {g}/run {i}",
 ]
 _RUNS = [
     *(_QUICK * 6),
-    ["report", "{i}", "--format", "md", "--section", "all", "--resamples", "100"],
-    ["report", "{i}", "--format", "html", "--resamples", "100", "-o", "{o}.html"],
-    ["plot", "{i}", "--kind", "forest", "-o", "{o}"],
-    ["search", "{i}", "--trials", "2", "--evaluations", "5", "--warmup", "2"],
-    ["predict", "{i}", "--train", "5", "--trials", "1", "--models", "ridge"],
+    "report {i} --format md --section all --resamples 100",
+    "report {i} --format html --resamples 100 -o {o}.html",
+    "plot {i} --kind forest -o {o}",
+    "search {i} --trials 2 --evaluations 5 --warmup 2",
+    "predict {i} --train 5 --trials 1 --models ridge",
 ]
-_TABLE = [*TWO, "--truth", "{i}/truth.csv"]
+_GO_ON = TOY.replace("{o}", "{i}").replace("params", "params,snip")
+_SCORES = ["scores.jsonl"]
+_OFFICIAL = ["NAS-Bench-201.pth", "old.pth", "NATS-sss.tar", "NATS-sss"]
+_CIFAR = [f"cifar-10-batches-{kind}" for kind in ("py", "bin")]
 READERS: dict[str, Reader] = {
-    "scores.jsonl": Reader(
-        "run",
-        ["scores.jsonl"],
-        [*_RUNS, [*TOY[:-1], "{i}", "--proxies", "params,snip"]],
-        _same_scores,
-    ),
+    "scores.jsonl": Reader("run", _SCORES, [*_RUNS, *[_GO_ON] * 5], _same_scores),
     "scores.jsonl.gz": Reader("packed", ["scores.jsonl.gz"], _RUNS, _same_scores),
-    "manifest.json": Reader(
-        "run",
-        ["manifest.json"],
-        _RUNS,
-        _same_manifest,
-    ),
+    "manifest.json": Reader("run", ["manifest.json"], _RUNS, _same_manifest),
     "manifest as configuration": Reader(
         "run",
         ["manifest.json"],
-        [["run", "--config", "{i}/manifest.json", "--dry-run"]],
+        ["run --config {i}/manifest.json --space toy --dry-run"],
     ),
     "archs.txt of a run": Reader("listed", ["archs.txt"], _QUICK[:2]),
     "configuration": Reader(
-        "config", ["run.toml"], [["run", "--config", "{i}/run.toml", "--dry-run"]]
+        "config",
+        ["run.toml"],
+        ["run --config {i}/run.toml --space toy --proxies params --dry-run"],
     ),
-    "task": Reader("config", ["task.toml"], [[*TWO, "--task", "{i}/task.toml"]]),
+    "task": Reader("config", ["task.toml"], [TWO + "--task {i}/task.toml"]),
     "list of architectures": Reader(
-        "config", ["archs.txt", "archs.csv"], [[*TOY, "--archs", "{i}/archs.txt"]]
+        "config",
+        ["archs.txt", "archs.csv"],
+        [TOY + "--archs {i}/archs.txt", TOY + "--archs {i}/archs.csv"],
     ),
     "truth: CSV": Reader(
         "truth",
         ["truth.csv"],
-        [_TABLE, ["report", "{g}/run", "--truth", "{i}/truth.csv"]],
+        [TWO + "--truth {i}/truth.csv", "report {g}/run --truth {i}/truth.csv"],
     ),
     "truth: Parquet": Reader(
-        "truth",
-        ["truth.parquet"],
-        [["report", "{g}/run", "--truth", "{i}/truth.parquet"]],
+        "truth", ["truth.parquet"], ["report {g}/run --truth {i}/truth.parquet"]
     ),
-    "truth: JSON of macro": Reader(
-        "truth",
-        ["macro.json"],
-        [
-            [
-                "run",
-                "--space",
-                "macro",
-                "--n",
-                "2",
-                "--truth",
-                "{i}/macro.json",
-                "--dry-run",
-            ]
-            + ["--proxies", "params", "--batch-size", "2"]
-        ],
-    ),
+    "truth: JSON of macro": Reader("truth", ["macro.json"], [MACRO + "{i}/macro.json"]),
     "truth: official pickles": Reader(
         "official",
-        ["NAS-Bench-201.pth", "old.pth", "NATS-sss.tar", "NATS-sss/000000.pickle.pbz2"],
-        [
-            ["data", "import", "{i}/NAS-Bench-201.pth"],
-            ["data", "import", "{i}/old.pth"],
-            ["data", "import", "{i}/NATS-sss.tar"],
-            ["data", "import", "{i}/NATS-sss"],
-        ],
+        [*_OFFICIAL[:3], "NATS-sss/000000.pickle.pbz2", "NATS-sss/meta.pickle.pbz2"],
+        [f"data import {{i}}/{name}" for name in _OFFICIAL],
     ),
-    "images: npz": Reader(
-        "images", ["toy.npz"], [[*TWO, "--minibatch", "{i}/toy.npz"]]
-    ),
+    "images: npz": Reader("images", ["toy.npz"], [TWO + "--minibatch {i}/toy.npz"]),
     "images: CIFAR": Reader(
         "cifar",
-        ["cifar-10-batches-py/data_batch_1", "cifar-10-batches-bin/data_batch_1.bin"],
-        [[IMAGES, f"{{i}}/cifar-10-batches-{kind}"] for kind in ("py", "bin")],
+        [f"{_CIFAR[0]}/data_batch_1", f"{_CIFAR[1]}/data_batch_1.bin"],
+        [f"{IMAGES} {{i}}/{name}" for name in _CIFAR],
     ),
     "images: tar.gz": Reader(
         "cifar",
         ["cifar-10-python.tar.gz"],
-        [[IMAGES, "{i}/cifar-10-python.tar.gz"]],
+        [f"{IMAGES} {{i}}/cifar-10-python.tar.gz"],
     ),
     "published scores: CSV": Reader(
-        "scores", ["scores.csv"], [["agree", "{g}/run", "{i}/scores.csv"]]
+        "scores", ["scores.csv"], ["agree {g}/run {i}/scores.csv"]
     ),
     "published scores: JSON": Reader(
         "scores",
         ["scores.json"],
         [
-            ["agree", "{g}/run", "{i}/scores.json", "--format", "csv"],
-            ["report", "--scores", "{i}/scores.json", "--space", "toy"],
+            "agree {g}/run {i}/scores.json --format csv",
+            "report --scores {i}/scores.json --space toy",
         ],
     ),
     "JSON report": Reader(
         "report",
         ["report.json"],
         [
-            ["compare", "{i}/report.json", "{g}/run"],
-            ["compare", "{g}/report/report.json", "{i}/report.json", "--format", "md"],
-            ["compare", "{g}/run", "{i}/report.json", "--format", "json"],
+            "compare {i}/report.json {g}/run",
+            "compare {g}/report/report.json {i}/report.json --format md",
+            "compare {g}/run {i}/report.json --format json",
         ],
         _same_report,
     ),
     "accuracies of networks": Reader(
-        "nets",
-        ["accuracies.csv"],
-        [
-            ["score", "{i}/nets.py:one", "{i}/nets.py:two", "--proxies", "params"]
-            + [
-                "--accuracies",
-                "{i}/accuracies.csv",
-                "--input",
-                "3,4,4",
-                "--classes",
-                "2",
-            ]
-        ],
+        "nets", ["accuracies.csv"], [SCORE + "{i}/accuracies.csv"]
     ),
 }
 """Name in the table → the reader."""
@@ -290,7 +245,7 @@ def make_good(good: Path) -> None:
         gzip.compress((good / "run" / "scores.jsonl").read_bytes())
     )
     _configurations(good / "config")
-    _tables(good, specs)
+    _tables(good)
     _images(good)
     _official(good / "official")
     (good / "nets" / "nets.py").write_text(_NETS)
@@ -309,7 +264,7 @@ def _configurations(folder: Path) -> None:
     )
 
 
-def _tables(good: Path, specs: list[str]) -> None:
+def _tables(good: Path) -> None:
     table = zcbench.load_truth("toy", "toy")[["arch", "val", "test"]]
     table.to_csv(good / "truth" / "truth.csv", index=False)
     table.to_parquet(good / "truth" / "truth.parquet")
@@ -392,19 +347,19 @@ def _official(folder: Path) -> None:
         archive.add(sizes, arcname=sizes.name)
 
 
-_COMMANDS: dict[str, Words] = {
-    "run": ["--space", "toy", "--dry-run"],
-    "report": ["{g}/run"],
-    "plot": ["{g}/run", "--kind", "forest"],
-    "compare": ["{g}/run", "{g}/report/report.json"],
-    "agree": ["{g}/run", "{g}/scores/scores.csv"],
-    "predict": ["{g}/run", "--train", "5", "--trials", "1", "--models", "ridge"],
-    "search": ["{g}/run", "--trials", "2", "--evaluations", "5", "--warmup", "2"],
-    "list": ["proxies"],
-    "show": ["snip"],
-    "score": ["{g}/nets/nets.py:one", "--input", "3,4,4", "--classes", "2"],
-    "new": ["proxy"],
-    "data": ["verify"],
+_COMMANDS: dict[str, str] = {
+    "run": "--space toy --dry-run",
+    "report": "{g}/run",
+    "plot": "{g}/run --kind forest",
+    "compare": "{g}/run {g}/report/report.json",
+    "agree": "{g}/run {g}/scores/scores.csv",
+    "predict": "{g}/run --train 5 --trials 1 --models ridge",
+    "search": "{g}/run --trials 2 --evaluations 5 --warmup 2",
+    "list": "proxies",
+    "show": "snip",
+    "score": "{g}/nets/nets.py:one --input 3,4,4 --classes 2 --proxies params,snip",
+    "new": "proxy mine",
+    "data": "verify",
 }
 _SMALL = ("", "-1", "0", "1", "2", "0.5", "nan", "1e-9", "٣", " 3 ", "9" * 30, "x,y")
 
@@ -414,7 +369,7 @@ def command_line(rng: random.Random, good: Path, folder: Path) -> list[str]:
     from zcbench.cli import main
 
     name = rng.choice([*_COMMANDS, rng.choice(WORDS) or "x"])
-    words = [word.format(g=good) for word in _COMMANDS.get(name, ())]
+    words = _COMMANDS.get(name, "").format(g=good).split()
     command = main.get_command(None, name)  # type: ignore[arg-type]
     options = [p for p in command.params if p.opts[0][:1] == "-"] if command else []
     for option in rng.choices(options, k=rng.randrange(4)) if options else ():

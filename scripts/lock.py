@@ -2,9 +2,9 @@
 
     python scripts/lock.py PINS [WHEEL ...]      (`make lock` does it)
 
-PINS has a line ``name==version`` for all that is installed. uv (https://docs.astral.sh/uv)
-asks the registry for the checksums of their files on every platform, and adds what other
-systems need. WHEELs are builds that the registry does not have, such as torch for CPUs
+PINS has a line ``name==version`` for all that is installed. The program uv asks the
+registry for the checksums of their files on every platform, and adds what other systems
+need. WHEELs are builds that the registry does not have, such as torch for CPUs
 alone: their checksums are added. What torch needs for CUDA, some gigabytes, goes into
 requirements-cuda.lock.
 """

@@ -128,7 +128,7 @@ def _exchange(random: random.Random, value: Any) -> None:
 def anything(random: random.Random, content: bytes) -> bytes:
     """Bytes, or words, that nobody meant."""
     if random.random() < 0.5:
-        return random.randbytes(random.randrange(200))
+        return random.randbytes(random.randrange(len(content) + 1))
     words = random.choices(WORDS, k=random.randrange(6))
     return " ".join(words).encode(errors="surrogatepass")
 

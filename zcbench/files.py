@@ -76,6 +76,8 @@ def read(path: Path, most: int = LARGEST) -> bytes:
         OSError: it cannot be read, is no regular file, or has more bytes than that.
     """
     with opened(path) as stream:
+        if os.fstat(stream.fileno()).st_size > most:
+            raise _too_large(most)
         return read_stream(stream, most)
 
 
@@ -91,8 +93,12 @@ def read_stream(stream: Readable, most: int = LARGEST) -> bytes:
         left -= len(piece)
         if left < 0:
             pieces.clear()
-            raise OSError(errno.EFBIG, f"it holds more than {most >> 20:,} MiB")
+            raise _too_large(most)
     return b"".join(pieces)
+
+
+def _too_large(most: int) -> OSError:
+    return OSError(errno.EFBIG, f"it holds more than {most >> 20:,} MiB")
 
 
 def unpacked(content: bytes, most: int = LARGEST) -> bytes:

@@ -182,8 +182,10 @@ def _sentence(error: Exception) -> str:
     if isinstance(error, OSError):
         if error.filename is None and error.errno == errno.ENOSPC:
             _let_go(sys.stdout)
-        place = error.filename or "The output"
-        return f"{place} cannot be read or written: {error.strerror or error}."
+        why = error.strerror or error
+        if error.filename is None:
+            return f"The output cannot be written: {why}."
+        return f"{error.filename} cannot be read or written: {why}."
     if isinstance(error, MemoryError):
         return "There is not enough memory for this."
     return str(error)

@@ -52,6 +52,7 @@ def agree(run: Path, scores: Path, datasets: tuple[str, ...], format_name: str) 
         *_alone(theirs, ours),
         *_alone(ours, theirs),
     ]
+    notes = list(dict.fromkeys(notes))
     emit(Document([compare(ours, theirs)], None, notes=notes), format_name)
 
 
