@@ -22,7 +22,10 @@ from zcbench.analysis.scores import (
 from zcbench.analysis.study import PERCENT, Early, Study
 from zcbench.analysis.traits import traits
 from zcbench.errors import DataError, UsageError
+from zcbench.files import read, reason
 from zcbench.stats.ranks import Floats
+from zcbench.store.directory import ARCHS
+from zcbench.store.records import RESTORE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -250,13 +253,22 @@ def _expected_networks(run: pd.DataFrame) -> int | None:
     config = manifest["config"]
     n: int | None = manifest.get("architectures")
     if config.get("archs"):
-        listed = Path(run.attrs["path"]) / str(config["archs"])
-        n = len(listed.read_text(encoding="utf-8").split()) if listed.exists() else None
+        n = _listed(Path(run.attrs["path"]) / ARCHS)
     elif n is None and config.get("n"):  # written before runs kept the number
         space = load_space(str(run["space"].iloc[0]))
         n = len(space.population(config.get("population", "all")))
         n = n if config["n"] == "all" else min(n, config["n"])
     return n and n * int(config.get("repeats", 1))
+
+
+def _listed(file: Path) -> int | None:
+    """Architectures in a file; None if it is not there."""
+    try:
+        return len(read(file).decode().splitlines())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{file} cannot be read: {reason(error)}.", RESTORE) from None
 
 
 def _unit(truth: pd.DataFrame, target: str) -> str:

@@ -15,7 +15,6 @@ Aliases of proxies become their names.
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import json
 import math
@@ -25,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zcbench.errors import DataError, UsageError, ZcbenchError
+from zcbench.files import read, reason, unpacked
 from zcbench.flat_file import FlatFile, architectures, csv_frame, is_accuracy, unused
 from zcbench.spaces import Space, load_space
 from zcbench.spaces.base import check_name
@@ -143,12 +143,10 @@ def _manifest(
 
 def _content(path: Path) -> bytes:
     try:
-        content = path.read_bytes()
-        return gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
-    except (OSError, EOFError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
+        return unpacked(read(path))
+    except OSError as error:
         raise DataError(
-            f"The scores {path} cannot be read: {reason}.", _FORMATS
+            f"The scores {path} cannot be read: {reason(error)}.", _FORMATS
         ) from None
 
 
@@ -241,15 +239,15 @@ def _from_csv(
     try:
         frame = csv_frame(content)
     except Exception as error:  # parsers raise many kinds
-        reason = " ".join(str(error).split()).rstrip(".")[:200]
-        raise DataError(f"{path} cannot be read as CSV: {reason}.", _FORMATS) from None
+        words = " ".join(str(error).split()).rstrip(".")[:200]
+        raise DataError(f"{path} cannot be read as CSV: {words}.", _FORMATS) from None
     frame.columns = frame.columns.map(str)
     file = FlatFile(path, frame, before=1)
     archs, reasons = architectures(file, space)
     for name in frame.columns:
         if name not in (*reasons, archs.name):
-            reason = _why_not(file, space, name)
-            reasons |= {name: reason} if reason else {}
+            why = _why_not(file, space, name)
+            reasons |= {name: why} if why else {}
     names = [name for name in frame if name not in (*reasons, archs.name)]
     if not names:
         raise DataError(f"{path} holds no scores.", _FORMATS)
@@ -329,7 +327,7 @@ def _add(
 ) -> None:
     try:
         score, time = float(said["score"]), float(said.get("time", math.nan))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise DataError(
             f"{path} has the score {str(said['score'])[:40]!r} of {name}, which is no "
             "number.",

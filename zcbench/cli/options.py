@@ -31,9 +31,15 @@ def names_option(name: str, default: str, text: str) -> Callable[[F], F]:
     )
 
 
-def count_option(name: str, least: int, default: int, text: str) -> Callable[[F], F]:
+def count_option(
+    name: str,
+    least: int,
+    default: int,
+    text: str,
+    most: int | None = 1_000_000,
+) -> Callable[[F], F]:
     """An option that takes a whole number."""
-    kind = click.IntRange(min=least)
+    kind = click.IntRange(least, most)
     return click.option(name, type=kind, default=default, metavar="N", help=text)
 
 

@@ -114,7 +114,7 @@ def _tables(
 )
 @share_option("--confidence", 0.95, "Coverage of intervals; tests are at 1 minus this.")
 @count_option("--resamples", 100, 1000, "Bootstrap resamples.")
-@count_option("--seed", 0, 0, "Of the bootstrap.")
+@count_option("--seed", 0, 0, "Of the bootstrap.", None)
 @output_option
 @plugin_option
 def report(

@@ -13,7 +13,7 @@ import click
 from zcbench.cli.complete import complete_proxies
 from zcbench.cli.options import count_option, format_option
 from zcbench.cli.plugin import plugin_option
-from zcbench.errors import UsageError, ZcbenchError
+from zcbench.errors import UsageError, ZcbenchError, visible
 from zcbench.report import FORMATS
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def _shape(
     help="all, or names with commas.",
 )
 @count_option("--batch-size", 2, 64, "Images in the minibatch.")
-@count_option("--seed", 0, 0, "Of weights and images.")
+@count_option("--seed", 0, 0, "Of weights and images.", None)
 @click.option(
     "--minibatch",
     metavar="SOURCE",
@@ -264,14 +264,17 @@ def _accuracies(path: Path | None, names: Sequence[str]) -> Accuracies | None:
             f"Its names should be like {names[0]} or {names[0].rpartition(':')[2]}.",
         )
     if found.fractions:
-        click.echo(f"{path}: read as fractions of 1, not percent.", err=True)
+        _tell(f"{path}: read as fractions of 1, not percent.")
     if absent:
-        click.echo(
+        _tell(
             f"{path} has no accuracy of {', '.join(absent)}: left out of the "
-            "correlations.",
-            err=True,
+            "correlations."
         )
     return found
+
+
+def _tell(text: str) -> None:
+    click.echo(visible(text), err=True)
 
 
 def _document(

@@ -8,6 +8,7 @@ of their dataset; there is no augmentation. Importing this does not import torch
 from __future__ import annotations
 
 import hashlib
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -18,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zcbench.errors import DataError, UsageError
+from zcbench.files import expanded
 from zcbench.minibatch.builtin import (
     RECIPE,
     VECTORS,
@@ -36,6 +38,9 @@ if TYPE_CHECKING:
 
 OPTIONS = ("auto", "builtin", "gaussian")
 """What ``--minibatch`` takes besides a path."""
+
+MOST_NUMBERS = 1 << 30
+"""Of a minibatch: 64 images of 3×2,364×2,364."""
 
 Drawn = tuple[NDArray[np.float32], NDArray[np.int64] | NDArray[np.float32]]
 
@@ -76,6 +81,13 @@ class Source(ABC):
             raise UsageError(
                 f"No minibatch has {n} images, repeat {repeat} and index {index}.",
                 "Ask for at least 1 image; repeat and index count from 0.",
+            )
+        numbers = n * math.prod(self.task.input_shape)
+        if numbers > MOST_NUMBERS:
+            raise UsageError(
+                f"A minibatch of {n} inputs of {self.task.name} has {numbers:.3g} "
+                f"numbers; {MOST_NUMBERS:,} are the most.",
+                "Lower --batch-size, or give smaller inputs.",
             )
         x, y = self._draw(n, index, (seed, "minibatch", self.task.name, repeat))
         x = np.ascontiguousarray(x)
@@ -175,8 +187,8 @@ def open_source(option: str, task: Task, *, cache: Path | None = None) -> Source
 def _open_files(option: str, task: Task) -> Source:
     _require_images(task)
     try:
-        images = read_images(Path(option).expanduser(), task)
-    except (FileNotFoundError, RuntimeError):  # the latter for ~nobody
+        images = read_images(expanded(option), task)
+    except FileNotFoundError:
         close = get_close_matches(option.casefold(), OPTIONS, n=1)
         raise DataError(
             f"There is no {option!r} to take images from.",

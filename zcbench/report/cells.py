@@ -7,6 +7,7 @@ from typing import Any
 
 from zcbench.analysis.block import Block, Column, ColumnKind, Style
 from zcbench.analysis.words import interval, number, p_value
+from zcbench.errors import visible
 
 RIGHT: frozenset[ColumnKind] = frozenset({"count", "share", "p", "number"})
 """Kinds of columns that are aligned to the right."""
@@ -14,7 +15,7 @@ RIGHT: frozenset[ColumnKind] = frozenset({"count", "share", "p", "number"})
 
 def header(block: Block) -> tuple[str, ...]:
     """What stands above the columns."""
-    return tuple(column.header for column in block.columns)
+    return tuple(visible(column.header) for column in block.columns)
 
 
 def right(block: Block) -> tuple[bool, ...]:
@@ -24,7 +25,8 @@ def right(block: Block) -> tuple[bool, ...]:
 
 def cells(block: Block) -> list[tuple[str, ...]]:
     """The printed columns of every row."""
-    return [tuple(cell(row, c) for c in block.columns) for row in block.records()]
+    columns = block.columns
+    return [tuple(visible(cell(row, c)) for c in columns) for row in block.records()]
 
 
 def styles(block: Block) -> tuple[Style, ...]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from zcbench.errors import unknown
+from zcbench.errors import unknown, visible
 from zcbench.files import write
 from zcbench.report import FORMATS
 from zcbench.report.document import Document, document_of
@@ -41,7 +41,7 @@ def render(
     module = importlib.import_module(f"zcbench.report.{FORMATS[format]}")
     writer = getattr(module, f"render_{format}")
     text: str = writer(document, color=True) if color else writer(document)
-    return text
+    return text if color else visible(text, lines=True)  # of colours text takes care
 
 
 def emit(
@@ -60,7 +60,7 @@ def emit(
     """
     document = shown if isinstance(shown, Document) else document_of(shown)
     for note in document.notes:
-        click.echo(note, err=True)
+        click.echo(visible(note), err=True)
     if output is None:
         colour = format == "text" and in_color()
         click.echo(render(document, format, color=colour), nl=False)

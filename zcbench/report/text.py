@@ -6,6 +6,7 @@ import io
 import textwrap
 
 from zcbench.analysis.block import Block
+from zcbench.errors import visible
 from zcbench.report.cells import cells, header, right, styles
 from zcbench.report.document import Document
 
@@ -31,7 +32,7 @@ def render_text(document: Document, *, color: bool = False) -> str:
 
 def _block(block: Block, color: bool) -> str:
     """What it is, its table, its conclusion."""
-    above = f"{block.title}\n" if block.title else ""
+    above = f"{visible(block.title)}\n" if block.title else ""
     above += _wrap(block.about) if block.about else ""
     below = "".join(map(_wrap, (*block.conclusion.splitlines(), *block.remarks)))
     return "\n".join(filter(None, (above, _table(block, color), below)))
@@ -64,5 +65,6 @@ def _table(block: Block, color: bool) -> str:
 
 
 def _wrap(text: str) -> str:
+    text = visible(text, lines=True)
     lines = textwrap.fill(text, WIDTH, break_long_words=False, break_on_hyphens=False)
     return f"{lines}\n"

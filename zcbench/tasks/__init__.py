@@ -12,18 +12,22 @@ a table of the user's own (``--truth FILE``).
 from __future__ import annotations
 
 import copy
-import tomllib
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
 from zcbench.errors import DataError, UsageError, unknown
+from zcbench.files import expanded, read_toml
 from zcbench.spaces import Space, load_space
 from zcbench.types import Loss, Task
 
 _FOLDER = Path(__file__).parent
 _LOSSES = get_args(Loss)
+_MOST_NUMBERS = 1 << 24
+"""Numbers of one input: an image of 3×2,364×2,364."""
+_MOST_CLASSES = 1 << 20
 _EXAMPLE = "See zcbench/tasks for examples, and docs/spaces.md."
 
 
@@ -57,7 +61,7 @@ def load_task(source: str) -> GivenTask:
         DataError: the file is missing or says something else than a task.
     """
     if source.endswith(".toml") or "/" in source:
-        return _read(Path(source).expanduser())
+        return _read(expanded(source))
     if source not in task_names():
         raise unknown("task", source, task_names())
     return _read(_FOLDER / f"{source}.toml")
@@ -174,13 +178,7 @@ def space_of(name: str, manifest: Mapping[str, Any]) -> Space:
 
 
 def _read(path: Path) -> GivenTask:
-    try:
-        entries = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise DataError(
-            f"The task {path} cannot be read: {reason}.", _EXAMPLE
-        ) from None
+    entries = read_toml(path, "The task", _EXAMPLE)
     keys = {key.replace("-", "_"): value for key, value in entries.items()}
     return _given(keys, f"The task {path}")
 
@@ -213,12 +211,21 @@ def _given(entries: object, where: str) -> GivenTask:
     for key, (kind, fits) in _FIELDS.items():
         if not fits(values.get(key)):
             name = key.replace("_", "-")
-            instead = f"not {values[key]!r}" if key in values else "and is missing"
+            instead = "and is missing"
+            if key in values:
+                instead = f"not {repr(values[key])[:100]}"
             raise DataError(f"{where}: {name} must be {kind}, {instead}.", _EXAMPLE)
     if (values["loss"] == "mse") != (values["n_classes"] == 1):
         raise DataError(
             f"{where} has {values['n_classes']} classes and the loss {values['loss']}.",
             "A regression has n-classes = 1 and loss = 'mse', all else 2 or more.",
+        )
+    numbers, classes = math.prod(values["input_shape"]), values["n_classes"]
+    if numbers > _MOST_NUMBERS or classes > _MOST_CLASSES:
+        raise DataError(
+            f"{where} is too large.",
+            f"Inputs of {_MOST_NUMBERS:,} numbers and {_MOST_CLASSES:,} classes are "
+            "the most.",
         )
     space = values.pop("space")
     shape = tuple(values.pop("input_shape"))

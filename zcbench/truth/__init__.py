@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zcbench.errors import DataError, UsageError
+from zcbench.files import expanded
 from zcbench.flat_file import shown
 from zcbench.registry import Registry
 
@@ -95,7 +96,7 @@ def load_truth(
         space = load_space(space)
     check_name(space, "dataset", dataset)
     if _is_path(truth):
-        table = _from_file(space, dataset, _expanded(truth), target)
+        table = _from_file(space, dataset, expanded(truth), target)
     elif dataset not in load_space(space.name).tasks:
         raise DataError(
             f"The task {dataset} was given to {space.name}, which has no truth for it.",
@@ -160,15 +161,8 @@ def _is_path(truth: str) -> bool:
     looks = "/" in truth or "\\" in truth or truth.lower().endswith(_TABLES)
     try:
         return looks or Path(truth).is_file()
-    except OSError:  # too long for a file's name
+    except (OSError, ValueError):  # too long or odd for a file's name
         return False
-
-
-def _expanded(path: str) -> Path:
-    try:
-        return Path(path).expanduser()
-    except RuntimeError:  # ~nobody: left as it is, so that the message names it
-        return Path(path)
 
 
 def _from_file(space: Space, dataset: str, path: Path, target: str) -> pd.DataFrame:

@@ -21,12 +21,12 @@ import io
 import pickle
 import pickletools
 import re
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zcbench.errors import DataError
+from zcbench.files import LARGEST, read, reason, unpacked
 from zcbench.flat_file import (
     FlatFile,
     architectures,
@@ -49,7 +49,7 @@ _READ = re.compile(rf"arch|arch_str|index|(?:.+_)?(?:{_COLUMN.pattern})")
 _REPEATED = re.compile(r"\.\d+$")  # pandas reads the columns val,val as val,val.1
 _SEED = re.compile(r"_seed\d+$")
 _FULL_EPOCHS = "200"
-_GZIP, _PARQUET = b"\x1f\x8b", b"PAR1"
+_PARQUET = b"PAR1"
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")  # with members, without
 _FORMATS = "Give a CSV (UTF-8, with commas) or Parquet file."
 
@@ -101,20 +101,22 @@ def read_table(
 
 def _content(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read(path)
     except FileNotFoundError:
         raise DataError(f"There is no truth file {path}.", _FORMATS) from None
     except OSError as error:
         raise DataError(
-            f"The truth file {path} cannot be read: {error.strerror}.", _FORMATS
+            f"The truth file {path} cannot be read: {reason(error)}.", _FORMATS
         ) from None
 
 
 def _parsed(path: Path, content: bytes) -> FlatFile:
     try:
-        text = gzip.decompress(content) if content.startswith(_GZIP) else content
-    except (OSError, EOFError, ValueError, zlib.error):
+        text = unpacked(content)
+    except gzip.BadGzipFile:
         raise DataError(f"{path} is damaged: gzip cannot read it.", _FORMATS) from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {reason(error)}.", _FORMATS) from None
     if text.startswith(_ZIP) or _is_pickle(text):
         raise DataError(
             f"{path} is a pickle or an archive; nothing in it was run.",
@@ -130,9 +132,9 @@ def _parsed(path: Path, content: bytes) -> FlatFile:
         ) from None
     except Exception as error:  # parsers raise many kinds
         kind = "Parquet" if parquet else "CSV"
-        reason = " ".join(str(error).split()).rstrip(".")[:200]
+        words = " ".join(str(error).split()).rstrip(".")[:200]
         raise DataError(
-            f"{path} cannot be read as {kind}: {reason or type(error).__name__}.",
+            f"{path} cannot be read as {kind}: {words or type(error).__name__}.",
             _FORMATS,
         ) from None
     if not len(frame):
@@ -153,7 +155,11 @@ def _check_names(path: Path, frame: pd.DataFrame) -> None:
 
 def _parquet(content: bytes) -> pd.DataFrame:
     import pandas as pd
+    from pyarrow import parquet
 
+    table = parquet.ParquetFile(io.BytesIO(content)).metadata
+    if 8 * table.num_rows * table.num_columns > LARGEST:
+        raise ValueError(f"it unpacks to more than {LARGEST >> 20:,} MiB")
     frame = pd.read_parquet(io.BytesIO(content))
     return frame.reset_index(drop=list(frame.index.names) == [None])
 

@@ -30,6 +30,7 @@ from zcbench.evaluate import apply_proxies
 from zcbench.evidence.passes import Missing, arithmetic
 from zcbench.evidence.records import FreshNetwork
 from zcbench.evidence.table import RECORDS
+from zcbench.files import read
 from zcbench.plan import Plan, make_plan
 from zcbench.store.device_check import save
 
@@ -157,7 +158,7 @@ def _lock(file: Path) -> Iterator[None]:
 
 def _read(file: Path) -> Finding | None:
     try:
-        return Finding.from_dict(json.loads(file.read_text(encoding="utf-8")))
+        return Finding.from_dict(json.loads(read(file)))
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None  # not there, or cut off
 

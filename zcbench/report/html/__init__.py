@@ -6,6 +6,7 @@ from typing import Any
 
 from zcbench.analysis.block import Block
 from zcbench.analysis.correlations import TABLE
+from zcbench.errors import visible
 from zcbench.report.cells import cells, right, styles
 from zcbench.report.document import Document
 from zcbench.report.figures.drawing import DARK, LIGHT, Drawing
@@ -69,7 +70,7 @@ def table_of(block: Block) -> dict[str, Any]:
             for column, sorts in zip(block.columns, numeric, strict=True)
         ]
         rows.append(list(zip(texts, keys, strict=True)))
-    headers = [column.header for column in block.columns]
+    headers = [visible(column.header) for column in block.columns]
     return {
         "heads": list(zip(headers, numeric, right(block), strict=True)),
         "rows": list(zip(styles(block), rows, strict=True)),
