@@ -1,8 +1,8 @@
-"""Networks of TransNAS-Bench-101 (Duan et al. 2021): cells or residual blocks in layers.
+"""Networks of TransNAS-Bench-101 (Duan et al. 2021): layers of two cells or blocks.
 
 The head is global average pooling and a linear layer; the decoders of the dense tasks
-are not built. As in `zcbench.networks.cell`, a node's ReLU is computed once for all that
-read it. State-dict names are our own: no trained weights are published.
+are not built. As in `zcbench.networks.cell`, a node's ReLU is computed once for all
+that read it. State-dict names are our own: no trained weights are published.
 """
 
 from __future__ import annotations

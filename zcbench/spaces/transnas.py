@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Iterable
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
@@ -85,8 +86,8 @@ class TransNASMicro(CellSpace):
         cell = partial(MicroCell, self.cell(spec), self.n_nodes)
         return _network("41414", cell, task)
 
-    def _format(self, operations: object) -> str:
-        a, b, c, d, e, f = map(self.operations.index, operations)
+    def _format(self, operations: Iterable[str]) -> str:
+        a, b, c, d, e, f = (self.operations.index(one) for one in operations)
         return f"64-41414-{a}_{b}{c}_{d}{e}{f}"
 
 
