@@ -14,11 +14,15 @@ from torch import Tensor, nn
 
 import zcbench
 from zcbench.cli import main
+from zcbench.engine.evaluator import can_stack, evaluate_stack
 from zcbench.errors import DataError
-from zcbench.evaluate import check_batch
+from zcbench.evaluate import check_batch, evaluate
 from zcbench.evidence.minibatch_pass import is_rounding
 from zcbench.minibatch import batch_digest, open_source
 from zcbench.networks.transnas import tiles
+from zcbench.plan import make_plan
+from zcbench.proxies import PROXIES
+from zcbench.seeding import repeat_seed
 from zcbench.spaces import load_space
 from zcbench.spaces.transnas import TASKS, TransNASMacro, TransNASMicro
 from zcbench.tasks import load_task, with_input_size, with_tasks
@@ -334,8 +338,9 @@ def test_gradients_that_are_rounding_are_no_scores(spec: str, precision: str) ->
     space = with_input_size(space_of(spec), 64)
     network = space.build(space.parse(spec), "class_scene").double()
     batch = open_source("builtin", space.tasks["class_scene"]).batch(4, seed=0)
-    total = network(batch.x.double()).sum()
-    other = network(-2 * batch.x.double().flip(0, 2) + 1).sum()
+    with torch.no_grad():
+        total = network(batch.x.double()).sum()
+        other = network(-2 * batch.x.double().flip(0, 2) + 1).sum()
     assert float(total) == pytest.approx(float(other), abs=1e-9)
     names = ["jacov", "epe_nas", "ntk_trace", "ntk_cond", "knas", "gradsign"]
     scores = zcbench.score(network, batch, names, precision=precision)
@@ -394,3 +399,45 @@ def test_labels_do_not_matter_where_there_is_no_loss(tmp_path: Path) -> None:
     np.savez(tmp_path / "any.npz", images=images, labels=np.arange(6))
     batch = open_source(str(tmp_path / "any.npz"), task).batch(4, seed=0)
     assert (batch.loss, batch.x.shape) == ("none", (4, 3, 8, 8))
+
+
+# --- stacks -----------------------------------------------------------------------
+
+
+def test_a_stack_has_the_scores_of_each_network() -> None:
+    proxies = "suite,n_layers"
+    plan = make_plan(PROXIES.select(proxies))
+    space = with_input_size(MICRO, 24)
+    random = np.random.default_rng(3)
+    archs = [space.architecture(int(i)) for i in random.choice(4_096, 4)]
+    archs += [space.parse(f"64-41414-{cell}") for cell in ("1_11_111", "0_00_000")]
+    x = torch.randn(4, 3, 24, 24, generator=torch.Generator().manual_seed(1))
+    batch = zcbench.Batch(x.double(), torch.arange(4) % 2)
+    options = {"seed": 2, "repeat": 1}
+    found = evaluate_stack(
+        space, archs, "class_scene", batch, plan, dtype=torch.float64, **options
+    )
+    for arch, mine in zip(archs, found, strict=True):
+        network = space.build(arch, "class_scene", **options).double()
+        theirs = evaluate(network, batch, plan, seed=repeat_seed(2, 1))
+        for name, score in theirs.scores.items():
+            other = mine.scores[name]
+            assert (other.status, other.message) == (score.status, score.message), name
+            if score.value is not None:
+                expected = pytest.approx(score.value, rel=1e-8, abs=1e-10)
+                assert other.value == expected, (arch.spec, name)
+
+
+def test_tasks_that_cannot_be_stacked_are_scored_one_by_one(tmp_path: Path) -> None:
+    space = load_space("transnas_micro")
+    for name in TASKS:
+        able = name in ("class_scene", "class_object")
+        assert can_stack(space, name, "float32") == able
+    words = ["run", "--space", "transnas_micro", "--datasets", "class_scene,jigsaw"]
+    words += ["--n", "3", "--input-size", "32", "--batch-size", "4", "--truth", "none"]
+    words += ["--proxies", "params,snip", "--stack", "2", "--workers", "1"]
+    result = CliRunner().invoke(main, [*words, "--out", str(tmp_path / "run")])
+    assert result.exit_code == 0, result.output
+    run = zcbench.load_run(tmp_path / "run")
+    assert len(run) == 6
+    assert not run["status"].map(len).any()

@@ -7,14 +7,22 @@ that read it. State-dict names are our own: no trained weights are published.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zcbench.networks.cell import CellModule, ConvBN, Rectified
+from zcbench.networks.cell_graph import Cell
+from zcbench.networks.cell_stack import StackedCell, Weights
 from zcbench.networks.initialise import Conv2d, Linear
+from zcbench.networks.stacked import (
+    Rules,
+    StackedBatchNorm,
+    StackedNetwork,
+    StackedReLU,
+)
 from zcbench.types import Task
 
 Block = Callable[[int, int, int], nn.Module]
@@ -80,12 +88,26 @@ class BasicBlock(nn.Module):
         return out
 
 
-class Encoder(nn.Module):
-    """Stem, and layers of two blocks each.
+def shapes_of(code: str) -> list[list[tuple[int, int, int]]]:
+    """(channels of the input, of the output, stride) of both blocks of each layer.
 
     Args:
         code: a digit a layer: 1 plain, 2 doubles the channels, 3 halves height and
             width, 4 does both; a layer's first block does it.
+    """
+    shapes, channels = [], BASE
+    for digit in code:
+        c_in, channels = channels, channels * (2 if digit in "24" else 1)
+        first = c_in, channels, 2 if digit in "34" else 1
+        shapes.append([first, (channels, channels, 1)])
+    return shapes
+
+
+class Encoder(nn.Module):
+    """Stem, and layers of two blocks each.
+
+    Args:
+        code: see `shapes_of`.
         block: makes the blocks.
         task: gives the input channels.
     """
@@ -102,13 +124,11 @@ class Encoder(nn.Module):
             Conv2d(BASE // 2, BASE, 3, 2, 1, bias=False),
             nn.BatchNorm2d(BASE),
         )
-        self.layers = nn.Sequential()
-        self.channels = BASE
-        for digit in code:
-            c_in, self.channels = self.channels, self.channels * (1 + (digit in "24"))
-            first = block(c_in, self.channels, 1 + (digit in "34"))
-            second = block(self.channels, self.channels, 1)
-            self.layers.append(nn.Sequential(first, second))
+        shapes = shapes_of(code)
+        self.layers = nn.Sequential(
+            *(nn.Sequential(*(block(*shape) for shape in pair)) for pair in shapes)
+        )
+        self.channels = shapes[-1][-1][1]
         self.global_pooling = nn.AdaptiveAvgPool2d(1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -162,3 +182,54 @@ def tiles(x: Tensor) -> list[Tensor]:
         start = (field - side) // 2
         spans.append([slice(start + i * field, start + i * field + side) for i in _ROW])
     return [x[:, :, rows, columns] for rows in spans[0] for columns in spans[1]]
+
+
+class StackedMicro(StackedNetwork):
+    """Several `Predictor` made of cells, of one task at one initialisation.
+
+    Args:
+        code: see `shapes_of`.
+        cells: for each network, the operations in string order.
+        n_nodes: number of nodes of a cell.
+        task: gives the input channels and the number of classes.
+        seed: seed of the run.
+        repeat: which initialisation, from 0.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        cells: Sequence[Cell],
+        n_nodes: int,
+        task: Task,
+        *,
+        seed: int,
+        repeat: int,
+    ) -> None:
+        super().__init__(len(cells), task.n_classes)
+        weights, all_of = Weights(seed, repeat), range(len(cells))
+        c_in, half = task.input_shape[0], BASE // 2
+        self.first = weights.layer("stem.0", all_of, (half, c_in, 3, 3), stride=2)
+        self.first_norm = StackedBatchNorm(all_of, half)
+        self.relu = StackedReLU(all_of)
+        self.second = weights.layer("stem.3", all_of, (BASE, half, 3, 3), stride=2)
+        self.second_norm = StackedBatchNorm(all_of, BASE)
+        shapes = shapes_of(code)
+        self.cells = nn.ModuleList(
+            StackedCell(weights, f"layers.{i}.{j}", cells, n_nodes, *shape)
+            for i, pair in enumerate(shapes)
+            for j, shape in enumerate(pair)
+        )
+        shape = task.n_classes, shapes[-1][-1][1]
+        self.head = weights.layer("head", all_of, shape, bias=True)
+
+    def forward(self, images: Tensor, rules: Rules) -> Tensor:
+        """[N, P·C, H, W] images → [N, P, n_classes] logits."""
+        x = rules.batchnorm(self.first_norm, rules.layer(self.first, images))
+        x = rules.layer(self.second, rules.relu(self.relu, x))
+        x = rules.batchnorm(self.second_norm, x)
+        for cell in self.cells:
+            x = cell(x, rules)
+        x = F.adaptive_avg_pool2d(rules.features(x), 1)
+        logits = rules.layer(self.head, x)
+        return logits.reshape(len(x), self.n_networks, self.n_classes)

@@ -15,19 +15,20 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from zcbench.errors import DataError
 from zcbench.networks.cell_graph import function_of
-from zcbench.spaces.base import SpaceBase, check_index
+from zcbench.spaces.base import SpaceBase, check_index, check_name
 from zcbench.spaces.cell import CellSpace
 from zcbench.types import Architecture, Task
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from zcbench.networks.stacked import StackedNetwork
     from zcbench.networks.transnas import Block
 
 _SHAPE = (3, 256, 256)
@@ -44,7 +45,9 @@ TASKS = {
         Task("autoencoder", _SHAPE, 0, "none", "ssim", _ENCODER),
     )
 }
-_MICRO = re.compile("64-41414-([0-3])_([0-3])([0-3])_([0-3])([0-3])([0-3])")
+_CODE = "41414"
+"""A digit a layer, the same for all cells."""
+_MICRO = re.compile(f"64-{_CODE}-([0-3])_([0-3])([0-3])_([0-3])([0-3])([0-3])")
 
 
 class TransNASMicro(CellSpace):
@@ -84,7 +87,33 @@ class TransNASMicro(CellSpace):
         from zcbench.networks.transnas import MicroCell
 
         cell = partial(MicroCell, self.cell(spec), self.n_nodes)
-        return _network("41414", cell, task)
+        return _network(_CODE, cell, task)
+
+    @property
+    def stacked_tasks(self) -> list[str]:
+        """Those of classes, but jigsaw, whose layers are used nine times."""
+        classes = (t.name for t in self.tasks.values() if t.loss == "cross_entropy")
+        return [name for name in classes if name != "jigsaw"]
+
+    def stack(
+        self,
+        architectures: Sequence[Architecture],
+        task: str,
+        *,
+        seed: int = 0,
+        repeat: int = 0,
+    ) -> StackedNetwork:
+        """The networks that `build` gives, as one: see `zcbench.networks.stacked`.
+
+        Raises:
+            UsageError: there is no such task.
+        """
+        from zcbench.networks.transnas import StackedMicro
+
+        check_name(self, "dataset", task)
+        cells = [self.cell(arch.spec) for arch in architectures]
+        given = self.tasks[task]
+        return StackedMicro(_CODE, cells, self.n_nodes, given, seed=seed, repeat=repeat)
 
     def _format(self, operations: Iterable[str]) -> str:
         a, b, c, d, e, f = (self.operations.index(one) for one in operations)
