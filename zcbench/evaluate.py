@@ -188,7 +188,7 @@ def check_batch(batch: Batch) -> None:
     fault = ""
     if x.dim() < 2 or not x.is_floating_point():
         fault = f"x is {x.dtype} {list(x.shape)}, not floating point [N, C, H, W]"
-    elif y.dim() != 1 or not right or len(y) != len(x):
+    elif not _is_row(y, regression) or not right or len(y) != len(x):
         fault = f"y is {y.dtype} {list(y.shape)}, not {kind} [{len(x)}]"
     elif len(x) < 2:
         fault = "it has fewer than 2 images"
@@ -198,6 +198,11 @@ def check_batch(batch: Batch) -> None:
         fault = f"{which} (counted from 0) has a value that is not finite"
     if fault:
         raise UsageError(f"The minibatch cannot be used: {fault}.", "")
+
+
+def _is_row(y: Tensor, regression: bool) -> bool:
+    """Whether it is [N], or [N, K] in a regression of several numbers."""
+    return y.dim() == 1 or (regression and y.dim() == 2 and y.shape[1] > 1)
 
 
 def device_of(network: nn.Module) -> torch.device:

@@ -11,8 +11,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Status = Literal["ok", "nan", "inf", "undefined", "error", "oom"]
-Loss = Literal["cross_entropy", "mse"]
-"""What a network is trained to make small: for classes, for real numbers."""
+Loss = Literal["cross_entropy", "mse", "none"]
+"""What a network is trained to make small: for classes, for real numbers.
+
+``"none"`` is what a part of a network has whose loss needs the rest of it.
+"""
 
 Precision = Literal["float32", "tf32", "bf16"]
 """Arithmetic of convolutions and linear layers."""
@@ -42,14 +45,20 @@ class Task:
     Attributes:
         name: the dataset, exactly as the benchmark writes it.
         input_shape: (C, H, W) of one image, or (D,) of a vector.
-        n_classes: number of classes, which is that of outputs; 1 in a regression.
+        n_classes: number of classes, which is that of outputs: in a regression, of
+            real numbers; 0 if each network has its own.
         loss: ``"mse"`` makes it a regression.
+        metric: what trained networks are judged by, higher is better: ``"accuracy"``
+            in percent, or another name, in its own unit.
+        part: what is built of the networks that were trained; empty if all.
     """
 
     name: str
     input_shape: tuple[int, ...]
     n_classes: int
     loss: Loss = "cross_entropy"
+    metric: str = "accuracy"
+    part: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +67,8 @@ class Batch:
 
     Attributes:
         x: images, float32 [N, C, H, W], normalised; or vectors [N, D].
-        y: labels, int64 [N]; in a regression real numbers, float32 [N].
+        y: labels, int64 [N]; in a regression real numbers, float32 [N] for one output,
+            [N, K] for K; without a loss it does not matter.
         loss: of outputs and y: that of the task.
     """
 

@@ -134,6 +134,7 @@ def _trained(truth: pd.DataFrame, target: str, archs: pd.Index[Any]) -> dict[str
     """What a study says of its truth, and the truth of its architectures."""
     known = truth.set_index("arch").reindex(archs)
     return {
+        "part": str(truth.attrs.get("part", "")),
         "target": target,
         "unit": _unit(truth, target),
         "truth": str(truth.attrs.get("truth", "")),

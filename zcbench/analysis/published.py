@@ -70,7 +70,8 @@ def load_scores(
     """
     searched = load_space(space) if isinstance(space, str) else space
     named = [n for n in datasets if n not in searched.tasks and n in task_names()]
-    searched = with_tasks(searched, map(load_task, named))
+    given = [load_task(name, searched.name) for name in named]
+    searched = with_tasks(searched, given)
     for name in datasets:
         check_name(searched, "dataset", name)
     content = _content(path)

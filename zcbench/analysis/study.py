@@ -61,6 +61,7 @@ class Study:
         repeats: initialisations and minibatches for each architecture.
         precision: arithmetic of the passes.
         input_size: height and width of the images; ``"auto"`` is the dataset's own.
+        part: what was built of the networks that were trained; empty if all.
         archs: [n] architecture strings.
         scores: proxy → [n] mean over repeats; NaN where it has no score.
         by_repeat: proxy → [n, r] scores; NaN where it has no score.
@@ -101,6 +102,7 @@ class Study:
     repeats: int
     precision: str
     input_size: int | str = "auto"
+    part: str = ""
     archs: list[str]
     scores: Mapping[str, Floats]
     by_repeat: Mapping[str, Floats]
@@ -141,6 +143,11 @@ class Study:
         trained = np.isfinite(self.seeds).sum(axis=1)
         trained = trained[trained > 0]
         return (int(trained.min()), int(trained.max())) if len(trained) else (0, 0)
+
+    @property
+    def task(self) -> str:
+        """The dataset, and which part of the networks was scored for it."""
+        return f"{self.dataset} ({self.part})" if self.part else self.dataset
 
     @property
     def images(self) -> str:
@@ -203,7 +210,7 @@ _ABOUT = (
     *("run", "space", "dataset", "target", "population", "sampled", "architectures"),
     *("networks", "expected", "sample_digest", "truth", "release", "truth_digest"),
     *("training_seeds", "minibatch", "minibatch_digest", "batch_size", "seed"),
-    *("repeats", "precision", "input_size", "partial"),
+    *("repeats", "precision", "input_size", "part", "partial"),
 )
 PERCENT = "percent of accuracy"
 """The unit of a study whose accuracies are in percent; any other is the target's."""
@@ -219,7 +226,7 @@ def place(study: Study, studies: Sequence[Study]) -> dict[str, str]:
         studies: all of the report: with several runs, each is named.
     """
     several = len({s.run for s in studies}) > 1
-    where = study.dataset + (f" · {study.run}" if several else "")
+    where = study.task + (f" · {study.run}" if several else "")
     return {name: getattr(study, name) for name in PLACE[:-1]} | {"where": where}
 
 

@@ -69,7 +69,7 @@ def title(study: Study) -> str:
     of = f"mean of {seeds} training seed{plural}" if many else "training seeds unknown"
     release = f", {study.release}" if study.release else ""
     target = _TARGETS.get(study.target, study.target)
-    return f"{study.space} · {study.dataset} · {target} ({of}{release})"
+    return f"{study.space} · {study.task} · {target} ({of}{release})"
 
 
 def setting(study: Study) -> str:

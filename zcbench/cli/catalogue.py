@@ -206,6 +206,7 @@ def _truths() -> list[Row]:
 
 def _tasks() -> list[Row]:
     """Tasks that can be given to a space with --task."""
+    from zcbench.spaces import SPACES
     from zcbench.tasks import load_task, task_names
 
     return [
@@ -216,7 +217,8 @@ def _tasks() -> list[Row]:
             "classes": given.task.n_classes,
         }
         for name in task_names()
-        for given in (load_task(name),)
+        for space in SPACES.names()
+        if (given := load_task(name, space)).space == space
     ]
 
 

@@ -126,7 +126,7 @@ def make_job(config: RunConfig) -> Job:
     from zcbench.evidence.passes import check_arithmetic
 
     load_plugins(config.plugin)
-    tasks = tuple(load_task(source) for source in config.task)
+    tasks = tuple(load_task(source, config.space) for source in config.task)
     if tasks and "all" not in config.datasets:
         raise UsageError(
             "--task and --datasets exclude each other.",

@@ -42,7 +42,8 @@ OPTIONS = ("auto", "builtin", "gaussian")
 MOST_NUMBERS = 1 << 30
 """Of a minibatch: 64 images of 3×2,364×2,364."""
 
-Drawn = tuple[NDArray[np.float32], NDArray[np.int64] | NDArray[np.float32]]
+Targets = NDArray[np.int64] | NDArray[np.float32]
+Drawn = tuple[NDArray[np.float32], Targets]
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ class Source(ABC):
 
     @abstractmethod
     def _draw(self, n: int, index: int, identity: tuple[object, ...]) -> Drawn:
-        """Images [N, C, H, W] or vectors [N, D], and labels or targets [N]."""
+        """Images [N, C, H, W] or vectors [N, D], and labels or targets: see `Batch`."""
 
 
 @dataclass(frozen=True)
@@ -122,12 +123,12 @@ class _Files(Source):
 
 @dataclass(frozen=True)
 class _Builtin(Source):
-    """Dead leaves with random labels."""
+    """Dead leaves with random labels or targets."""
 
     def _draw(self, n: int, index: int, identity: tuple[object, ...]) -> Drawn:
         pixels = builtin_pixels(n, self.task, *identity, index, "images")
-        labels = Random(*identity, index, "labels").classes(n, self.task.n_classes)
-        return normalise(pixels, self.task), labels
+        random = Random(*identity, index, "labels")
+        return normalise(pixels, self.task), _targets(random, n, self.task)
 
 
 @dataclass(frozen=True)
@@ -149,9 +150,15 @@ class _Gaussian(Source):
     def _draw(self, n: int, index: int, identity: tuple[object, ...]) -> Drawn:
         x = Random(*identity, index, "noise").normal(n, *self.task.input_shape)
         random = Random(*identity, index, "labels")
-        if self.task.loss == "mse":
-            return x.astype(np.float32), random.normal(n).astype(np.float32)
-        return x.astype(np.float32), random.classes(n, self.task.n_classes)
+        return x.astype(np.float32), _targets(random, n, self.task)
+
+
+def _targets(random: Random, n: int, task: Task) -> Targets:
+    """Uniform labels [n]; in a regression standard normal numbers, [n] or [n, K]."""
+    if task.loss == "mse":
+        size = (n, task.n_classes) if task.n_classes > 1 else (n,)
+        return random.normal(*size).astype(np.float32)
+    return random.classes(n, task.n_classes)
 
 
 def open_source(option: str, task: Task, *, cache: Path | None = None) -> Source:
@@ -173,8 +180,7 @@ def open_source(option: str, task: Task, *, cache: Path | None = None) -> Source
         return _Gaussian(option, _text_digest(option, VERSION), task)
     if len(task.input_shape) == 1:
         return _Vectors("builtin", _text_digest("builtin", *VECTORS), task)
-    _require_images(task)
-    if option == "auto":
+    if option == "auto" and task.loss != "mse":
         from zcbench.cache import cache_dir
 
         folder = image_folder(cache or cache_dir())
@@ -185,7 +191,13 @@ def open_source(option: str, task: Task, *, cache: Path | None = None) -> Source
 
 
 def _open_files(option: str, task: Task) -> Source:
-    _require_images(task)
+    if len(task.input_shape) != 3 or task.loss == "mse":
+        shape = "×".join(map(str, task.input_shape))
+        raise DataError(
+            f"zcbench has labelled images, but {task.name} has inputs of {shape} and "
+            f"the loss {task.loss}.",
+            "Say builtin for vectors, or gaussian for anything.",
+        )
     try:
         images = read_images(expanded(option), task)
     except FileNotFoundError:
@@ -197,16 +209,6 @@ def _open_files(option: str, task: Task) -> Source:
             else "Give an image file or folder, or say auto, builtin or gaussian.",
         ) from None
     return _Files(images.name, images.digest, task, images)
-
-
-def _require_images(task: Task) -> None:
-    if len(task.input_shape) != 3 or task.loss != "cross_entropy":
-        shape = "×".join(map(str, task.input_shape))
-        raise DataError(
-            f"zcbench has labelled images, but {task.name} has inputs of {shape} and "
-            f"the loss {task.loss}.",
-            "Say builtin for vectors, or gaussian for anything.",
-        )
 
 
 def batch_digest(batch: Batch) -> str:

@@ -4,7 +4,7 @@ A task is a small TOML file; those in this folder go by their names. Its ground 
 a table of the user's own (``--truth FILE``).
 
     name = "ninapro"
-    space = "nb201"
+    space = ["nb201", "transnas_micro"]
     input-shape = [1, 16, 52]
     n-classes = 18
 """
@@ -14,17 +14,17 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, cast
 
 from zcbench.errors import DataError, UsageError, unknown
 from zcbench.files import expanded, read_toml
 from zcbench.spaces import Space, load_space
-from zcbench.types import Loss, Task
+from zcbench.types import Task
 
 _FOLDER = Path(__file__).parent
-_LOSSES = get_args(Loss)
+_LOSSES = ("cross_entropy", "mse")
 _MOST_NUMBERS = 1 << 24
 """Numbers of one input: an image of 3×2,364×2,364."""
 _MOST_CLASSES = 1 << 20
@@ -45,7 +45,8 @@ class GivenTask:
 
     def as_dict(self) -> dict[str, Any]:
         """For the manifest of a run; `space_of` reads it."""
-        return {"space": self.space, **asdict(self.task)}
+        about = {key: getattr(self.task, key) for key in _FIELDS if key != "space"}
+        return {"space": self.space, **about}
 
 
 def task_names() -> list[str]:
@@ -53,18 +54,22 @@ def task_names() -> list[str]:
     return sorted(file.stem for file in _FOLDER.glob("*.toml"))
 
 
-def load_task(source: str) -> GivenTask:
+def load_task(source: str, space: str = "") -> GivenTask:
     """A task of a file, or by its name.
+
+    Args:
+        source: the file or name.
+        space: which of the task's spaces; if it is none of them, the first.
 
     Raises:
         UsageError: there is no task of that name.
         DataError: the file is missing or says something else than a task.
     """
     if source.endswith(".toml") or "/" in source:
-        return _read(expanded(source))
+        return _read(expanded(source), space)
     if source not in task_names():
         raise unknown("task", source, task_names())
-    return _read(_FOLDER / f"{source}.toml")
+    return _read(_FOLDER / f"{source}.toml", space)
 
 
 def with_tasks(space: Space, given: Iterable[GivenTask]) -> Space:
@@ -177,15 +182,18 @@ def space_of(name: str, manifest: Mapping[str, Any]) -> Space:
     return with_tasks(load_space(name), given)
 
 
-def _read(path: Path) -> GivenTask:
+def _read(path: Path, space: str) -> GivenTask:
     entries = read_toml(path, "The task", _EXAMPLE)
     keys = {key.replace("-", "_"): value for key, value in entries.items()}
-    return _given(keys, f"The task {path}")
+    return _given(keys, f"The task {path}", space)
 
 
-_FIELDS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
+_FIELDS: Mapping[str, tuple[str, Callable[[Any], object]]] = {
     "name": ("a name", lambda v: isinstance(v, str) and bool(v.strip())),
-    "space": ("the name of a space", lambda v: isinstance(v, str) and bool(v)),
+    "space": (
+        "the name of a space, or a list of names",
+        lambda v: v and all(isinstance(one, str) and one for one in _listed(v)),
+    ),
     "input_shape": (
         "[C, H, W] of an image or [D] of a vector",
         lambda v: (
@@ -199,7 +207,11 @@ _FIELDS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
 }
 
 
-def _given(entries: object, where: str) -> GivenTask:
+def _listed(value: object) -> list[object]:
+    return value if isinstance(value, list) else [value]
+
+
+def _given(entries: object, where: str, wanted: str = "") -> GivenTask:
     values: dict[str, Any] = {"loss": "cross_entropy"}
     values |= cast("Mapping[str, Any]", entries) if isinstance(entries, Mapping) else {}
     for key in values:
@@ -227,6 +239,7 @@ def _given(entries: object, where: str) -> GivenTask:
             f"Inputs of {_MOST_NUMBERS:,} numbers and {_MOST_CLASSES:,} classes are "
             "the most.",
         )
-    space = values.pop("space")
+    spaces = _listed(values.pop("space"))
+    space = wanted if wanted in spaces else cast("str", spaces[0])
     shape = tuple(values.pop("input_shape"))
     return GivenTask(space, Task(input_shape=shape, **values))

@@ -5,8 +5,8 @@ target that is there the mean over training seeds, and ``val_seed0``, ``val_seed
 (NaN where a seed was not trained). Targets are ``val``, ``test`` and ``accuracy`` (of
 which it is not known), all in percent, unless the table's ``attrs`` name others as
 ``targets``; higher is better in each. The ``attrs`` also say which truth and release it
-is, the sha256 of what it was read from, and how many architectures of the space are
-``missing``.
+is, the sha256 of what it was read from, how many architectures of the space are
+``missing``, and which ``part`` of their networks is built, if not all.
 """
 
 from __future__ import annotations
@@ -117,6 +117,8 @@ def load_truth(
         "targets": there,
         "missing": len(space) - len(table),
     }
+    if part := space.tasks[dataset].part:
+        table.attrs["part"] = part
     return table
 
 
