@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from zcbench.cli import main
 from zcbench.errors import DataError
+from zcbench.files import CHECKSUM
 from zcbench.report import render
 from zcbench.report.site import address, collect, finding, pages
 
@@ -39,7 +40,7 @@ def report_as_json(dataset: str = "one") -> dict[str, Any]:
         sections=("agreement",),
     )
     loaded = json.loads(render(made, "json"))
-    del loaded["checksum"]  # of a text that tests change
+    del loaded[CHECKSUM]  # of a text that tests change
     return loaded
 
 
