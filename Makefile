@@ -1,11 +1,12 @@
 # Everything from a fresh clone, Python >= 3.11 and a package registry:
 #   make run    install, then the main job on built-in data, ending in the table
 #   make test   install, then lint, type check and tests
+#   make site   install, then the leaderboard of what is under results/
 PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3.13 python3))
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test install golden lock clean
+.PHONY: run test install site golden lock clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/run
@@ -19,16 +20,20 @@ test: $(VENV)/test
 
 install: $(VENV)/test
 
+site: $(VENV)/run  # the leaderboard, from the runs that are committed
+	$(BIN)/zcbench site results -o site
+
 golden: $(VENV)/run  # after a change of scores that is meant
 	$(BIN)/zcbench run --config configs/ci.toml --overwrite always --out runs/golden
 	mkdir -p results/golden
 	cp runs/golden/manifest.json results/golden/
 	gzip -9 -n -c runs/golden/scores.jsonl > results/golden/scores.jsonl.gz
 
-lock: $(VENV)/test  # exact versions of what is installed, for who wants the same
-	head -2 requirements.lock > $(VENV)/lock
-	$(BIN)/python -m pip freeze --all --exclude pip --exclude-editable | sed 's/+cpu$$//' >> $(VENV)/lock
-	mv $(VENV)/lock requirements.lock
+lock: $(VENV)/test  # exact versions of what is installed; WHEELS="…" for builds of torch
+	$(BIN)/python -m pip freeze --all --exclude pip --exclude-editable | sed 's/+cpu$$//' > $(VENV)/pins
+	test -x $(VENV)/uv/bin/python || $(PYTHON) -m venv $(VENV)/uv
+	$(VENV)/uv/bin/python -m pip install --quiet uv
+	$(VENV)/uv/bin/python scripts/lock.py $(VENV)/pins $(WHEELS)
 
 $(VENV)/run: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "zcbench needs Python 3.11 or newer: make PYTHON=python3.11"'
@@ -41,4 +46,4 @@ $(VENV)/test: $(VENV)/run
 	touch $@
 
 clean:
-	rm -rf $(VENV) runs build dist *.egg-info
+	rm -rf $(VENV) runs site build dist *.egg-info

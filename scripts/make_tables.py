@@ -596,6 +596,8 @@ def proxy_sections(_: Sources) -> str:
             "version": str(proxy.version),
             "reference": f"{titles[proxy.reference]} (`{proxy.reference}`)",
         }
+        said = ", ".join(f"`{setting}`" for setting in proxy.settings)
+        facts |= {"parameters": said} if said else {}
         facts |= {"baseline": "yes"} if proxy.baseline else {}
         facts |= {"in `all`": "no: ask for it by name"} if proxy.costly else {}
         facts |= {"also called": ", ".join(proxy.aliases)} if proxy.aliases else {}

@@ -13,6 +13,7 @@ import pandas as pd
 
 from zcbench.analysis.study import Study
 from zcbench.spaces import load_space
+from zcbench.store.records import line_of
 
 N = 27
 SPACE = load_space("toy")
@@ -79,11 +80,11 @@ def write_run(
     }
     (path / "manifest.json").write_text(json.dumps(manifest))
     lines = [
-        json.dumps(_record(scores, status or {}, index, repeat, specs))
+        line_of(_record(scores, status or {}, index, repeat, specs))
         for index in indices
         for repeat in range(repeats)
     ]
-    (path / "scores.jsonl").write_text("".join(f"{line}\n" for line in lines))
+    (path / "scores.jsonl").write_bytes(b"".join(lines))
     return path
 
 

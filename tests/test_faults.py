@@ -248,7 +248,7 @@ def test_a_run_moved_in_the_middle_goes_on(tmp_path: Path, peaceful: Path) -> No
 def test_a_manifest_from_before_later_options(tmp_path: Path, peaceful: Path) -> None:
     path = run(replace(TOY, n=2, out=tmp_path / "run"))
     manifest = json.loads((path / "manifest.json").read_text())
-    for key in ("precision", "stack", "task"):
+    for key in ("precision", "stack", "task", "input_size"):
         del manifest["config"][key]
     for key in ("plugins", "tasks"):
         del manifest[key]

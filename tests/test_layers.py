@@ -17,18 +17,19 @@ ALLOWED = {
     "types": "",
     "seeding": "",
     "cache": "",
+    "names": "",
     "files": "errors",
     "pickles": "errors",
     "stats": "",
-    "registry": "errors",
-    "aggregates": "errors",
-    "options": "",
-    "config": "errors options types",
+    "registry": "errors names",
+    "aggregates": "errors names",
+    "options": "names",
+    "config": "errors files options types",
     "networks": "errors seeding types",
     "spaces": "errors networks registry seeding types",
-    "tasks": "errors spaces types",
+    "tasks": "errors files spaces types",
     "flat_file": "errors spaces",
-    "minibatch": "cache errors pickles seeding types",
+    "minibatch": "cache errors files pickles seeding types",
     "evidence": "errors networks seeding types",
     "proxies": "aggregates errors evidence registry seeding types",
     "plan": "errors evidence types",
@@ -36,12 +37,12 @@ ALLOWED = {
     "truth": "cache errors files flat_file networks pickles registry seeding spaces "
     "tasks",
     "plugins": "errors proxies registry spaces truth",
-    "store": "errors files types",
-    "engine": "cache config errors evaluate evidence minibatch networks plan plugins "
-    "proxies seeding spaces store tasks truth types",
+    "store": "errors files spaces types",
+    "engine": "cache config errors evaluate evidence files minibatch networks plan "
+    "plugins proxies seeding spaces store tasks truth types",
     "scoring": "engine evaluate evidence plan proxies types",
-    "analysis": "aggregates errors flat_file networks proxies seeding spaces stats "
-    "store tasks truth",
+    "analysis": "aggregates errors files flat_file networks proxies seeding spaces "
+    "stats store tasks truth",
     "report": "analysis config errors files stats store",
     "conformance": "errors evaluate minibatch plan proxies spaces truth types",
 }

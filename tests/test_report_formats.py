@@ -25,7 +25,8 @@ from zcbench.report import (
     render,
     write,
 )
-from zcbench.store import load_run
+from zcbench.store import load_run, read_records
+from zcbench.store.records import line_of
 
 TRAITS = {"a_b|c": {"direction": "higher"}}
 FAILURES = {("snip", 3): "undefined", ("snip", 4): "nan", ("zen", 0): "inf"}
@@ -331,12 +332,11 @@ NOTED = "17–26 of 30 layers have no gradient at initialisation (10 networks)"
 def noted(tmp_path):
     """A run whose scores of snip and jacov note something of ten networks."""
     path = write_run(tmp_path / "noted", ALL)
-    written = (path / "scores.jsonl").read_text().splitlines()
-    lines = [json.loads(line) for line in written]
+    lines = list(read_records(path))
     for i, line in enumerate(lines[17:]):
         said = f"{i + 17} of 30 layers have no gradient at initialisation"
         line["notes"] = {"snip": said, "jacov": f"{said}; sees a_b"}
-    (path / "scores.jsonl").write_text("".join(f"{json.dumps(r)}\n" for r in lines))
+    (path / "scores.jsonl").write_bytes(b"".join(map(line_of, lines)))
     return make_report([load_run(path)])
 
 

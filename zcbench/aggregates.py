@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from zcbench.errors import UsageError, unknown
+from zcbench.names import split_names
 
 if TYPE_CHECKING:
     from zcbench.stats.ranks import Floats
@@ -141,7 +142,7 @@ def parse(text: str) -> Aggregate:
     aggregate = AGGREGATES[name.strip()]
     if not colon:
         return aggregate
-    parts = tuple(dict.fromkeys(p.strip() for p in rest.split(",") if p.strip()))
+    parts = tuple(dict.fromkeys(split_names(rest)))
     if len(parts) < 2:
         raise UsageError(
             f"The aggregate {text!r} names fewer than two parts.",

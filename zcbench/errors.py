@@ -7,6 +7,7 @@ that the command line returns for it.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 
@@ -76,3 +77,24 @@ class Undefined(Exception):
 def first_line(error: BaseException) -> str:
     """What an error says, as far as it fits into a table."""
     return (str(error).strip().splitlines() or [""])[0][:300]
+
+
+_UNSEEN = re.compile(
+    "[\0-\x09\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e"
+    "\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
+)
+"""Controls of terminals and of the direction of text, half characters."""
+
+
+def visible(text: str, *, lines: bool = False) -> str:
+    r"""Text whose control characters are written out, for a terminal or page.
+
+    Args:
+        text: any.
+        lines: whether it may have several lines.
+
+    >>> visible("a\x1b[2Jb")
+    'a\\x1b[2Jb'
+    """
+    text = _UNSEEN.sub(lambda m: m[0].encode("unicode_escape").decode(), text)
+    return text if lines else text.replace("\n", "\\n")

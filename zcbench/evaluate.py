@@ -141,7 +141,9 @@ def _apply(
     start = time.perf_counter()
     records = [_private(evidence[record]) for record in plan.needs[proxy.name]]
     missing = first_missing(records)
-    value = missing or attempt(lambda: _number(proxy.function(*records)))
+    value = missing or attempt(
+        lambda: _number(proxy.function(*records, **proxy.parameters))
+    )
     own = time.perf_counter() - start
     seconds = own + sum(passes.get(name, 0.0) for name in plan.passes_of(proxy.name))
     if isinstance(value, Missing):
@@ -186,7 +188,7 @@ def check_batch(batch: Batch) -> None:
     fault = ""
     if x.dim() < 2 or not x.is_floating_point():
         fault = f"x is {x.dtype} {list(x.shape)}, not floating point [N, C, H, W]"
-    elif y.dim() != 1 or not right or len(y) != len(x):
+    elif not _is_row(y, regression) or not right or len(y) != len(x):
         fault = f"y is {y.dtype} {list(y.shape)}, not {kind} [{len(x)}]"
     elif len(x) < 2:
         fault = "it has fewer than 2 images"
@@ -196,6 +198,11 @@ def check_batch(batch: Batch) -> None:
         fault = f"{which} (counted from 0) has a value that is not finite"
     if fault:
         raise UsageError(f"The minibatch cannot be used: {fault}.", "")
+
+
+def _is_row(y: Tensor, regression: bool) -> bool:
+    """Whether it is [N], or [N, K] in a regression of several numbers."""
+    return y.dim() == 1 or (regression and y.dim() == 2 and y.shape[1] > 1)
 
 
 def device_of(network: nn.Module) -> torch.device:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+from zcbench.names import split_names
+
 T = TypeVar("T")
 
 
@@ -52,8 +54,7 @@ def _names(value: object) -> tuple[str, ...]:
         isinstance(part, str) for part in parts
     ):
         raise ValueError("a list of names")
-    names = [name.strip() for part in parts for name in part.split(",")]
-    kept = tuple(dict.fromkeys(name for name in names if name))
+    kept = tuple(dict.fromkeys(name for part in parts for name in split_names(part)))
     if not kept:
         raise ValueError("a list of names")
     return kept

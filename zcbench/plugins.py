@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 import traceback
 from collections.abc import Iterable
@@ -30,7 +31,7 @@ def load_plugins(files: Iterable[Path]) -> None:
         UsageError: a file raises, or takes a name that exists.
     """
     for file in files:
-        path = file.resolve()
+        path = Path(os.path.realpath(file))  # links in a circle are left as they are
         if path not in _loaded:
             _load(file, path)
             _loaded.add(path)

@@ -181,7 +181,7 @@ def title(study: Study) -> str:
     of = f"mean of {seeds} training seed{plural}" if many else "training seeds unknown"
     release = f", {study.release}" if study.release else ""
     target = _TARGETS.get(study.target, study.target)
-    return f"{study.space} · {study.dataset} · {target} ({of}{release})"
+    return f"{study.space} · {study.task} · {target} ({of}{release})"
 
 
 def setting(study: Study) -> str:
@@ -190,7 +190,7 @@ def setting(study: Study) -> str:
     parts = [
         *([f"population {study.population}"] if study.population != "list" else []),
         f"{kind}{study.architectures:,} architectures",
-        f"minibatch {study.minibatch or 'unknown'}",
+        f"minibatch {study.images}",
     ]
     for name, value in (("batch size", study.batch_size), ("seed", study.seed)):
         parts += [f"{name} {value}"] if value is not None else []

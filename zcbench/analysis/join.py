@@ -23,7 +23,10 @@ from zcbench.analysis.scores import (
 )
 from zcbench.analysis.study import PERCENT, Early, Study
 from zcbench.errors import DataError, UsageError
+from zcbench.files import read, reason
 from zcbench.stats.ranks import Floats
+from zcbench.store.directory import ARCHS
+from zcbench.store.records import RESTORE
 
 
 def studies(
@@ -131,6 +134,7 @@ def _trained(truth: pd.DataFrame, target: str, archs: pd.Index[Any]) -> dict[str
     percent = is_percent(target) or truth.attrs.get("unit") == "percent"
     times = known.get("train_time")
     return {
+        "part": str(truth.attrs.get("part", "")),
         "target": target,
         "unit": PERCENT if percent else f"units of {target}",
         "truth": str(truth.attrs.get("truth", "")),
@@ -170,6 +174,7 @@ def _setting(run: pd.DataFrame, dataset: str) -> dict[str, Any]:
         "seed": config.get("seed"),
         "repeats": config.get("repeats", 1),
         "precision": config.get("precision", "float32"),
+        "input_size": config.get("input_size", "auto"),
     }
 
 
@@ -237,13 +242,22 @@ def _expected_networks(run: pd.DataFrame) -> int | None:
     config = manifest["config"]
     n: int | None = manifest.get("architectures")
     if config.get("archs"):
-        listed = Path(run.attrs["path"]) / str(config["archs"])
-        n = len(listed.read_text(encoding="utf-8").split()) if listed.exists() else None
+        n = _listed(Path(run.attrs["path"]) / ARCHS)
     elif n is None and config.get("n"):  # written before runs kept the number
         space = load_space(str(run["space"].iloc[0]))
         n = len(space.population(config.get("population", "all")))
         n = n if config["n"] == "all" else min(n, config["n"])
     return n and n * int(config.get("repeats", 1))
+
+
+def _listed(file: Path) -> int | None:
+    """Architectures in a file; None if it is not there."""
+    try:
+        return len(read(file).decode().splitlines())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{file} cannot be read: {reason(error)}.", RESTORE) from None
 
 
 def _seeds(accuracies: pd.DataFrame, target: str) -> Floats:

@@ -18,6 +18,7 @@ from zcbench.analysis.join import study_of
 from zcbench.analysis.published import as_run
 from zcbench.analysis.report import Report, report_of
 from zcbench.errors import DataError
+from zcbench.files import read, reason
 
 if TYPE_CHECKING:
     from zcbench.types import Score
@@ -66,7 +67,7 @@ def read_accuracies(path: Path) -> Accuracies:
         DataError: it cannot be read, or a name or an accuracy in it cannot be used.
     """
     try:
-        content = path.read_bytes()
+        content = read(path)
         text = content.decode("utf-8-sig")
         head = text.partition("\n")[0]
         semicolons = head.count(";") > head.count(",")
@@ -74,11 +75,10 @@ def read_accuracies(path: Path) -> Accuracies:
             io.StringIO(text), sep=";" if semicolons else ",", dtype=str
         )
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise DataError(f"{path} cannot be read: {reason}.", _COLUMNS) from None
+        raise DataError(f"{path} cannot be read: {reason(error)}.", _COLUMNS) from None
     except ValueError as error:  # no UTF-8, no table
-        reason = " ".join(str(error).split()).rstrip(".")[:200]
-        raise DataError(f"{path} cannot be read as CSV: {reason}.", _COLUMNS) from None
+        words = " ".join(str(error).split()).rstrip(".")[:200]
+        raise DataError(f"{path} cannot be read as CSV: {words}.", _COLUMNS) from None
     key, column = _column(path, table, _NAMES), _column(path, table, _ACCURACIES)
     values: dict[str, float] = {}
     for name, written in zip(table[key], table[column], strict=True):

@@ -15,7 +15,6 @@ Aliases of proxies become their names.
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import json
 import math
@@ -27,6 +26,7 @@ from typing import Any
 import pandas as pd
 
 from zcbench.errors import DataError, UsageError, ZcbenchError
+from zcbench.files import read, reason, unpacked
 from zcbench.flat_file import FlatFile, architectures, csv_frame, is_accuracy, unused
 from zcbench.spaces import Space, load_space
 from zcbench.spaces.base import check_name
@@ -69,7 +69,8 @@ def load_scores(
     """
     searched = load_space(space) if isinstance(space, str) else space
     named = [n for n in datasets if n not in searched.tasks and n in task_names()]
-    searched = with_tasks(searched, map(load_task, named))
+    given = [load_task(name, searched.name) for name in named]
+    searched = with_tasks(searched, given)
     for name in datasets:
         check_name(searched, "dataset", name)
     content = _content(path)
@@ -146,12 +147,10 @@ def as_run(
 
 def _content(path: Path) -> bytes:
     try:
-        content = path.read_bytes()
-        return gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
-    except (OSError, EOFError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
+        return unpacked(read(path))
+    except OSError as error:
         raise DataError(
-            f"The scores {path} cannot be read: {reason}.", _FORMATS
+            f"The scores {path} cannot be read: {reason(error)}.", _FORMATS
         ) from None
 
 
@@ -244,15 +243,15 @@ def _from_csv(
     try:
         frame = csv_frame(content)
     except Exception as error:  # parsers raise many kinds
-        reason = " ".join(str(error).split()).rstrip(".")[:200]
-        raise DataError(f"{path} cannot be read as CSV: {reason}.", _FORMATS) from None
+        words = " ".join(str(error).split()).rstrip(".")[:200]
+        raise DataError(f"{path} cannot be read as CSV: {words}.", _FORMATS) from None
     frame.columns = frame.columns.map(str)
     file = FlatFile(path, frame, before=1)
     archs, reasons = architectures(file, space)
     for name in frame.columns:
         if name not in (*reasons, archs.name):
-            reason = _why_not(file, space, name)
-            reasons |= {name: reason} if reason else {}
+            why = _why_not(file, space, name)
+            reasons |= {name: why} if why else {}
     names = [name for name in frame if name not in (*reasons, archs.name)]
     if not names:
         raise DataError(f"{path} holds no scores.", _FORMATS)
@@ -321,7 +320,7 @@ def _read_score(path: Path, name: str, said: Entry) -> tuple[float, str, float]:
     """(score, why there is none, seconds), NaN or empty where there is nothing."""
     try:
         score, time = float(said["score"]), float(said.get("time", math.nan))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise DataError(
             f"{path} has the score {str(said['score'])[:40]!r} of {name}, which is no "
             "number.",

@@ -115,10 +115,11 @@ def _sides(
                 f"{path} is a report, which holds no scores to compare.",
                 "Give two run directories, or drop --scores.",
             )
-    old, new = load(baseline), load(run)
     notes: list[str] = []
+    old, new = (load(path, notes) for path in (baseline, run))
     if isinstance(old, pd.DataFrame) and isinstance(new, pd.DataFrame):
-        old, new, notes = shared(old, new)
+        old, new, said = shared(old, new)
+        notes += said
     before = side_of(baseline, old, target)
     targets = {row["target"] for row in before.rows.values()}
     if target is None and len(targets) == 1:
@@ -161,7 +162,7 @@ def _move(kind: Kind) -> Callable[[Mapping[str, Any]], str]:
 
     def words(row: Mapping[str, Any]) -> str:
         then, now = (
-            "–" if math.isnan(row[name]) else number(row[name], places=3)
+            "–" if _missing(row[name]) else number(row[name], places=3)
             for name in (f"{kind}_before", f"{kind}_after")
         )
         return now if then == now else f"{then} → {now}"
@@ -170,9 +171,14 @@ def _move(kind: Kind) -> Callable[[Mapping[str, Any]], str]:
 
 
 def _differing(row: Mapping[str, Any]) -> str:
-    if math.isnan(row["scores"]):
+    if _missing(row["scores"]):  # of a report, which has none
         return ""
     return f"{row['scores_differ']:,.0f} of {row['scores']:,.0f} differ"
+
+
+def _missing(value: float | None) -> bool:
+    """Whether a cell has no number: None where no row of its column has one."""
+    return value is None or math.isnan(value)
 
 
 def check_comparable(table: pd.DataFrame) -> None:

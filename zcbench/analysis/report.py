@@ -107,7 +107,7 @@ def report_of(
         studies=joined,
         table=tabulate(joined, runs, confidence=options.confidence),
         verdict=verdict(joined, options),
-        blocks=[_styled(block, baselines) for block in made],
+        blocks=[styled(block, baselines) for block in made],
         shows_table=TABLE in chosen,
         options=options,
     )
@@ -118,7 +118,7 @@ def heads(study: Study) -> tuple[str, str]:
     return title(study), f"  {setting(study)}"
 
 
-def _styled(block: Block, baselines: Collection[str]) -> Block:
+def styled(block: Block, baselines: Collection[str]) -> Block:
     """A section whose rows are marked as those of the correlations are."""
     return replace(
         block,

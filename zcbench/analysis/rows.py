@@ -31,7 +31,7 @@ def place(study: Study, studies: Sequence[Study]) -> dict[str, str]:
         studies: all of the report: with several runs, each is named.
     """
     several = len({s.run for s in studies}) > 1
-    where = study.dataset + (f" · {study.run}" if several else "")
+    where = study.task + (f" · {study.run}" if several else "")
     return {name: getattr(study, name) for name in PLACE[:-1]} | {"where": where}
 
 

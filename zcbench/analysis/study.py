@@ -59,6 +59,8 @@ class Study:
         seed: of the run.
         repeats: initialisations and minibatches for each architecture.
         precision: arithmetic of the passes.
+        input_size: height and width of the images; ``"auto"`` is the dataset's own.
+        part: what was built of the networks that were trained; empty if all.
         archs: [n] architecture strings.
         scores: proxy → [n] mean over repeats; NaN where it has no score.
         by_repeat: proxy → [n, r] scores; NaN where it has no score.
@@ -98,6 +100,8 @@ class Study:
     seed: int | None
     repeats: int
     precision: str
+    input_size: int | str = "auto"
+    part: str = ""
     archs: list[str]
     scores: Mapping[str, Floats]
     by_repeat: Mapping[str, Floats]
@@ -138,6 +142,18 @@ class Study:
         trained = np.isfinite(self.seeds).sum(axis=1)
         trained = trained[trained > 0]
         return (int(trained.min()), int(trained.max())) if len(trained) else (0, 0)
+
+    @property
+    def task(self) -> str:
+        """The dataset, and which part of the networks was scored for it."""
+        return f"{self.dataset} ({self.part})" if self.part else self.dataset
+
+    @property
+    def images(self) -> str:
+        """Where the images come from, and their size if not the dataset's own."""
+        size = self.input_size
+        at = "" if size == "auto" else f" at {size}×{size}"
+        return f"{self.minibatch or 'unknown'}{at}"
 
     @property
     def partial(self) -> bool:
@@ -226,7 +242,7 @@ _ABOUT = (
     *("run", "space", "dataset", "target", "population", "sampled", "architectures"),
     *("networks", "expected", "sample_digest", "truth", "release", "truth_digest"),
     *("training_seeds", "minibatch", "minibatch_digest", "batch_size", "seed"),
-    *("repeats", "precision", "partial"),
+    *("repeats", "precision", "input_size", "part", "partial"),
 )
 PERCENT = "percent of accuracy"
 """The unit of a study whose accuracies are in percent; any other is the target's."""

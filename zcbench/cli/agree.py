@@ -46,10 +46,12 @@ def agree(run: Path, scores: Path, datasets: tuple[str, ...], format_name: str) 
     ours = load_run(run)
     theirs = load_run(scores) if scores.is_dir() else _published(ours, scores, datasets)
     notes = [
+        *ours.attrs.get("notes", ()),
         *theirs.attrs.get("notes", ()),
         *_alone(theirs, ours),
         *_alone(ours, theirs),
     ]
+    notes = list(dict.fromkeys(notes))
     emit(Document([compare(ours, theirs)], None, notes=notes), format_name)
 
 

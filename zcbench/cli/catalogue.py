@@ -55,20 +55,28 @@ def show(proxy: str) -> None:
       zcbench show snip
       zcbench show naswot
     """  # noqa: D301 - click wants \b itself
+    name, text, facts = describe(proxy)
+    width = max(map(len, facts))
+    lines = [name, "", *([text, ""] if text else [])]
+    lines += [f"{label:<{width}}  {value}" for label, value in facts.items()]
+    click.echo("\n".join(lines))
+
+
+def describe(proxy: str) -> tuple[str, str, dict[str, str]]:
+    """Name, definition and facts of a proxy or a combination.
+
+    Raises:
+        UsageError: there is no such proxy.
+    """
     from zcbench.aggregates import AGGREGATES
     from zcbench.proxies import PROXIES
 
     if proxy in AGGREGATES:
         combined = AGGREGATES[proxy]
-        name, facts = combined.name, _aggregate(combined)
-        text = inspect.getdoc(combined.combine)
-    else:
-        one = PROXIES.get(proxy)
-        name, facts, text = one.name, _facts(one), inspect.getdoc(one.function)
-    width = max(map(len, facts))
-    lines = [name, "", *([text, ""] if text else [])]
-    lines += [f"{label:<{width}}  {value}" for label, value in facts.items()]
-    click.echo("\n".join(lines))
+        definition = inspect.getdoc(combined.combine) or ""
+        return combined.name, definition, _aggregate(combined)
+    one = PROXIES.get(proxy)
+    return one.name, inspect.getdoc(one.function) or "", _facts(one)
 
 
 def _aggregate(aggregate: Aggregate) -> dict[str, str]:
@@ -99,6 +107,8 @@ def _facts(proxy: Proxy) -> dict[str, str]:
         "reference": proxy.reference,
         "source": _source(proxy.function),
     }
+    if proxy.settings:
+        facts["parameters"] = ", ".join(proxy.settings)
     if proxy.aliases:
         facts["aliases"] = ", ".join(proxy.aliases)
     return facts
@@ -126,6 +136,7 @@ def _proxies() -> list[Row]:
                 "baseline": proxy.baseline,
                 "direction": proxy.direction,
                 "passes": list(passes),
+                "parameters": proxy.settings,
                 "version": proxy.version,
                 "reference": proxy.reference,
                 "summary": proxy.summary,
@@ -142,6 +153,7 @@ def _proxies() -> list[Row]:
                 "baseline": False,
                 "direction": "higher",
                 "passes": list(make_plan(parts).passes),
+                "parameters": [],
                 "version": aggregate.version,
                 "reference": aggregate.reference,
                 "summary": f"Of {', '.join(aggregate.parts)}. {aggregate.summary}",
@@ -193,6 +205,7 @@ def _truths() -> list[Row]:
 
 def _tasks() -> list[Row]:
     """Tasks that can be given to a space with --task."""
+    from zcbench.spaces import SPACES
     from zcbench.tasks import load_task, task_names
 
     return [
@@ -203,7 +216,8 @@ def _tasks() -> list[Row]:
             "classes": given.task.n_classes,
         }
         for name in task_names()
-        for given in (load_task(name),)
+        for space in SPACES.names()
+        if (given := load_task(name, space)).space == space
     ]
 
 

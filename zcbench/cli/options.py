@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
+from zcbench.names import split_names
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -18,7 +20,7 @@ def names(
 ) -> tuple[str, ...]:
     """Callback of an option that takes names between commas; at least one."""
     del context
-    given = tuple(dict.fromkeys(n.strip() for n in value.split(",") if n.strip()))
+    given = tuple(dict.fromkeys(split_names(value)))
     if not given:
         raise click.BadParameter("No name is given.", param=parameter)
     return given
@@ -31,9 +33,15 @@ def names_option(name: str, default: str, text: str) -> Callable[[F], F]:
     )
 
 
-def count_option(name: str, least: int, default: int, text: str) -> Callable[[F], F]:
+def count_option(
+    name: str,
+    least: int,
+    default: int,
+    text: str,
+    most: int | None = 1_000_000,
+) -> Callable[[F], F]:
     """An option that takes a whole number."""
-    kind = click.IntRange(min=least)
+    kind = click.IntRange(least, most)
     return click.option(name, type=kind, default=default, metavar="N", help=text)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from zcbench.cli.options import accuracy_options, plugin_option, share_option
-from zcbench.errors import DataError
+from zcbench.errors import DataError, visible
 from zcbench.report.figures import FORMATS, KINDS, check, drawings, sections_for
 
 _TITLES = (f"{name:20} {kind.title}" for name, kind in KINDS.items())
@@ -81,7 +81,7 @@ def plot(
         options=Options(confidence=confidence),
     )
     for note in report.table.attrs["notes"]:
-        click.echo(note, err=True)
+        click.echo(visible(note), err=True)
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -92,4 +92,4 @@ def plot(
     for name, drawing in drawings(report, chosen).items():
         path = output / f"{name}.{format_name}"
         write(FORMATS[format_name](drawing), path)
-        click.echo(path)
+        click.echo(visible(str(path)))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zcbench.engine.observer import Observer, Outcome, duration
+from zcbench.errors import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +32,7 @@ class TerminalObserver(Observer):
 
     def message(self, text: str) -> None:
         """One line."""
-        click.echo(f"zcbench: {text}", err=True)
+        click.echo(f"zcbench: {visible(text)}", err=True)
 
     def start(self, total: int, done: int) -> None:
         """Announce the work."""

@@ -18,11 +18,11 @@ from zcbench.cli.options import (
     share_option,
 )
 from zcbench.errors import UsageError
+from zcbench.names import split_names
+from zcbench.report import FORMATS
 
 if TYPE_CHECKING:
     import pandas as pd
-
-FORMATS = ("text", "md", "csv", "json", "tex", "html")
 
 
 def _names(
@@ -32,7 +32,7 @@ def _names(
     del context, parameter
     if value is None:
         return None
-    return tuple(name.strip() for name in value.split(",") if name.strip())
+    return tuple(split_names(value))
 
 
 def _tables(
@@ -102,7 +102,7 @@ def _tables(
 )
 @share_option("--confidence", 0.95, "Coverage of intervals; tests are at 1 minus this.")
 @count_option("--resamples", 100, 1000, "Bootstrap resamples.")
-@count_option("--seed", 0, 0, "Of the bootstrap.")
+@count_option("--seed", 0, 0, "Of the bootstrap.", None)
 @output_option
 @plugin_option
 def report(

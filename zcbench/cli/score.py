@@ -16,7 +16,8 @@ from zcbench.cli.options import (
     format_option,
     plugin_option,
 )
-from zcbench.errors import UsageError, ZcbenchError
+from zcbench.errors import UsageError, ZcbenchError, visible
+from zcbench.report import FORMATS
 
 if TYPE_CHECKING:
     from zcbench.analysis.outside import Accuracies
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from zcbench.types import Batch, Score
 
 Scores = Mapping[str, "Score"]
-FORMATS = ("text", "md", "csv", "json", "tex", "html")
 _ONLY_REPORTS = ("tex", "html")
 _SHAPE = (3, 32, 32)
 
@@ -63,7 +63,7 @@ def _shape(
     help="all, or names with commas.",
 )
 @count_option("--batch-size", 2, 64, "Images in the minibatch.")
-@count_option("--seed", 0, 0, "Of weights and images.")
+@count_option("--seed", 0, 0, "Of weights and images.", None)
 @click.option(
     "--minibatch",
     metavar="SOURCE",
@@ -267,14 +267,17 @@ def _accuracies(path: Path | None, names: Sequence[str]) -> Accuracies | None:
             f"Its names should be like {names[0]} or {names[0].rpartition(':')[2]}.",
         )
     if found.fractions:
-        click.echo(f"{path}: read as fractions of 1, not percent.", err=True)
+        _tell(f"{path}: read as fractions of 1, not percent.")
     if absent:
-        click.echo(
+        _tell(
             f"{path} has no accuracy of {', '.join(absent)}: left out of the "
-            "correlations.",
-            err=True,
+            "correlations."
         )
     return found
+
+
+def _tell(text: str) -> None:
+    click.echo(visible(text), err=True)
 
 
 def _document(

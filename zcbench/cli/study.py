@@ -17,7 +17,7 @@ from zcbench.cli.options import (
     output_option,
     plugin_option,
 )
-from zcbench.errors import UsageError, unknown
+from zcbench.errors import UsageError, unknown, visible
 
 if TYPE_CHECKING:
     from zcbench.report import Block, Document, Gallery, Study
@@ -31,7 +31,7 @@ _OPTIONS: Sequence[Callable[..., Callable[..., None]]] = (
     ),
     accuracy_options,
     plugin_option,
-    count_option("--seed", 0, 0, "Of the trials."),
+    count_option("--seed", 0, 0, "Of the trials.", None),
     format_option("text", "md", "csv", "json", "html"),
     output_option,
 )
@@ -93,8 +93,8 @@ def _study(
     kept = table[table["dataset"] == dataset]
     kept.attrs = table.attrs
     study = studies([kept], *accuracies)[0]
-    if study.note:
-        click.echo(study.note, err=True)
+    for note in [*table.attrs.get("notes", ()), *study.note.splitlines()]:
+        click.echo(visible(note), err=True)
     return study
 
 

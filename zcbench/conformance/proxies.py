@@ -84,7 +84,7 @@ def _referenced(proxy: Proxy) -> Finding:
 
 def _annotated(proxy: Proxy) -> Finding:
     try:
-        needs = evidence_of(proxy.function)
+        needs = evidence_of(proxy)
     except UsageError as error:
         return Finding("evidence", False, str(error))
     names = ", ".join(record.__name__ for record in needs)

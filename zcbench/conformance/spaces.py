@@ -143,7 +143,8 @@ def _networks(space: Space) -> Finding:
                 found = f"{where} is not in train mode on the CPU"
                 return Finding("networks", False, found)
             shape = tuple(network(batch.x).shape)
-            if shape != (_N_IMAGES, task.n_classes):
+            wanted = task.n_classes or shape[-1]
+            if shape != (_N_IMAGES, wanted):
                 found = f"{where} gives {list(shape)}, not [N, {task.n_classes}]"
                 return Finding("networks", False, found)
     some, many = len(_some(space)), len(space.tasks)

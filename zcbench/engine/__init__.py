@@ -25,7 +25,7 @@ from zcbench.engine.manifest import (
 from zcbench.engine.observer import Observer, Outcome
 from zcbench.engine.work import DEVICE_CHECK, WorkItem
 from zcbench.errors import DataError, UsageError, ZcbenchError
-from zcbench.store import RunStore
+from zcbench.store import UNSIGNED, RunStore
 from zcbench.store.device_check import disagreements
 
 __all__ = [
@@ -78,6 +78,7 @@ def execute(config: RunConfig, observer: Observer | None = None) -> Outcome:
         total = len(job.archs) * len(job.datasets) * config.repeats
         observer.start(total, total - len(items))
         failed = _work(job, store, items, observer)
+        store.check()
         try:
             store.compact()
         except DataError as error:  # all scores are there, only not in fewest lines
@@ -88,6 +89,8 @@ def execute(config: RunConfig, observer: Observer | None = None) -> Outcome:
 def _open(job: Job, store: RunStore, observer: Observer) -> list[WorkItem]:
     """Settle what the directory holds already; returns what is left to do."""
     config, old, new = job.config, store.manifest, describe(job)
+    if store.unsigned:
+        observer.message(UNSIGNED.format(store.path))
     if old is not None:
         check_same(store.path, old, new)
         if config.overwrite == "never" and len(store):

@@ -45,6 +45,8 @@ def _what(job: Job, total: int, done: int) -> list[str]:
     config = job.config
     truths = {str(a.get("release", a.get("truth", "?"))) for a in job.truths.values()}
     images = dict.fromkeys(batch["name"] for batch in job.minibatches.values())
+    side = config.input_size
+    size = "" if side == "auto" else f" at {side}×{side}"
     counts = f"{len(job.archs):,} architectures × {len(job.datasets)} datasets"
     origin = config.archs or f"sampled with seed {config.seed}"
     there = f", {done:,} of them already done" if done else ""
@@ -52,7 +54,7 @@ def _what(job: Job, total: int, done: int) -> list[str]:
         f"space      {job.space.name}, population {config.population}, {origin}",
         f"datasets   {' '.join(job.datasets)}",
         f"networks   {counts} × {config.repeats} repeats = {total:,}{there}",
-        f"minibatch  {config.batch_size} images: {' '.join(images)}",
+        f"minibatch  {config.batch_size} images{size}: {' '.join(images)}",
         f"truth      {config.target}: {'; '.join(sorted(truths)) or 'none'}",
         f"device     {job.device}, {count_workers(job.workers, job.device)} workers "
         f"× {config.threads} threads"

@@ -17,7 +17,13 @@ from zcbench.plugins import load_plugins
 from zcbench.proxies import PROXIES
 from zcbench.spaces import SPACES, Space, load_space
 from zcbench.store import Key
-from zcbench.tasks import GivenTask, load_task, with_tasks
+from zcbench.tasks import (
+    GivenTask,
+    check_input_size,
+    load_task,
+    with_input_size,
+    with_tasks,
+)
 
 if TYPE_CHECKING:
     from zcbench.types import Precision, Proxy
@@ -59,6 +65,7 @@ class Job:
             space=config.space,
             seed=config.seed,
             batch_size=config.batch_size,
+            input_size=config.input_size,
             minibatch=config.minibatch,
             device=self.device,
             threads=config.threads,
@@ -119,16 +126,17 @@ def make_job(config: RunConfig) -> Job:
     from zcbench.evidence.passes import check_arithmetic
 
     load_plugins(config.plugin)
-    tasks = tuple(load_task(source) for source in config.task)
+    tasks = tuple(load_task(source, config.space) for source in config.task)
     if tasks and "all" not in config.datasets:
         raise UsageError(
             "--task and --datasets exclude each other.",
             "Drop --datasets: the run is about the tasks.",
         )
     own = load_space(config.space)
-    space = with_tasks(own, tasks)
+    space = with_input_size(with_tasks(own, tasks), config.input_size)
     datasets = tuple(given.task.name for given in tasks)
     datasets = datasets or _datasets(own, config.datasets)
+    check_input_size(space, datasets, config.input_size)
     proxies = tuple(PROXIES.select(config.proxies))
     if config.executor != "local" and (names := typed_in(proxies)):
         raise UsageError(

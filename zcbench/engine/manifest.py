@@ -28,11 +28,12 @@ _MUST_MATCH = (
     "population",
     "seed",
     "batch_size",
+    "input_size",
     "threads",
     "precision",
     "stack",
 )
-_BEFORE = {"precision": "float32", "stack": 1}
+_BEFORE = {"precision": "float32", "stack": 1, "input_size": "auto"}
 """What runs did before these were options."""
 
 

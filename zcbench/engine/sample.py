@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from zcbench.errors import DataError, ZcbenchError
+from zcbench.files import read, reason
 from zcbench.seeding import derive
 from zcbench.spaces import Space
 from zcbench.types import Architecture
@@ -61,11 +62,10 @@ def read_archs(space: Space, file: Path) -> list[int]:
         DataError: the file is missing or empty, or a line is no architecture.
     """
     try:
-        text = file.read_text(encoding="utf-8-sig")
+        text = read(file).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise DataError(
-            f"The list of architectures {file} cannot be read: {reason}.",
+            f"The list of architectures {file} cannot be read: {reason(error)}.",
             "Give a text file with one architecture string or index a line.",
         ) from None
     indices: dict[int, None] = {}

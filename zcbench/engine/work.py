@@ -16,7 +16,7 @@ from zcbench.proxies import PROXIES
 from zcbench.seeding import repeat_seed
 from zcbench.spaces import load_space
 from zcbench.store import Record
-from zcbench.tasks import GivenTask, with_tasks
+from zcbench.tasks import GivenTask, with_input_size, with_tasks
 from zcbench.types import Precision
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ class Setup:
         stack: networks that are scored at once; ``"auto"`` as memory allows.
         plugin: files that add proxies, spaces or truths.
         tasks: tasks that are given to the space.
+        input_size: height and width of images; ``"auto"`` is each task's own.
     """
 
     space: str
@@ -78,10 +79,12 @@ class Setup:
     stack: int | Literal["auto"] = 1
     plugin: tuple[Path, ...] = ()
     tasks: tuple[GivenTask, ...] = ()
+    input_size: int | Literal["auto"] = "auto"
 
     def load_space(self) -> Space:
         """The space with these tasks; plug-ins have to be loaded."""
-        return with_tasks(load_space(self.space), self.tasks)
+        space = with_tasks(load_space(self.space), self.tasks)
+        return with_input_size(space, self.input_size)
 
 
 class Evaluator:

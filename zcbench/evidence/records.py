@@ -108,8 +108,9 @@ class InputCorrelation:
 
     Attributes:
         correlation: [N, N] float64, Pearson correlation of the rows of
-            J [N, C·H·W] = ∂(Σ logits)/∂x; NaN in rows whose J is constant.
-        labels: [N] class of each image; none in a regression.
+            J [N, C·H·W] = ∂(Σ logits)/∂x; NaN in rows whose J is constant, or is
+            rounding of 0.
+        labels: [N] class of each image; none in a task without classes.
         n_classes: number of classes of the task (outputs of the network).
     """
 

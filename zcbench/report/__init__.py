@@ -23,10 +23,19 @@ if TYPE_CHECKING:
     from zcbench.files import write as write
     from zcbench.report.document import Document as Document
     from zcbench.report.document import Gallery as Gallery
-    from zcbench.report.output import FORMATS as FORMATS
     from zcbench.report.output import emit as emit
     from zcbench.report.output import in_color as in_color
     from zcbench.report.output import render as render
+
+FORMATS = {
+    "text": "text",
+    "md": "text",
+    "csv": "machine",
+    "json": "machine",
+    "tex": "latex",
+    "html": "html",
+}
+"""Format → the file here whose `render_` and its name write it."""
 
 _HOME = {
     "analysis.block": ("Block", "Column", "Options"),
@@ -37,7 +46,7 @@ _HOME = {
     "analysis.study": ("Study",),
     "files": ("write",),
     "report.document": ("Document", "Gallery"),
-    "report.output": ("FORMATS", "emit", "in_color", "render"),
+    "report.output": ("emit", "in_color", "render"),
 }
 
 

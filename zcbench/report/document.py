@@ -193,14 +193,13 @@ def _source(study: Study) -> dict[str, str]:
         "Minibatch": study.minibatch_digest,
     }
     release = f", {study.release}" if study.release else ""
-    images = study.minibatch or "unknown"
     kind = {"all": "all", "sample": "sample of", "list": "list of"}[study.sampled]
     words = {
         "Sample": f"{kind} {study.architectures:,} architectures, population "
         f"{study.population}, repeats {study.repeats}"
         f"{_known('seed', study.seed)}",
         "Truth": f"{study.target} of {study.truth}{release}",
-        "Minibatch": f"{images}{_known('batch size', study.batch_size)}",
+        "Minibatch": f"{study.images}{_known('batch size', study.batch_size)}",
     }
     return {
         what: text + (f" (sha256 {digests[what]})" if digests[what] else "")

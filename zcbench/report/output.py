@@ -10,29 +10,19 @@ from typing import TYPE_CHECKING
 
 import click
 
-from zcbench.errors import unknown
+from zcbench.errors import unknown, visible
 from zcbench.files import write
+from zcbench.report import FORMATS
 from zcbench.report.document import Document, document_of
 
 if TYPE_CHECKING:
     from zcbench.analysis.report import Report
 
-_HOME = {
-    "text": "text",
-    "md": "text",
-    "csv": "machine",
-    "json": "machine",
-    "tex": "latex",
-    "html": "html",
-}
-"""Format → the file whose `render_` and its name write it, imported when it does."""
-FORMATS = tuple(_HOME)
-
 
 def render(
     shown: Document | Report, format: str = "text", *, color: bool = False
 ) -> str:
-    """A document as text in one of `FORMATS`.
+    """A document as text in one of `zcbench.report.FORMATS`.
 
     Args:
         shown: it, or a report from `make_report`.
@@ -45,10 +35,10 @@ def render(
     if format not in FORMATS:
         raise unknown("format", format, FORMATS)
     document = shown if isinstance(shown, Document) else document_of(shown)
-    module = importlib.import_module(f"zcbench.report.{_HOME[format]}")
+    module = importlib.import_module(f"zcbench.report.{FORMATS[format]}")
     writer = getattr(module, f"render_{format}")
     text: str = writer(document, color=True) if color else writer(document)
-    return text
+    return text if color else visible(text, lines=True)  # of colours text takes care
 
 
 def emit(
@@ -58,7 +48,7 @@ def emit(
 
     Args:
         shown: it, or a report from `make_report`.
-        format: one of `FORMATS`.
+        format: one of `zcbench.report.FORMATS`.
         output: the file; None for stdout, in colour where that is a terminal.
 
     Raises:
@@ -67,7 +57,7 @@ def emit(
     """
     document = shown if isinstance(shown, Document) else document_of(shown)
     for note in document.notes:
-        click.echo(note, err=True)
+        click.echo(visible(note), err=True)
     if output is None:
         colour = format == "text" and in_color()
         click.echo(render(document, format, color=colour), nl=False)

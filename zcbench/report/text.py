@@ -16,6 +16,7 @@ from zcbench.analysis.block import (
     number,
     p_value,
 )
+from zcbench.errors import visible
 from zcbench.report.document import Document
 
 RIGHT: frozenset[ColumnKind] = frozenset({"count", "share", "p", "number"})
@@ -24,7 +25,7 @@ RIGHT: frozenset[ColumnKind] = frozenset({"count", "share", "p", "number"})
 
 def header(block: Block) -> tuple[str, ...]:
     """What stands above the columns."""
-    return tuple(column.header for column in block.columns)
+    return tuple(visible(column.header) for column in block.columns)
 
 
 def right(block: Block) -> tuple[bool, ...]:
@@ -34,7 +35,8 @@ def right(block: Block) -> tuple[bool, ...]:
 
 def cells(block: Block) -> list[tuple[str, ...]]:
     """The printed columns of every row."""
-    return [tuple(cell(row, c) for c in block.columns) for row in block.records()]
+    columns = block.columns
+    return [tuple(visible(cell(row, c)) for c in columns) for row in block.records()]
 
 
 def styles(block: Block) -> tuple[Style, ...]:
@@ -104,7 +106,7 @@ def render_text(document: Document, *, color: bool = False) -> str:
 
 def _block(block: Block, color: bool) -> str:
     """What it is, its table, its conclusion."""
-    above = f"{block.title}\n" if block.title else ""
+    above = f"{visible(block.title)}\n" if block.title else ""
     above += _wrap(block.about) if block.about else ""
     below = "".join(map(_wrap, (*block.conclusion.splitlines(), *block.remarks)))
     return "\n".join(filter(None, (above, _table(block, color), below)))
@@ -137,6 +139,7 @@ def _table(block: Block, color: bool) -> str:
 
 
 def _wrap(text: str) -> str:
+    text = visible(text, lines=True)
     lines = textwrap.fill(text, WIDTH, break_long_words=False, break_on_hyphens=False)
     return f"{lines}\n"
 

@@ -12,11 +12,14 @@ def _builtins() -> None:
     from zcbench.spaces.nats_sss import NATSBenchSize
     from zcbench.spaces.nb201 import NASBench201
     from zcbench.spaces.toy import Toy
+    from zcbench.spaces.transnas import TransNASMacro, TransNASMicro
 
     for space in (
         NASBench201(),
         NATSBenchSize(),
         NASBenchMacro(),
+        TransNASMicro(),
+        TransNASMacro(),
         FCNet(),
         Toy(),
     ):

@@ -76,7 +76,10 @@ class Space(Protocol):
 
 @runtime_checkable
 class Stackable(Protocol):
-    """A space of networks scored many at once: see `zcbench.networks.stacked`."""
+    """A space of networks scored many at once: see `zcbench.networks.stacked`.
+
+    An attribute ``stacked_tasks`` names the tasks that it can do so, if not all.
+    """
 
     def stack(
         self,

@@ -7,7 +7,7 @@ Index of an architecture: its operations in string order, read as a number in ba
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
@@ -131,8 +131,8 @@ class CellSpace(SpaceBase):
             repeat=repeat,
         )
 
-    def _format(self, operations: object) -> str:
-        remaining = iter(operations)  # type: ignore[call-overload]
+    def _format(self, operations: Iterable[str]) -> str:
+        remaining = iter(operations)
         nodes = (
             "|" + "".join(f"{next(remaining)}~{source}|" for source in range(target))
             for target in range(1, self.n_nodes)

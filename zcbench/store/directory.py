@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zcbench.errors import DataError
+from zcbench.files import CHECKSUM, LARGEST_SETTINGS, is_intact, read, reason
 from zcbench.store.records import RESTORE, merge, read_records, reject
 
 if TYPE_CHECKING:
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 SCHEMA = 1
 MANIFEST = "manifest.json"
 ARCHS = "archs.txt"
+UNSIGNED = "{}: its lines have no checksums, so that damage to them may not show."
 
 
 def load_run(path: str | os.PathLike[str]) -> pd.DataFrame:
@@ -29,17 +32,20 @@ def load_run(path: str | os.PathLike[str]) -> pd.DataFrame:
         repeat; one float column per proxy, NaN where there is no score; ``status``, a
         dict of proxy → status of those that are not ok; ``seconds``, a dict; where
         scores have notes ``notes``, a dict of proxy → note. Its
-        ``attrs`` hold ``manifest``, ``proxies`` (names) and ``path``.
+        ``attrs`` hold ``manifest``, ``proxies`` (names) and ``path``, and ``notes``,
+        lines for the user, if there are any.
 
     Raises:
-        DataError: there is no run, it has no scores, or a line is invalid.
+        DataError: there is no run, it has no scores, or a line is invalid, was changed
+            or names another architecture than its index.
     """
     import numpy as np
     import pandas as pd
 
     path = Path(path)
-    manifest = read_manifest(path)
-    merged = merge(read_records(path))
+    notes: list[str] = []
+    manifest = read_manifest(path, notes.append)
+    merged = merge(read_records(path, lambda f: notes.append(UNSIGNED.format(f))))
     if not merged:
         raise DataError(
             f"{path} holds no scores yet.", "Run it again to go on where it stopped."
@@ -61,31 +67,38 @@ def load_run(path: str | os.PathLike[str]) -> pd.DataFrame:
         columns["notes"] = [record.get("notes", {}) for record in records]
     table = pd.DataFrame(columns)
     table.attrs = {"manifest": manifest, "proxies": proxies, "path": str(path)}
+    table.attrs |= {"notes": notes} if notes else {}
     return table
 
 
-def read_manifest(path: Path) -> dict[str, Any]:
+def read_manifest(
+    path: Path, note: Callable[[str], object] = lambda _: None
+) -> dict[str, Any]:
     """Manifest of a run directory.
+
+    Args:
+        path: the run directory.
+        note: is told if it is not as zcbench wrote it.
 
     Raises:
         DataError: there is no run of a schema that this version knows.
     """
-    if not path.is_dir():
-        what = "is not a directory" if path.exists() else "does not exist"
-        raise DataError(
-            f"{path} {what}.", "Give a run directory, as `zcbench run --out` makes."
-        )
     try:
-        manifest = json.loads((path / MANIFEST).read_bytes(), parse_constant=reject)
+        if not path.is_dir():
+            what = "is not a directory" if path.exists() else "does not exist"
+            hint = "Give a run directory, as `zcbench run --out` makes."
+            raise DataError(f"{path} {what}.", hint)
+        text = read(path / MANIFEST, LARGEST_SETTINGS)
+        manifest = json.loads(text, parse_constant=reject)
     except FileNotFoundError:
         raise DataError(
             f"{path} is not a run directory: it has no {MANIFEST}.",
             "Give a directory that `zcbench run --out` made.",
         ) from None
     except OSError as error:
-        raise DataError(f"{path / MANIFEST}: {error.strerror}.") from None
+        raise DataError(f"{path / MANIFEST}: {reason(error)}.") from None
     except (ValueError, RecursionError) as error:
-        raise _bad_manifest(path, f"no valid JSON ({error})") from None
+        raise _bad_manifest(path, f"no valid JSON ({reason(error)})") from None
     schema = manifest.get("schema") if isinstance(manifest, dict) else None
     if type(schema) is not int:
         raise _bad_manifest(path, "not the manifest of a run")
@@ -95,6 +108,10 @@ def read_manifest(path: Path) -> dict[str, Any]:
             raise _bad_manifest(path, f"incomplete: it has no {key!r}")
     if wrong := _misshapen(manifest):
         raise _bad_manifest(path, f"invalid: its {wrong!r} is of the wrong kind")
+    if manifest.pop(CHECKSUM, None) is not None and not is_intact(text):
+        note(
+            f"{path / MANIFEST} is not as zcbench wrote it: its checksum is of another."
+        )
     return dict(manifest)
 
 
@@ -136,8 +153,11 @@ def _misshapen(manifest: dict[str, Any]) -> str:
     n, repeats = config.get("n", 1), config.get("repeats", 1)
     checks["config.n"] = n == "all" or type(n) is int
     checks["config.repeats"] = type(repeats) is int
+    size = config.get("input_size", "auto")
+    checks["config.input_size"] = size == "auto" or type(size) is int
     count = manifest.get("architectures")
     checks["architectures"] = count is None or type(count) is int
+    checks["config.archs"] = config.get("archs") in (None, ARCHS)  # its own copy
     checks["resumed"] = isinstance(manifest.get("resumed", []), list)
     return next((key for key, fine in checks.items() if not fine), "")
 

@@ -16,7 +16,7 @@ from torch import nn
 
 import zcbench
 from zcbench.engine.evaluator import StackEvaluator, can_stack
-from zcbench.engine.self_check.bounds import allowed
+from zcbench.engine.self_check.compare import allowed
 from zcbench.engine.self_check.finding import STACKED
 from zcbench.engine.self_check.networks import images, networks_of, without_noise
 from zcbench.engine.self_check.ways import Way, arithmetic_of, taking
@@ -158,7 +158,8 @@ class OfSpace(Question):
     def found(self, way: Way) -> Iterator[tuple[str, list[Evidence]]]:
         """By both engines, if the run uses both."""
         yield from super().found(way)
-        if self.stacked and can_stack(self.space, self.precision) and self.names:
+        able = can_stack(self.space, self.task, self.precision)
+        if self.stacked and able and self.names:
             with taking(way):
                 yield STACKED, self._at_once(way)
 

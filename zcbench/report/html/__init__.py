@@ -6,6 +6,7 @@ from typing import Any
 
 from zcbench.analysis import TABLE
 from zcbench.analysis.block import Block
+from zcbench.errors import visible
 from zcbench.report.document import Document
 from zcbench.report.figures.drawing import DARK, LIGHT, Drawing, inline
 from zcbench.report.text import cells, right, styles
@@ -20,19 +21,11 @@ def render_html(document: Document) -> str:
     Args:
         document: what to write.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("zcbench.report", "html"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     paths = [path for path, _ in document.subjects]
     first = document.leads[0][1] if document.leads else document.blocks[0].conclusion
-    shown = [(block, _table(block)) for block in document.blocks]
-    return environment.get_template("page.html").render(
+    shown = [(block, table_of(block)) for block in document.blocks]
+    return page(
+        "page.html",
         document=document,
         subject=", ".join(paths) or document.heads[0],
         heads=[" · ".join(paths)] if paths else document.heads,
@@ -41,9 +34,23 @@ def render_html(document: Document) -> str:
         galleries=document.galleries(),
         safe=_safe,
         sections=[(block, table) for block, table in shown if block.name != TABLE],
-        light=LIGHT,
-        dark=DARK,
     )
+
+
+def page(template: str, **content: Any) -> str:
+    """A page from a template of this package, in the colours of figures."""
+    from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=ChoiceLoader(
+            [PackageLoader("zcbench.report", folder) for folder in ("html", "site")]
+        ),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(template).render(light=LIGHT, dark=DARK, **content)
 
 
 def _safe(drawing: Drawing) -> str:
@@ -52,8 +59,8 @@ def _safe(drawing: Drawing) -> str:
     return Markup(inline(drawing))  # noqa: S704 - drawings escape what they write
 
 
-def _table(block: Block) -> dict[str, Any]:
-    """Heads, and rows whose cells know how they sort: (text, number or nothing)."""
+def table_of(block: Block) -> dict[str, Any]:
+    """What `table.html` shows of a block: cells know the number that they sort by."""
     numeric = [column.kind != "text" for column in block.columns]
     rows = []
     for texts, record in zip(cells(block), block.records(), strict=True):
@@ -62,7 +69,7 @@ def _table(block: Block) -> dict[str, Any]:
             for column, sorts in zip(block.columns, numeric, strict=True)
         ]
         rows.append(list(zip(texts, keys, strict=True)))
-    headers = [column.header for column in block.columns]
+    headers = [visible(column.header) for column in block.columns]
     return {
         "heads": list(zip(headers, numeric, right(block), strict=True)),
         "rows": list(zip(styles(block), rows, strict=True)),

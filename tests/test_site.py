@@ -1,0 +1,142 @@
+"""The leaderboard: every link leads somewhere, nothing is lost or loaded."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from zcbench.cli import main
+from zcbench.errors import DataError
+from zcbench.files import CHECKSUM
+from zcbench.report import render
+from zcbench.report.site import address, collect, finding, pages
+
+from made_reports import report_of, study  # isort: skip
+
+FOREIGN = re.compile(r"https?:|//\w|url\(|@import|\bsrc=", re.I)
+
+
+class Links(HTMLParser):
+    """Addresses that a page leads to."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.to: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.to += [str(value) for key, value in attrs if (tag, key) == ("a", "href")]
+
+
+def report_as_json(dataset: str = "one") -> dict[str, Any]:
+    made = report_of(
+        [study(0, dataset=dataset), study(1, dataset="two")],
+        sections=("agreement",),
+    )
+    loaded = json.loads(render(made, "json"))
+    del loaded[CHECKSUM]  # of a text that tests change
+    return loaded
+
+
+def unknown(proxy: str) -> tuple[str, dict[str, str]]:
+    return f"What <{proxy}> is.", {"version": "1"}
+
+
+def test_every_link_leads_to_a_page_and_every_page_is_reached() -> None:
+    made = pages([report_as_json()], unknown)
+    reached = {"index.html"}
+    for here, text in made.items():
+        for link in Links(text).to:
+            there = (Path("/site") / here).parent / link
+            path = str(there.resolve().relative_to("/site"))
+            assert path in made, (here, link)
+            reached.add(path)
+    assert reached == set(made)
+
+
+def test_pages_load_nothing_and_escape_what_they_show() -> None:
+    for text in pages([report_as_json(dataset="<i>&")], unknown).values():
+        assert "<i>" not in text
+        assert not FOREIGN.search(text)
+
+
+def test_every_proxy_and_dataset_is_in_the_table_once() -> None:
+    report = report_as_json()
+    index = pages([report], unknown)["index.html"]
+    proxies = {row["proxy"] for row in report["correlations"]}
+    assert len(re.findall(r'<td><a href="proxies/', index)) == len(proxies)
+    numbers = [row for row in report["correlations"] if row["spearman"] is not None]
+    assert len(re.findall(r"<td class=[^>]*title=", index)) == len(numbers)
+
+
+def test_of_two_runs_of_a_dataset_the_one_with_more_networks_is_shown() -> None:
+    few, many = report_as_json(), report_as_json()
+    for row in few["correlations"]:
+        if row["spearman"] is not None:
+            row["n"], row["spearman"] = 3, 0.123
+    for row in [*few["correlations"], *few["verdict"], *few["agreement"]]:
+        row["run"] = "few"
+    both = pages([few, many], unknown)["index.html"]
+    assert ">.12<" not in both
+    assert ">.12<" in pages([few], unknown)["index.html"]
+
+
+def test_finding_names_who_is_ahead_everywhere() -> None:
+    import pandas as pd
+
+    rows = [
+        {"proxy": p, "where": w, "space": "s", "word": word, "baseline": False}
+        for p, words in {
+            "a": ("ahead", "clearly ahead"),
+            "b": ("ahead", "behind"),
+        }.items()
+        for w, word in zip("xy", words, strict=True)
+    ]
+    table = pd.DataFrame(rows).assign(aggregate=False)
+    assert finding(table) == (
+        "Ahead of the best baseline on all 2 datasets of 1 space: a. "
+        "Most often ahead: a (2 ahead, 0 behind), b (1 ahead, 1 behind)."
+    )
+
+
+def test_addresses_of_strange_names_are_files() -> None:
+    assert address("proxies", "../../x<y>") == "proxies/x-y.html"
+
+
+def test_command_writes_pages_from_runs_reports_and_folders(tmp_path: Path) -> None:
+    runner = CliRunner()
+    run = tmp_path / "runs" / "one"
+    options = ["--space", "toy", "--n", "30", "--proxies", "snip,params", "--out"]
+    assert runner.invoke(main, ["run", *options, str(run)]).exit_code == 0
+    for source in (run, run.parent):
+        result = runner.invoke(main, ["site", str(source), "-o", str(tmp_path / "s")])
+        assert result.exit_code == 0, result.output
+    assert (tmp_path / "s" / "index.html").is_file()
+    text = (tmp_path / "s" / "proxies" / "snip.html").read_text(encoding="utf-8")
+    assert "lee2019snip" in text
+    assert "zcbench/proxies" not in text
+
+
+def test_a_run_without_accuracies_gives_the_report_beside_it(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "manifest.json").write_text("{", encoding="utf-8")
+    (run / "scores.jsonl").touch()
+    with pytest.raises(DataError):
+        collect([run])
+    saved = tmp_path / "report.json"
+    saved.write_text(json.dumps(report_as_json()), encoding="utf-8")
+    reports, left_out = collect([saved])
+    assert len(reports) == 1
+    assert not left_out
+
+
+def test_a_folder_without_runs_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="holds no run"):
+        collect([tmp_path])

@@ -1,0 +1,65 @@
+"""`zcbench site`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from zcbench.cli.options import plugin_option
+
+
+@click.command(short_help="A leaderboard of pages from runs.")
+@click.argument(
+    "results",
+    metavar="RESULTS...",
+    nargs=-1,
+    required=True,
+    type=click.Path(path_type=Path, exists=True),
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    default="site",
+    help="Where to write the pages.",
+)
+@plugin_option
+def site(results: tuple[Path, ...], output: Path) -> None:
+    """Write static pages: the finding, a table of all, a page a proxy and a space.
+
+    RESULTS are run directories, folders that hold some, or JSON reports. A run whose
+    accuracies are not at hand gives the report.json beside it, made where they were:
+    zcbench report RUN --section correlations,verdict,agreement --format json.
+
+    \b
+    Examples:
+      zcbench site runs/first runs/second
+      zcbench site results -o public
+    """  # noqa: D301 - click's mark for "do not wrap"
+    from zcbench.cli.catalogue import describe
+    from zcbench.errors import DataError, UsageError
+    from zcbench.files import write_whole
+    from zcbench.report.site import collect, pages
+
+    def facts_of(proxy: str) -> tuple[str, dict[str, str]]:
+        try:
+            _, definition, facts = describe(proxy)
+        except UsageError:  # a plug-in that is not at hand
+            return "It is not known to this zcbench.", {}
+        return definition, {k: v for k, v in facts.items() if k != "source"}
+
+    reports, left_out = collect(results)
+    for line in left_out:
+        click.echo(line, err=True)
+    made = pages(reports, facts_of)
+    try:
+        for address, text in made.items():
+            write_whole(output / address, [text.encode()])
+    except OSError as error:
+        raise DataError(
+            f"{output} cannot be written: {error.strerror or error}.",
+            "Give another --output.",
+        ) from None
+    click.echo(output / "index.html")
