@@ -64,7 +64,7 @@ class Reader:
 
 
 def _told(stderr: str) -> bool:
-    return "no checksums" in stderr or "is not as zcbench wrote it" in stderr
+    return "no checksum" in stderr or "is not as zcbench wrote it" in stderr
 
 
 def _key(record: dict[str, Any]) -> tuple[object, ...]:

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from zcbench.analysis.study import Study
+from zcbench.files import signed
 from zcbench.spaces import load_space
 from zcbench.store.records import line_of
 
@@ -78,7 +79,7 @@ def write_run(
         "traits": traits,
         "minibatch": {"toy": images},
     }
-    (path / "manifest.json").write_text(json.dumps(manifest))
+    (path / "manifest.json").write_bytes(signed(json.dumps(manifest).encode()))
     lines = [
         line_of(_record(scores, status or {}, index, repeat, specs))
         for index in indices

@@ -163,8 +163,15 @@ def test_a_changed_manifest_is_said(path: Path) -> None:
     )
     document = json.loads(file.read_text())
     del document["crc32"]
-    file.write_text(json.dumps(document))  # as of an earlier version
-    assert call("report", path).stderr == ""
+    file.write_text(json.dumps(document))
+    assert call("report", path).stderr == (
+        f"{file} is not as zcbench wrote it: it has no checksum.\n"
+    )
+    scores = path / "scores.jsonl"
+    scores.write_text(unsigned(list(read_records(path))))  # as of an earlier version
+    assert call("report", path).stderr == (
+        f"{scores}: its lines have no checksums, so that damage to them may not show.\n"
+    )
 
 
 # --- damaged archives -------------------------------------------------------------

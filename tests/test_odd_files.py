@@ -315,7 +315,9 @@ HOSTILE = ("=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\t=1", "\r=1", " =
 def named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr("zcbench.truth.load_truth", toy_truth)
     values = np.asarray(SCORES["jacov"])
-    scores = {"params": SCORES["params"]} | dict.fromkeys(HOSTILE, values)
+    scores = {name: SCORES[name] for name in ("params", "snip")} | dict.fromkeys(
+        HOSTILE, values
+    )
     scores |= {
         "a\x1b[2J\x1b]0;x\x07b": values,
         "c\u202ed\u2066": values,

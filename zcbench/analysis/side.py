@@ -215,7 +215,9 @@ def read_report(path: Path, notes: list[str]) -> Mapping[str, Any]:
             f"{path} has schema {str(schema)[:40]}, this zcbench reads 1.",
             "Make the report again, or update zcbench.",
         )
-    if CHECKSUM in document and not is_intact(text):
+    if CHECKSUM not in document:
+        notes.append(f"{path} has no checksum, so that changes to it may not show.")
+    elif not is_intact(text):
         notes.append(f"{path} is not as zcbench wrote it: its checksum is of another.")
     return document
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 SCHEMA = 1
 MANIFEST = "manifest.json"
 ARCHS = "archs.txt"
+_BARE, _OTHER = "it has no checksum.", "its checksum is of another."
 UNSIGNED = "{}: its lines have no checksums, so that damage to them may not show."
 
 
@@ -44,8 +45,10 @@ def load_run(path: str | os.PathLike[str]) -> pd.DataFrame:
 
     path = Path(path)
     notes: list[str] = []
+    old: list[str] = []
     manifest = read_manifest(path, notes.append)
-    merged = merge(read_records(path, lambda f: notes.append(UNSIGNED.format(f))))
+    merged = merge(read_records(path, lambda f: old.append(UNSIGNED.format(f))))
+    notes = old + [note for note in notes if not (old and note.endswith(_BARE))]
     if not merged:
         raise DataError(
             f"{path} holds no scores yet.", "Run it again to go on where it stopped."
@@ -108,10 +111,10 @@ def read_manifest(
             raise _bad_manifest(path, f"incomplete: it has no {key!r}")
     if wrong := _misshapen(manifest):
         raise _bad_manifest(path, f"invalid: its {wrong!r} is of the wrong kind")
-    if manifest.pop(CHECKSUM, None) is not None and not is_intact(text):
-        note(
-            f"{path / MANIFEST} is not as zcbench wrote it: its checksum is of another."
-        )
+    if not is_intact(text):
+        why = _OTHER if CHECKSUM in manifest else _BARE
+        note(f"{path / MANIFEST} is not as zcbench wrote it: {why}")
+    manifest.pop(CHECKSUM, None)
     return dict(manifest)
 
 
