@@ -9,6 +9,7 @@ from zcbench.spaces.base import Space
 def _builtins() -> None:
     from zcbench.spaces.fcnet import FCNet
     from zcbench.spaces.macro import NASBenchMacro
+    from zcbench.spaces.mnasnet import MnasNetImageNet
     from zcbench.spaces.nats_sss import NATSBenchSize
     from zcbench.spaces.nb201 import NASBench201
     from zcbench.spaces.toy import Toy
@@ -18,6 +19,7 @@ def _builtins() -> None:
         NATSBenchSize(),
         NASBenchMacro(),
         FCNet(),
+        MnasNetImageNet(),
         Toy(),
     ):
         SPACES.add(space.name, space)

@@ -140,6 +140,7 @@ def _misshapen(manifest: dict[str, Any]) -> str:
     checks["config.input_size"] = size == "auto" or type(size) is int
     count = manifest.get("architectures")
     checks["architectures"] = count is None or type(count) is int
+    checks["architectures_of"] = isinstance(manifest.get("architectures_of", {}), dict)
     checks["resumed"] = isinstance(manifest.get("resumed", []), list)
     return next((key for key, fine in checks.items() if not fine), "")
 
