@@ -12,6 +12,7 @@ def _builtins() -> None:
     from zcbench.spaces.mnasnet import MnasNetImageNet
     from zcbench.spaces.nats_sss import NATSBenchSize
     from zcbench.spaces.nb201 import NASBench201
+    from zcbench.spaces.torchvision import Torchvision
     from zcbench.spaces.toy import Toy
 
     for space in (
@@ -20,6 +21,7 @@ def _builtins() -> None:
         NASBenchMacro(),
         FCNet(),
         MnasNetImageNet(),
+        Torchvision(),
         Toy(),
     ):
         SPACES.add(space.name, space)
