@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from zcbench.conformance.proxies import Finding
 from zcbench.errors import DataError, UsageError, ZcbenchError
 from zcbench.spaces import Space
-from zcbench.spaces.base import build_network
+from zcbench.spaces.base import Unlisted, build_network
 from zcbench.types import Architecture
 
 if TYPE_CHECKING:
@@ -108,12 +108,19 @@ def _foreign(space: Space) -> Finding:
 
 
 def _populations(space: Space) -> Finding:
-    """Sorted indices without repeats; ``all`` is there and has everything."""
+    """Sorted indices without repeats; ``all`` is there and has everything.
+
+    Of an `Unlisted` space the first has everything.
+    """
     import numpy as np
 
     sizes = []
+    some = np.array(list(_spread(len(space), _N_STRINGS)), dtype=np.int64)
     for name in space.populations:
-        members = space.population(name)
+        if isinstance(space, Unlisted):
+            members = space.among(name, some)
+        else:
+            members = space.population(name)
         fine = members.dtype == np.int64 and bool(np.all(np.diff(members) > 0))
         if not fine or not len(members) or members[0] < 0:
             found = f"{name} is not sorted int64 without repeats"
@@ -121,6 +128,12 @@ def _populations(space: Space) -> Finding:
         if members[-1] >= len(space):
             return Finding("populations", False, f"{name} has an index too large")
         sizes.append(f"{name} {len(members):,}")
+    if isinstance(space, Unlisted):
+        first = space.populations[0]
+        whole = len(space.among(first, some)) == len(some)
+        of = f"of {len(some):,} looked at: {', '.join(sizes)}"
+        detail = of if whole else f"{first}, the first, does not have every one"
+        return Finding("populations", whole, detail)
     has_all = "all" in space.populations
     whole = has_all and len(space.population("all")) == len(space)
     detail = ", ".join(sizes) if whole else "there is no 'all' with every architecture"

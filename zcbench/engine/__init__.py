@@ -75,7 +75,7 @@ def execute(config: RunConfig, observer: Observer | None = None) -> Outcome:
     path = config.out or new_directory(job.space.name)
     with _interrupt_on_sigterm(), RunStore(path) as store:
         items = _open(job, store, observer)
-        total = len(job.archs) * len(job.datasets) * config.repeats
+        total = job.n_networks
         observer.start(total, total - len(items))
         failed = _work(job, store, items, observer)
         store.check()
@@ -103,7 +103,7 @@ def _open(job: Job, store: RunStore, observer: Observer) -> list[WorkItem]:
     if old is not None:
         new = merged(old, new, worked=bool(items))
     if config.archs is not None:
-        specs = [job.space.architecture(index).spec for index in job.archs]
+        specs = [job.space.architecture(index).spec for index in job.every_arch]
         store.write_archs(dict.fromkeys([*store.read_archs(), *specs]))
     store.write_manifest(new)
     return items

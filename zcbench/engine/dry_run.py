@@ -28,7 +28,7 @@ def dry_run(config: RunConfig) -> list[str]:
     job = make_job(config)
     done = _done(job)
     items = job.items(lambda key: done.get(key, frozenset()))
-    total = len(job.archs) * len(job.datasets) * config.repeats
+    total = job.n_networks
     return [*_what(job, total, total - len(items)), *_passes(job), *_time(job, items)]
 
 
@@ -47,7 +47,10 @@ def _what(job: Job, total: int, done: int) -> list[str]:
     images = dict.fromkeys(batch["name"] for batch in job.minibatches.values())
     side = config.input_size
     size = "" if side == "auto" else f" at {side}×{side}"
-    counts = f"{len(job.archs):,} architectures × {len(job.datasets)} datasets"
+    sizes = [len(archs) for archs in job.archs.values()]
+    counts = f"{sizes[0]:,} architectures × {len(sizes)} datasets"
+    if len(set(sizes)) > 1:
+        counts = f"{' + '.join(map(str, sizes))} architectures"
     origin = config.archs or f"sampled with seed {config.seed}"
     there = f", {done:,} of them already done" if done else ""
     return [

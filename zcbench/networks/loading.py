@@ -211,8 +211,14 @@ def expand(target: str) -> list[str]:
     return [f"{zoo}:{name}" for name in names]
 
 
-def build_of_zoo(zoo: str, name: str, n_classes: int) -> Any:
+def build_of_zoo(zoo: str, name: str, n_classes: int, **settings: Any) -> Any:
     """A network of a zoo with weights of its own initialisation.
+
+    Args:
+        zoo: one of `ZOOS`.
+        name: as the zoo calls it.
+        n_classes: number of classes.
+        **settings: what its builder takes besides.
 
     Raises:
         UsageError: there is none of that name, or the zoo cannot be imported.
@@ -225,11 +231,12 @@ def build_of_zoo(zoo: str, name: str, n_classes: int) -> Any:
         raise UsageError(f"{zoo} has no network {name!r}.", hint)
     if zoo == "timm":
         return import_zoo(zoo).create_model(
-            name, pretrained=False, num_classes=n_classes
+            name, pretrained=False, num_classes=n_classes, **settings
         )
-    more = {"aux_logits": False, "init_weights": True} if plain in _AUXILIARY else {}
+    if plain in _AUXILIARY:
+        settings |= {"aux_logits": False, "init_weights": True}
     return import_zoo(zoo).models.get_model(
-        name, weights=None, num_classes=n_classes, **more
+        name, weights=None, num_classes=n_classes, **settings
     )
 
 
