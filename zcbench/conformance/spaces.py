@@ -12,7 +12,13 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from zcbench.conformance.proxies import Finding
-from zcbench.errors import DataError, UsageError, ZcbenchError
+from zcbench.errors import (
+    DataError,
+    UsageError,
+    ZcbenchError,
+    first_line,
+    is_users,
+)
 from zcbench.spaces import Space
 from zcbench.spaces.base import Unlisted, build_network
 from zcbench.types import Architecture
@@ -30,7 +36,9 @@ _NO_SPACE = "\0 no architecture \0"
 _Check = Callable[[Space], Finding]
 
 
-def check_space(space: Space) -> list[Finding]:
+def check_space(
+    space: Space, begin: Callable[[], object] = lambda: None
+) -> list[Finding]:
     """Everything that a good space does.
 
     Networks are built for a few architectures spread over the space, on every task, and
@@ -38,6 +46,7 @@ def check_space(space: Space) -> list[Finding]:
 
     Args:
         space: a search space; its ground truth is not looked at.
+        begin: is called before every check.
 
     Returns:
         One finding for each check; a check that raises has failed.
@@ -51,14 +60,19 @@ def check_space(space: Space) -> list[Finding]:
         "weights": _weights,
         "proxies": _proxies,
     }
-    return [_run(name, check, space) for name, check in checks.items()]
+    return [_run(name, check, space, begin) for name, check in checks.items()]
 
 
-def _run(name: str, check: _Check, space: Space) -> Finding:
+def _run(
+    name: str, check: _Check, space: Space, begin: Callable[[], object]
+) -> Finding:
+    begin()
     try:
         return check(space)
-    except Exception as error:  # a space under test may raise anything
-        text = f"{type(error).__name__}: {error}".splitlines()[0]
+    except BaseException as error:  # a space under test may raise anything
+        if is_users(error):
+            raise
+        text = f"{type(error).__name__}: {first_line(error)}"
         return Finding(name, False, text[:200])
 
 
@@ -100,7 +114,9 @@ def _foreign(space: Space) -> Finding:
             call()
         except kind:
             continue
-        except Exception as error:
+        except BaseException as error:
+            if is_users(error):
+                raise
             found = f"{what} raises {type(error).__name__}, not {kind.__name__}"
             return Finding("foreign names", False, found)
         return Finding("foreign names", False, f"{what} raises nothing")

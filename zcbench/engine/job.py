@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from zcbench.config import RunConfig
+from zcbench.engine.apart import Death, call_apart
 from zcbench.engine.sample import read_archs, sample
 from zcbench.engine.stacks import resolve
 from zcbench.engine.work import Setup, WorkItem
 from zcbench.errors import DataError, UsageError, unknown
 from zcbench.minibatch import batch_digest, open_source
-from zcbench.plugins import load_plugins
+from zcbench.plugins import are_loaded, load_plugins
 from zcbench.proxies import PROXIES
 from zcbench.spaces import SPACES, Space, load_space
 from zcbench.spaces.base import Unlisted, check_name
@@ -29,6 +30,12 @@ from zcbench.tasks import (
 
 if TYPE_CHECKING:
     from zcbench.types import Precision, Proxy
+
+
+PATIENCE = 600.0
+"""Seconds that code of others may take for a network, unless told otherwise."""
+_LOADING = 60.0
+"""Seconds that it has at least to be loaded, however short its limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +92,27 @@ class Job:
             stack=self.stack,
             plugin=config.plugin,
             tasks=self.tasks,
+            apart=self.apart,
+            guests=tuple(proxy.name for proxy in self.proxies if proxy.is_guest),
+            limit=self._limit,
         )
+
+    @property
+    def apart(self) -> bool:
+        """Whether networks are scored in other processes, for code of others."""
+        if typed_in(self.proxies):
+            return False
+        guests = any(proxy.is_guest for proxy in self.proxies)
+        guests = guests or self.config.space in SPACES.installed
+        return bool(guests or self.config.plugin or self.config.timeout != "auto")
+
+    @property
+    def _limit(self) -> float | None:
+        """Seconds of a network; without code of others there is no limit by itself."""
+        timeout = self.config.timeout
+        if isinstance(timeout, str):
+            return PATIENCE if self.apart and timeout == "auto" else None
+        return timeout if self.apart else None
 
     @property
     def stack(self) -> int | Literal["auto"]:
@@ -123,7 +150,7 @@ def typed_in(proxies: Iterable[Proxy]) -> list[str]:
     return [
         proxy.name
         for proxy in proxies
-        if proxy.origin != "built-in" and not Path(proxy.origin).is_file()
+        if proxy.is_guest and not Path(proxy.origin).is_file()
     ]
 
 
@@ -138,7 +165,7 @@ def make_job(config: RunConfig) -> Job:
 
     from zcbench.evidence.passes import check_arithmetic
 
-    load_plugins(config.plugin)
+    load_guests(config.plugin)
     tasks = tuple(load_task(source, config.space) for source in config.task)
     if tasks and "all" not in config.datasets:
         raise UsageError(
@@ -181,6 +208,29 @@ def make_job(config: RunConfig) -> Job:
         truths=truths,
         notes=_notes(config, {len(of) for of in archs.values()}),
     )
+
+
+def load_guests(files: tuple[Path, ...], limit: float = 0.0) -> None:
+    """Load plug-in files, at first in another process, which they may end.
+
+    Raises:
+        DataError: a file does not exist or cannot be read.
+        UsageError: a file raises, takes a name that exists, or ends the process.
+    """
+    if files and not are_loaded(files):
+        death = call_apart(_load, files, limit=max(limit, _LOADING))
+        if isinstance(death, Death):
+            names = ", ".join(map(str, files))
+            raise UsageError(
+                f"The plug-in {names} {death} when it was loaded.",
+                "Correct the file.",
+            )
+    load_plugins(files)
+
+
+def _load(files: tuple[Path, ...], *, begin: Callable[[], object]) -> None:
+    begin()
+    load_plugins(files)
 
 
 def find_device(wanted: str) -> str:

@@ -195,7 +195,7 @@ def _plugin_digests(job: Job) -> dict[str, str]:
     digests = {}
     for proxy in job.proxies:
         source = Path(proxy.origin)
-        if proxy.origin != "built-in" and source.is_file():
+        if proxy.is_guest and source.is_file():
             digests[proxy.name] = hashlib.sha256(source.read_bytes()).hexdigest()
     return digests
 

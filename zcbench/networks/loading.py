@@ -15,7 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from zcbench.errors import UsageError
+from zcbench.errors import UsageError, out_of_memory
 from zcbench.seeding import random_state
 
 if TYPE_CHECKING:
@@ -158,16 +158,6 @@ def check_network(network: nn.Module, x: Tensor, n_classes: int, target: str) ->
             f"{target} gives {shown} for two images, not logits [2, {n_classes}].",
             "Say the right --classes, or wrap the network.",
         )
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Whether that is what an error, or the one behind it, says."""
-    import torch
-
-    told = isinstance(error, MemoryError | torch.OutOfMemoryError)
-    told = told or "not enough memory" in str(error)
-    cause = error.__cause__
-    return told or (cause is not None and out_of_memory(cause))
 
 
 def failed(what: str, error: BaseException, hint: str) -> UsageError:
