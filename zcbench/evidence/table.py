@@ -10,16 +10,23 @@ from dataclasses import dataclass
 from zcbench.evidence.records import (
     ActivationKernel,
     ActivationPatterns,
+    ActivationRank,
     BlockFeatures,
     ChannelCorrelation,
     ChannelSaliency,
+    ConstantWeights,
+    Dataflow,
+    FisherSpectrum,
     FreshNetwork,
     GaussianResponse,
     Gradients,
     HessianGradient,
+    ImageSpectra,
     InputCorrelation,
+    OutputCurvature,
     Parameters,
     PartGradients,
+    ResponseCorrelation,
     SignAgreement,
     Structure,
     SynapticFlow,
@@ -167,6 +174,44 @@ RECORDS: dict[type, Making] = {
         forward_only=True,
         exact=True,
         bounds=(1e-6, 1e-3, 1e-3),
+    ),
+    ActivationRank: Making(
+        ("activation_rank",),
+        ".activation_rank:measure_activation_rank",
+        forward_only=True,
+        bounds=(1e-6, 1e-2, 5e-2),
+    ),
+    ImageSpectra: Making(
+        ("image_spectra",),
+        ".image_spectra:measure_image_spectra",
+        forward_only=True,
+        exact=True,
+        bounds=(1e-6, 1e-2, 1e-2),
+    ),
+    OutputCurvature: Making(
+        ("output_curvature",),
+        ".output_curvature:measure_output_curvature",
+        exact=True,
+    ),
+    ResponseCorrelation: Making(
+        ("response_correlation",),
+        ".response_correlation:measure_response_correlation",
+    ),
+    FisherSpectrum: Making(
+        ("fisher_spectrum",), ".fisher_spectrum:measure_fisher_spectrum", exact=True
+    ),
+    ConstantWeights: Making(
+        ("constant_weights",),
+        ".constant_weights:measure_constant_weights",
+        forward_only=True,
+        exact=True,
+    ),
+    Dataflow: Making(
+        ("dataflow",),
+        ".dataflow:measure_dataflow",
+        forward_only=True,
+        exact=True,
+        bounds=(1e-12, 1e-12, 1e-12),
     ),
 }
 """Type → how it is made, in the order of making.

@@ -28,6 +28,8 @@ _FAMILIES = (
     "gradient_statistics",
     "kernels",
     "features",
+    "spectra",
+    "graphs",
     "training",
 )
 """Files of this folder, in the order in which lists and tables name proxies."""
