@@ -15,7 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from zcbench.errors import Undefined
-from zcbench.evidence.records import ActivationRank
+from zcbench.evidence.spectra import (
+    ActivationRank,
+)
 from zcbench.evidence.subject import Subject
 from zcbench.seeding import generator, reseed
 

@@ -7,7 +7,9 @@ from torch import Tensor, nn
 
 from zcbench.errors import Undefined
 from zcbench.evidence.copies import cast, copied_network
-from zcbench.evidence.records import ConstantWeights
+from zcbench.evidence.spectra import (
+    ConstantWeights,
+)
 from zcbench.evidence.subject import Subject
 from zcbench.seeding import reseed
 

@@ -26,7 +26,9 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from zcbench.errors import Undefined
 from zcbench.evidence.copies import copied_network
 from zcbench.evidence.gaussian_response import gaussian
-from zcbench.evidence.records import FisherSpectrum
+from zcbench.evidence.spectra import (
+    FisherSpectrum,
+)
 from zcbench.evidence.subject import Subject
 from zcbench.seeding import normal, reseed
 

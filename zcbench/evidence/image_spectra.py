@@ -15,7 +15,9 @@ from torch import Tensor, nn
 
 from zcbench.errors import Undefined
 from zcbench.evidence.minibatch_pass import row_correlation
-from zcbench.evidence.records import ImageSpectra
+from zcbench.evidence.spectra import (
+    ImageSpectra,
+)
 from zcbench.evidence.subject import Subject
 from zcbench.seeding import generator, reseed
 

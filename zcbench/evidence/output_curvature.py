@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 
 from zcbench.errors import Undefined
-from zcbench.evidence.records import OutputCurvature
+from zcbench.evidence.spectra import (
+    OutputCurvature,
+)
 from zcbench.evidence.subject import Subject
 from zcbench.seeding import generator, normal, reseed
 

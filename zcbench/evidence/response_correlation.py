@@ -16,7 +16,9 @@ from torch import Tensor, nn
 from zcbench.errors import Undefined
 from zcbench.evidence.block_features import blocks_of
 from zcbench.evidence.minibatch_pass import row_correlation
-from zcbench.evidence.records import ResponseCorrelation
+from zcbench.evidence.spectra import (
+    ResponseCorrelation,
+)
 from zcbench.evidence.subject import LOSSES, Subject, check_labels
 from zcbench.seeding import reseed
 
@@ -102,13 +104,14 @@ class _Terms:
         self, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor
     ) -> None:
         times: Any = module.multiplicity
-        self._add(self._place, times, inputs[0].detach())
-        self._shared[id(output)] = (output, inputs[0].detach() > 0, self._place)
+        value = inputs[0].detach()
+        self._add(self._place, times, value)
+        self._shared[id(output)] = (output, value > 0, self._place)
 
     def _read(self, _: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor | None:
         if id(inputs[0]) not in self._shared:
             return None
-        _, on, place = self._shared[id(inputs[0])]
+        on, place = self._shared[id(inputs[0])][1:]
         return _hooked(inputs[0], partial(self._add_masked, place, on))
 
     def _add_masked(self, place: int | None, on: Tensor, grad: Tensor) -> None:

@@ -10,27 +10,34 @@ from dataclasses import dataclass
 from zcbench.evidence.records import (
     ActivationKernel,
     ActivationPatterns,
-    ActivationRank,
     BlockFeatures,
     ChannelCorrelation,
     ChannelSaliency,
-    ConstantWeights,
     Dataflow,
-    FisherSpectrum,
     FreshNetwork,
     GaussianResponse,
     Gradients,
     HessianGradient,
-    ImageSpectra,
     InputCorrelation,
-    OutputCurvature,
     Parameters,
     PartGradients,
-    ResponseCorrelation,
     SignAgreement,
     Structure,
     SynapticFlow,
     TangentKernel,
+)
+from zcbench.evidence.spectra import (
+    ActivationRank,
+    ConstantWeights,
+    FisherSpectrum,
+    ImageSpectra,
+    OutputCurvature,
+    ResponseCorrelation,
+)
+from zcbench.evidence.tokens import (
+    Attention,
+    HiddenDimensions,
+    SynapticDiversity,
 )
 
 
@@ -212,6 +219,21 @@ RECORDS: dict[type, Making] = {
         forward_only=True,
         exact=True,
         bounds=(1e-12, 1e-12, 1e-12),
+    ),
+    Attention: Making(
+        ("attention",), ".attention:measure_attention", forward_only=True
+    ),
+    HiddenDimensions: Making(
+        ("hidden_dimensions",),
+        ".attention:measure_hidden_dimensions",
+        forward_only=True,
+        bounds=(1e-2, 5e-2, 0.1),
+    ),
+    SynapticDiversity: Making(
+        ("synaptic_diversity",),
+        ".attention:measure_synaptic_diversity",
+        exact=True,
+        bounds=(1e-6, 1e-6, 1e-6),
     ),
 }
 """Type → how it is made, in the order of making.

@@ -30,6 +30,7 @@ _FAMILIES = (
     "features",
     "spectra",
     "graphs",
+    "transformers",
     "training",
 )
 """Files of this folder, in the order in which lists and tables name proxies."""

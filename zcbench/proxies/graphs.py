@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from zcbench.errors import Undefined
 from zcbench.evidence.records import Dataflow
 from zcbench.proxies import proxy
 
@@ -15,7 +16,7 @@ def avg_degree(d: Dataflow) -> float:
     pooling or skip; activations, normalisation and sums lie on edges. NASGraph keeps
     the edges over which something flows with drawn weights; here all are kept.
     """
-    return d.degree
+    return _on_a_path(d).degree
 
 
 @proxy(reference="mellor2021neural", baseline=True, data_independent=True)
@@ -31,4 +32,10 @@ def op_balance(d: Dataflow) -> float:
     A convolution learns and counts 1, a skip hands on and counts 0, a pooling blurs and
     counts −1. The weights are these signs; no accuracy was looked at to choose them.
     """
-    return d.convolutions - d.poolings
+    return _on_a_path(d).convolutions - d.poolings
+
+
+def _on_a_path(d: Dataflow) -> Dataflow:
+    if not d.degree:
+        raise Undefined("no operation is on a path from input to output")
+    return d

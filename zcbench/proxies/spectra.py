@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from zcbench.errors import Undefined
-from zcbench.evidence.records import (
+from zcbench.evidence.spectra import (
     ActivationRank,
     ConstantWeights,
     FisherSpectrum,
