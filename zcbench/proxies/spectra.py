@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
 
 from zcbench.errors import Undefined
 from zcbench.evidence.spectra import (
@@ -20,25 +21,39 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+Part = Literal["sum", "mean", "count"]
+"""Of a sum over modules: itself, its mean term, or how many terms it has."""
+
+
 @proxy(reference="husistein2025near", label_free=True)
-def near(a: ActivationRank) -> float:
+def near(a: ActivationRank, *, part: Part = "sum") -> float:
     """Σ over modules of the effective rank of their outputs. Higher is better.
 
     NEAR (Husistein et al. 2025): exp of the entropy of σ / Σσ, σ the singular values of
     a square matrix of outputs, of every module with weights and every activation
-    function. One draw of the rows; the authors' NAS experiments average none, either.
+    function. One draw of the rows. The sum is ``near[part=count]`` times
+    ``near[part=mean]``; so it is for dextr_svd and meco_opt.
     """
-    return math.fsum(a.effective)
+    return _part(a.effective, part)
+
+
+def _part(terms: Sequence[float], part: Part) -> float:
+    """The sum of terms, or what it consists of: count times mean."""
+    if part == "count":
+        return len(terms)
+    return math.fsum(terms) / (len(terms) if part == "mean" else 1)
 
 
 @proxy(reference="asthana2025dextr", label_free=True)
-def dextr_svd(i: ImageSpectra) -> float:
+def dextr_svd(i: ImageSpectra, *, part: Part = "sum") -> float:
     """Log(1 + Σ σ_min / σ_max) over modules' outputs. Higher is better.
 
     The half of Dextr (Asthana et al. 2025) that looks at features of one image, alone.
     Every module counts, containers too.
     """
-    return math.log1p(math.fsum(i.inverse_condition))
+    if not i.inverse_condition:
+        raise Undefined("no module gives anything but zeros")
+    return math.log1p(_part(i.inverse_condition, part))
 
 
 @proxy(reference="asthana2025dextr", label_free=True)
@@ -56,7 +71,7 @@ def dextr(i: ImageSpectra, o: OutputCurvature) -> float:
 
 
 @proxy(reference="jiang2023meco", label_free=True)
-def meco_opt(i: ImageSpectra) -> float:
+def meco_opt(i: ImageSpectra, *, part: Part = "sum") -> float:
     """Σ of C/8 times the least eigenvalue of the correlation of 8 of C channels.
 
     MeCo_opt (Jiang et al. 2023), of one image. Higher is better. Every module with
@@ -64,7 +79,7 @@ def meco_opt(i: ImageSpectra) -> float:
     """
     if not i.sampled:
         raise Undefined("no module gives eight channels")
-    return math.fsum(i.sampled)
+    return _part(i.sampled, part)
 
 
 @proxy(reference="jing2025wrcor")
