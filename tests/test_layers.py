@@ -43,7 +43,7 @@ ALLOWED = {
     "plugins proxies seeding spaces state store tasks truth types",
     "scoring": "engine evaluate evidence plan proxies types",
     "analysis": "aggregates errors files flat_file networks proxies seeding spaces "
-    "stats store tasks truth",
+    "stats store tasks truth types",
     "report": "analysis config errors files stats store",
     "conformance": "errors evaluate minibatch plan proxies spaces truth types",
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from types import MappingProxyType
@@ -40,6 +40,7 @@ def evaluate(
     *,
     seed: int = 0,
     precision: Precision = "float32",
+    told: Callable[[str, Score], object] | None = None,
 ) -> Evaluation:
     """Score a network that the caller gives away; `score` is the polite form.
 
@@ -51,6 +52,7 @@ def evaluate(
         plan: which proxies, from `zcbench.plan.make_plan`.
         seed: for proxies that draw random numbers, and torch's own generator.
         precision: what a float32 network's passes may round to.
+        told: gets id and score of built-in proxies as soon as their records are there.
 
     Returns:
         Scores, and the seconds of each pass with their ``"total"``.
@@ -63,14 +65,34 @@ def evaluate(
     start = time.perf_counter()
     device = device_of(network)
     clock = Clock(device)
+    more = {} if told is None else {"made": _telling(plan, clock, seed, told)}
     evidence, remarks = gather(
-        network, batch, plan.records, clock, seed=seed, precision=precision
+        network, batch, plan.records, clock, seed=seed, precision=precision, **more
     )
     # Float32 as it is: CUDA would round in a proxy's own network.
     with _surroundings(device, seed), arithmetic("float32", device):
         scores = apply_proxies(plan, evidence, clock.seconds, remarks, seed=seed)
     seconds = dict(clock.seconds) | {"total": time.perf_counter() - start}
     return Evaluation(scores, seconds)
+
+
+def _telling(
+    plan: Plan, clock: Clock, seed: int, told: Callable[[str, Score], object]
+) -> Callable[[Mapping[type, Any]], None]:
+    """Tells each score once, when its records are made."""
+    waiting = [
+        proxy
+        for proxy in plan.proxies
+        if proxy.origin == "built-in" and FreshNetwork not in plan.needs[proxy.name]
+    ]
+
+    def made(records: Mapping[type, Any]) -> None:
+        for proxy in tuple(waiting):
+            if records.keys() >= {*plan.needs[proxy.name]}:
+                waiting.remove(proxy)
+                told(proxy.name, _apply(proxy, plan, records, clock.seconds, seed))
+
+    return made
 
 
 @contextmanager
@@ -95,10 +117,12 @@ def gather(
     *,
     seed: int,
     precision: Precision,
+    made: Callable[[Mapping[type, Any]], None] = lambda _: None,
 ) -> tuple[Mapping[type, Any], Mapping[type, str]]:
     """Record type → record of a network, or `Missing`; and what to remark on it.
 
-    Args: see `evaluate`; the clock gets the seconds of every pass.
+    Args: see `evaluate`; the clock gets the seconds of every pass, and `made` what
+    there is after each.
     """
     device = device_of(network)
     batch = replace(batch, x=batch.x.to(device), y=batch.y.to(device))
@@ -106,7 +130,8 @@ def gather(
         subject = attempt(lambda: make_subject(network, batch, seed))
         if isinstance(subject, Missing):
             return dict.fromkeys(records, subject), {}
-        return make_records(subject, records, clock, precision), subject.remarks
+        recorded = make_records(subject, records, clock, precision, made)
+        return recorded, subject.remarks
 
 
 def apply_proxies(

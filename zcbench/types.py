@@ -20,6 +20,19 @@ Loss = Literal["cross_entropy", "mse", "none"]
 Precision = Literal["float32", "tf32", "bf16"]
 """Arithmetic of convolutions and linear layers."""
 
+NOT_RANKED = "not ranked: "
+"""Begins a note on a score that is a number and says nothing of its network."""
+
+
+def is_noise(note: str) -> bool:
+    """Whether a score with that note is not to be ranked.
+
+    >>> is_noise("8 of 9 are dead; not ranked: it is constant"), is_noise("8 of 9")
+    (True, False)
+    """
+    return any(part.startswith(NOT_RANKED) for part in note.split("; "))
+
+
 STATUSES: tuple[Status, ...] = ("ok", "nan", "inf", "undefined", "error", "oom")
 
 
@@ -95,6 +108,11 @@ class Score:
     seconds: float = 0.0
     message: str = ""
     note: str = ""
+
+    @property
+    def is_ranked(self) -> bool:
+        """Whether it is a number that can stand beside those of other networks."""
+        return self.value is not None and not is_noise(self.note)
 
 
 @dataclass(frozen=True, slots=True)

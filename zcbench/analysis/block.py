@@ -141,6 +141,37 @@ def interval(low: float, high: float, *, places: int = 2) -> str:
     return "" if math.isnan(low) else f"[{', '.join(ends)}]"
 
 
+DECIDES = (0.0, Options().clearly)
+"""Where the word on a difference changes."""
+
+
+def places_of(
+    low: float, high: float, decides: Sequence[float] = DECIDES, *, least: int = 2
+) -> int:
+    """Digits that keep the ends of an interval on their side of what decides.
+
+    >>> places_of(0.0021, 0.09), places_of(0.02, 0.09), places_of(0.0521, 0.09)
+    (3, 2, 3)
+    """
+    pairs = [(end, d) for end in (low, high) for d in decides if end != d]
+    for places in range(least, least + 4):
+        if all(round(end, places) != round(d, places) for end, d in pairs):
+            return places
+    return least
+
+
+def difference(
+    value: float, low: float, high: float, decides: Sequence[float] = DECIDES
+) -> str:
+    """Such as +.05 [.01, .09], with as many digits as its verdict needs.
+
+    >>> difference(0.051, 0.0021, 0.09), difference(0.08, -0.0004, 0.17)
+    ('+.05 [.002, .090]', '+.08 [-.0004, .1700]')
+    """
+    ends = interval(low, high, places=places_of(low, high, decides))
+    return f"{number(value, signed=True)} {ends}".rstrip()
+
+
 def percent(share: float) -> str:
     """A share of one: 95%, 99.5%.
 

@@ -15,7 +15,7 @@ from zcbench.analysis.block import (
     Column,
     Options,
     Style,
-    interval,
+    difference,
     milliseconds,
     number,
     percent,
@@ -109,14 +109,15 @@ def _notes(joined: Sequence[Study], runs: Sequence[pd.DataFrame]) -> list[str]:
 def _rows(study: Study, confidence: float) -> list[Row]:
     rows = [_row(proxy, study, confidence) for proxy in study.scores]
     rows += [_early_row(name, study, confidence) for name in study.early]
-    return sorted((place(study, [study]) | row for row in rows), key=_rank)
+    thin = study.thin
 
+    def rank(row: Row) -> tuple[bool, bool, float, str]:
+        """Best first: by ρ, in the proxy's own direction; those of few last."""
+        value, name = row["spearman"], row["proxy"]
+        merit = -value if row["direction"] == "lower" else value
+        return math.isnan(value), name in thin, -merit, name
 
-def _rank(row: dict[str, Any]) -> tuple[bool, float, str]:
-    """Best first: by ρ, in the proxy's own direction."""
-    value = row["spearman"]
-    merit = -value if row["direction"] == "lower" else value
-    return math.isnan(value), -merit, row["proxy"]
+    return sorted((place(study, [study]) | row for row in rows), key=rank)
 
 
 def _row(proxy: str, study: Study, confidence: float) -> Row:
@@ -284,16 +285,16 @@ def _conclusion(rows: pd.DataFrame, verdicts: pd.DataFrame, options: Options) ->
     ahead = ahead_of(verdicts)
     if ahead.empty:
         return f"No proxy is ahead of {best}, {how}."
-    leads = "; ".join(_lead(row, first) for row in ahead.to_dict("records"))
+    leads = "; ".join(_lead(row, first, options) for row in ahead.to_dict("records"))
     margin = number(options.clearly, signed=True)
     clearly = ahead.loc[ahead["word"] == CLEARLY, "proxy"]
     named = ", ".join(clearly) or "none"
     return f"Ahead of {best}, {how}: {leads}. Clearly (above {margin}): {named}."
 
 
-def _lead(row: Mapping[str, Any], best: Mapping[str, Any]) -> str:
-    text = f"{row['proxy']} {number(row['delta'], signed=True)}"
-    text += f" {interval(row['delta_low'], row['delta_high'])}"
+def _lead(row: Mapping[str, Any], best: Mapping[str, Any], options: Options) -> str:
+    lead = row["delta"], row["delta_low"], row["delta_high"]
+    text = f"{row['proxy']} {difference(*lead, (0.0, options.clearly))}"
     if row["missing"] or row["baseline"] != best["proxy"]:
         against = f"{row['baseline']} {number(row['baseline_value'])}"
         text += f" (on the {row['n']:,.0f} where it has a score, {against})"

@@ -20,6 +20,7 @@ from zcbench.analysis.scores import (
     remarks_of,
     scores_by_repeat,
     traits,
+    without_noise,
 )
 from zcbench.analysis.study import PERCENT, Early, Study
 from zcbench.errors import DataError, UsageError
@@ -100,6 +101,7 @@ def study_of(
     config = manifest["config"]
     target = choose_target(truth, target)
     rows, notes = _known_rows(run, dataset, truth, population)
+    rows = without_noise(rows)
     sampled = "list" if config.get("archs") else config.get("population", "all")
     scores, reasons = mean_scores(rows, run.attrs["proxies"])
     values = {proxy: scores[proxy].to_numpy() for proxy in scores}

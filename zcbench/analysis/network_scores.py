@@ -24,7 +24,7 @@ _KEYS = ("network", "proxy", "value", "status", "rank", "seconds", "message", "n
 
 
 def ranks(networks: Mapping[str, Scores], proxy: str) -> dict[str, float]:
-    """Rank of each network by a proxy, 1 the best; those without a score have none.
+    """Rank of each network by a proxy, 1 the best; what is no score or noise has none.
 
     Args:
         networks: network → proxy → score.
@@ -38,7 +38,7 @@ def ranks(networks: Mapping[str, Scores], proxy: str) -> dict[str, float]:
     values = {
         name: sign * scores[proxy].value  # type: ignore[operator]
         for name, scores in networks.items()
-        if scores[proxy].value is not None
+        if scores[proxy].is_ranked
     }
     return dict(zip(values, rankdata(list(values.values())).tolist(), strict=True))
 

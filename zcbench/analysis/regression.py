@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from zcbench.analysis.block import Block, Column, Style, number
+from zcbench.analysis.block import Block, Column, Style, number, places_of
 from zcbench.analysis.rows import frame, numbers, with_ends
+from zcbench.analysis.scores import grouped
 from zcbench.analysis.side import (
     Key,
     Side,
@@ -87,7 +88,7 @@ def compare(
         and ``scores_differ`` those beyond the tolerance, and the columns of changes
         have the paired differences, up is better. ``attrs["notes"]`` says which
         datasets were compared on a part of their architectures, and how scores and
-        truth were read.
+        truth were read; ``attrs["failures"]`` what is told of proxies that fail now.
 
     Raises:
         DataError: one of them cannot be read, or its truth is missing.
@@ -101,7 +102,10 @@ def compare(
     rows.sort(key=lambda row: VERDICTS.index(row["verdict"]))
     table = frame(rows, COLUMNS)
     table.attrs = {"baseline": before.name, "run": after.name, "target": target}
-    table.attrs["notes"] = notes
+    failing = {
+        key[2]: row["remarks"] for key, row in after.rows.items() if row["failed"]
+    }
+    table.attrs |= {"notes": notes, "failures": failing}
     return table
 
 
@@ -153,6 +157,7 @@ def comparison(table: pd.DataFrame) -> Block:
             Column("reason", "why", "text"),
         ),
         conclusion=f"{', '.join(parts)}.",
+        remarks=grouped(table.attrs["failures"]),
         styles=tuple(_STYLES.get(verdict, "") for verdict in table["verdict"]),
     )
 
@@ -209,6 +214,8 @@ def _row(
     for when, side in (("before", old), ("after", new)):
         for name in _BOTH:
             row[f"{name}_{when}"] = None if side is None else side[name]
+    if failure := _total_failure(old, new):
+        return row | {"verdict": "worse", "reason": failure}
     if old is None or new is None:
         return row | {"verdict": "new" if old is None else "gone", "reason": ""}
     reason = _obstacle(key, before, after)
@@ -226,6 +233,23 @@ def _row(
         )
     verdict = "worse" if worse else "better" if better else "same"
     return row | {"verdict": verdict, "reason": ", ".join(worse or better or noise)}
+
+
+def _total_failure(old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> str:
+    """Why a proxy has no score at all now, whatever its version; empty if it has some.
+
+    What is undefined everywhere, and was not defined before, is no failure.
+    """
+    if new is None or not _is_without(new):
+        return ""
+    if {*new["status"]} <= {"undefined"} and (old is None or _is_without(old)):
+        return ""
+    why = ", ".join(f"{count:,} {word}" for word, count in new["status"].items())
+    return f"no network has a score ({why})"
+
+
+def _is_without(row: Mapping[str, Any]) -> bool:
+    return not row["n"] and row["failed"] > 0 and not row["missing"]
 
 
 def _obstacle(key: Key, before: Side, after: Side) -> str:
@@ -305,7 +329,8 @@ def _changes(
         else:
             gain, certain = moved.value, not moved.low <= 0 <= moved.high
             low, high = sorted((sign * moved.low, sign * moved.high))
-            words = f" [{low:+.3f}, {high:+.3f}]"
+            places = places_of(low, high, (0.0,), least=3)
+            words = f" [{low:+.{places}f}, {high:+.{places}f}]"
         if math.fabs(gain) <= tolerance:
             continue
         change = f"{symbol} {sign * gain:+.3f}{words}"

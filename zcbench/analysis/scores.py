@@ -14,7 +14,12 @@ import pandas as pd
 
 from zcbench.errors import UsageError
 from zcbench.stats.ranks import Floats
+from zcbench.types import NOT_RANKED, is_noise
 
+NOISE = NOT_RANKED.strip(": ")
+"""Status of scores that are numbers, but noise."""
+_LONGEST = 200
+"""Characters of a message below a table."""
 Reasons = dict[str, dict[int, str]]
 """Proxy → position of an architecture → the first status of it that is not ok."""
 NUMBER = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?")
@@ -48,6 +53,23 @@ def mean_scores(
         if proxy in values:
             values[proxy][list(failed)] = np.nan
     return pd.DataFrame(values, index=pd.Index(archs)), reasons
+
+
+def without_noise(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows in which scores that are noted as noise have the status "not ranked"."""
+    if "notes" not in rows:
+        return rows
+    status = [
+        {**known, **{p: NOISE for p, note in notes.items() if is_noise(str(note))}}
+        for known, notes in zip(rows["status"], rows["notes"], strict=True)
+    ]
+    marked = rows.assign(status=status)
+    for proxy in dict.fromkeys(name for known in status for name in known):
+        noise = [known.get(proxy) == NOISE for known in status]
+        if any(noise):
+            marked.loc[noise, proxy] = math.nan
+    marked.attrs = rows.attrs
+    return marked
 
 
 def scores_by_repeat(rows: pd.DataFrame, scores: pd.DataFrame) -> dict[str, Floats]:
@@ -151,13 +173,35 @@ def _said(manifest: Mapping[str, Any], proxy: str) -> Mapping[str, Any]:
 
 
 def remarks_of(rows: pd.DataFrame) -> dict[str, str]:
-    """Proxy → what its scores note of their networks, counted."""
+    """Proxy → what its scores note of their networks, counted; then why some failed."""
     notes: dict[str, dict[str, list[str]]] = {}
     if "notes" in rows:
         for arch, noted in zip(rows["arch"], rows["notes"], strict=True):
             for proxy, note in noted.items():
                 notes.setdefault(proxy, {}).setdefault(arch, []).append(str(note))
-    return {proxy: counted(several) for proxy, several in notes.items()}
+    remarks = {proxy: counted(several) for proxy, several in notes.items()}
+    for proxy, why in _failures(rows).items():
+        remarks[proxy] = SEPARATOR.join(filter(None, (remarks.get(proxy), *why)))
+    return remarks
+
+
+def _failures(rows: pd.DataFrame) -> dict[str, list[str]]:
+    """Proxy → the first message of each status, and of how many networks that is."""
+    first: dict[tuple[str, str], str] = {}
+    archs: dict[tuple[str, str], set[str]] = {}
+    messages = rows["messages"] if "messages" in rows else [{}] * len(rows)
+    for arch, status, said in zip(rows["arch"], rows["status"], messages, strict=True):
+        for proxy, word in status.items():
+            archs.setdefault((proxy, word), set()).add(arch)
+            if said.get(proxy):
+                first.setdefault((proxy, word), str(said[proxy]))
+    failures: dict[str, list[str]] = {}
+    for (proxy, word), text in first.items():
+        told = " ".join(text.split()).replace(SEPARATOR, ", ").rstrip(".")[:_LONGEST]
+        n = len(archs[proxy, word])
+        networks = f"{n:,} network{'s' * (n != 1)}"
+        failures.setdefault(proxy, []).append(f"{word}: {told} ({networks})")
+    return failures
 
 
 def counted(notes: Mapping[Any, Iterable[str]]) -> str:

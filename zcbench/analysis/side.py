@@ -24,7 +24,10 @@ Key = tuple[str, str, str]
 _HOW_TO_REPORT = "Give a run directory, or what `zcbench report --format json` writes."
 _FEWEST = 10
 """Shared architectures with which two samples can be compared."""
-_ROW_FIELDS = ("target", "version", "direction", "failed", "spearman", "kendall")
+_ROW_FIELDS = (
+    *("target", "version", "direction", "n", "failed", "status"),
+    *("spearman", "kendall"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,14 +162,14 @@ def _checked(row: Mapping[str, Any]) -> Mapping[str, Any]:
         ):
             raise TypeError
     texts = (row["space"], row["dataset"], row["proxy"], kept["target"])
-    counts = (kept["failed"], kept["missing"])
+    counts = (kept["n"], kept["failed"], kept["missing"])
     if (
         not all(isinstance(text, str) for text in texts)
         or not all(type(count) is int and 0 <= count < 1 << 63 for count in counts)
         or kept["direction"] not in ("higher", "lower")
     ):
         raise TypeError
-    return kept
+    return kept | {"remarks": str(row.get("remarks") or "")}
 
 
 def _is_number(value: object) -> bool:

@@ -16,6 +16,9 @@ from zcbench.errors import DataError
 from zcbench.stats import Association, Kind, association
 from zcbench.stats.ranks import Floats
 
+FEWEST = 5
+"""Networks below which a correlation has no interval, and a proxy no verdict."""
+
 
 @dataclass(frozen=True, slots=True)
 class Early:
@@ -205,6 +208,17 @@ class Study:
             train_seconds=None if trained is None else trained[points],
             early=early,
         )
+
+    @property
+    def thin(self) -> frozenset[str]:
+        """Proxies whose correlation is of too few networks to stand beside the others.
+
+        Fewer than `FEWEST`, or less than half of those of another.
+        """
+        known = np.isfinite(self.accuracy)
+        counts = {p: (np.isfinite(s) & known).sum() for p, s in self.scores.items()}
+        least = max(FEWEST, max(counts.values(), default=0) / 2)
+        return frozenset(p for p, n in counts.items() if n < least)
 
     def about(self) -> dict[str, Any]:
         """What it is about, for JSON."""

@@ -15,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from zcbench.analysis.block import Block, Column, Options, interval, number, percent
+from zcbench.analysis.block import Block, Column, Options, difference, number, percent
 from zcbench.analysis.comparisons import Comparison, Comparisons, comparisons
 from zcbench.analysis.rows import (
     PLACE,
@@ -51,6 +51,9 @@ TABLE = (
     *("p", "p_holm", "word", "borderline", "note"),
 )
 """Columns of the table; ``dataset`` is empty in rows across all datasets."""
+
+
+_FEW = "of too few for a verdict"
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +133,8 @@ def verdict(studies: tuple[Study, ...], options: Options) -> Block:
     rows: list[Row] = []
     for position, study in enumerate(studies):
         here = [_row(studies, position, p, compared, options) for p in study.proxies]
-        rows += sorted(here, key=merit("delta"))
+        here.sort(key=merit("delta"))
+        rows += sorted(here, key=lambda row: row["note"] == _FEW)
     across = _across(studies, rows, compared) if len(studies) > 1 else []
     table = frame(rows + across, TABLE)
     return Block(
@@ -175,6 +179,9 @@ def _row(
     if lead is None:
         note = own.note or ("no baseline" if not entries else entries[0].single.note)
         return row | {"word": "", "borderline": False, "note": note}
+    if proxy in study.thin:
+        alone = Lead(lead.best, Estimate(lead.together.value), note=_FEW)
+        return row | _numbers(alone) | {"word": "", "borderline": False}
     word = lead.word(options.clearly)
     near = bool(word) and _borderline(entries, compared.levels, options.clearly)
     return row | _numbers(lead) | {"word": word, "borderline": near}
@@ -259,11 +266,11 @@ def _conclusion(table: Any, studies: Sequence[Study], options: Options) -> str:
     text = (
         f"Clearly ahead of the best baseline {here} (corrected "
         f"{percent(options.confidence)} interval of Δρ above {margin}): "
-        f"{', '.join(map(_lead, clear.to_dict('records'))) or 'no proxy'}."
+        f"{_leads(clear, options) or 'no proxy'}."
     )
     ahead = rows[rows["word"] == AHEAD]
     text += f" Ahead {here} by less: " if len(clear) else f" Ahead {here} (above 0): "
-    text += (", ".join(map(_lead, ahead.to_dict("records"))) or "none") + "."
+    text += (_leads(ahead, options) or "none") + "."
     if many:
         some = rows[rows["word"].str.startswith(f"{AHEAD} on")]
         if len(some):
@@ -278,6 +285,11 @@ def _conclusion(table: Any, studies: Sequence[Study], options: Options) -> str:
     return text
 
 
-def _lead(row: dict[str, Any]) -> str:
-    ends = interval(row["delta_low"], row["delta_high"])
-    return f"{row['proxy']} {number(row['delta'], signed=True)} {ends}"
+def _leads(rows: pd.DataFrame, options: Options) -> str:
+    """Every proxy with its lead; empty where there is none."""
+    decides = (0.0, options.clearly)
+    columns = (rows[name] for name in ("proxy", "delta", "delta_low", "delta_high"))
+    return ", ".join(
+        f"{name} {difference(delta, low, high, decides)}"
+        for name, delta, low, high in zip(*columns, strict=True)
+    )

@@ -31,7 +31,8 @@ def check(file: Path, quick: bool, timeout: float) -> None:
     whatever other proxies run, and leave those alone. Each space must name its
     architectures without doubt, and build networks whose weights depend on seed, repeat
     and name alone. Each truth must give tables of the architectures of its space. Exit
-    code 1 if one does not, also by ending the process that it is checked in.
+    code 1 if one does not, also by ending the process that it is checked in. ?? marks
+    what only you can know, such as the key of a paper.
 
     \b
     Examples:
@@ -112,7 +113,7 @@ def _print(name: str, findings: Iterable[Finding]) -> int:
     click.echo(name)
     failed = 0
     for finding in findings:
-        word = "ok  " if finding.ok else "FAIL"
+        word = ("??  " if finding.doubtful else "ok  ") if finding.ok else "FAIL"
         click.echo(f"  {word}  {finding.check:<22}{finding.detail}")
         failed += not finding.ok
     return failed

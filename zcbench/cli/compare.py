@@ -57,11 +57,11 @@ def compare(
     """Compare RUN with BASELINE; exit with 1 if a proxy is worse or gone.
 
     Each is a run directory, or what `zcbench report --format json` wrote. A row is
-    worse if ρ or τ has fallen, or more scores have failed; with --scores also if any
-    score has changed. Of two runs, ρ and τ are compared on the architectures that both
-    have, and have fallen if the interval of the paired difference says so, too. Rows
-    made with another proxy version, minibatch, seed or target are not comparable and
-    say why.
+    worse if ρ or τ has fallen, more scores have failed, or no network has a score;
+    with --scores also if any score has changed. Of two runs, ρ and τ are compared on
+    the architectures that both have, and have fallen if the interval of the paired
+    difference says so, too. Rows made with another proxy version, minibatch, seed or
+    target are not comparable and say why.
 
     \b
     Examples:

@@ -43,6 +43,7 @@ def _tables(
 ) -> list[pd.DataFrame]:
     """Scores of runs, then those of a file."""
     from zcbench.analysis.published import load_scores
+    from zcbench.analysis.sizes import with_sizes
     from zcbench.store import load_run
 
     if not runs and scores is None:
@@ -53,7 +54,7 @@ def _tables(
         )
     tables = [load_run(path) for path in dict.fromkeys(runs)]
     if scores is not None and space is not None:
-        tables.append(load_scores(scores, space, datasets))
+        tables.append(with_sizes(load_scores(scores, space, datasets), space))
     return tables
 
 
@@ -65,7 +66,8 @@ def _tables(
     type=click.Path(path_type=Path),
     metavar="FILE",
     help="Scores that others have published, beside or instead of runs: the JSON of "
-    "NAS-Bench-Suite-Zero, or a CSV with a column arch.",
+    "NAS-Bench-Suite-Zero, or a CSV of architectures and scores. params and flops are "
+    "computed beside them.",
 )
 @click.option("--space", metavar="NAME", help="Space of --scores.")
 @click.option(

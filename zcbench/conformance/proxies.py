@@ -7,8 +7,10 @@ True
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -36,11 +38,13 @@ class Finding:
         check: what was checked.
         ok: whether it holds.
         detail: what was seen.
+        doubtful: whether it holds, but should be looked at.
     """
 
     check: str
     ok: bool
     detail: str
+    doubtful: bool = False
 
 
 def check_proxy(
@@ -81,8 +85,23 @@ def _directed(proxy: Proxy) -> Finding:
 
 
 def _referenced(proxy: Proxy) -> Finding:
-    ok = bool(proxy.reference.strip())
-    return Finding("reference", ok, proxy.reference or "no BibTeX key is given")
+    """A key that zcbench cites, or that a .bib file beside the plug-in has."""
+    key = proxy.reference.strip()
+    if not key:
+        return Finding("reference", False, "no BibTeX key is given")
+    known = map(PROXIES.get, PROXIES.names())
+    cited = {p.reference for p in known if p.origin == "built-in"}
+    beside = sorted(Path(proxy.origin).parent.glob("*.bib"))
+    entry = re.compile(rf"@\w+\s*\{{\s*{re.escape(key)}\s*,")
+    if key in cited or any(
+        entry.search(file.read_text("utf-8", errors="replace")) for file in beside
+    ):
+        return Finding("reference", True, key)
+    detail = (
+        f"{key}: no paper that zcbench cites has this key; if it is yours, put its "
+        "entry into a .bib file beside the plug-in"
+    )
+    return Finding("reference", True, detail, doubtful=True)
 
 
 def _annotated(proxy: Proxy) -> Finding:

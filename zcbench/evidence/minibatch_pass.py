@@ -31,7 +31,12 @@ from zcbench.evidence.records import (
 )
 from zcbench.evidence.relu_codes import CodeAgreement, Patterns, codes_of
 from zcbench.evidence.subject import LOSSES, Subject, check_labels
-from zcbench.evidence.watched_forward import NO_NUMBER, WatchedForward, remark_dead
+from zcbench.evidence.watched_forward import (
+    NO_NUMBER,
+    WatchedForward,
+    remark_dead,
+    remark_saturated,
+)
 from zcbench.seeding import reseed
 
 
@@ -218,7 +223,10 @@ class MinibatchPass:
         """What the forward's ReLU codes are, unit by unit."""
         self._check_activations()
         with self.clock.time("relu_patterns"):
-            return self._patterns.record()
+            patterns = self._patterns.record()
+        if not self.subject.plain:
+            remark_saturated(self.subject, patterns)
+        return patterns
 
     def _check_activations(self) -> None:
         if not self.subject.plain:

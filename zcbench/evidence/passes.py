@@ -43,6 +43,7 @@ def make_records(
     needs: frozenset[type],
     clock: Clock,
     precision: Precision = "float32",
+    made: Callable[[Mapping[type, Any]], None] = lambda _: None,
 ) -> dict[type, Any]:
     """Make every record of the given types, or a `Missing` in its place.
 
@@ -51,6 +52,7 @@ def make_records(
         needs: record types, with all that they require (`zcbench.plan.Plan.records`).
         clock: gets the seconds of every pass.
         precision: of the passes over many images; the others stay exact.
+        made: is told what there is after each pass.
 
     Returns:
         Record type → record; of a stack, a list with the record of each network.
@@ -73,6 +75,7 @@ def make_records(
             make = _make_held if any(steps.values()) else _make_one
             with arithmetic(rounding, subject.batch.x.device):
                 make(records, source, steps, subject, clock)
+            made(records)
     return records
 
 

@@ -48,6 +48,13 @@ SUITE = (
 """The thirteen of NAS-Bench-Suite-Zero (Krishnakumar et al. 2022), and n_layers."""
 
 
+FAST = (
+    *("params", "flops", "n_layers", "l2_norm", "plain", "snip", "grad_norm"),
+    *("fisher", "synflow", "jacov", "epe_nas", "nwot", "lin_regions", "meco"),
+)
+"""What one forward of the minibatch, two backwards and single images give."""
+
+
 def _is_part(parts: tuple[str, ...], proxy: Proxy) -> bool:
     return proxy.name in parts
 
@@ -55,6 +62,7 @@ def _is_part(parts: tuple[str, ...], proxy: Proxy) -> bool:
 SETS: Mapping[str, Callable[[Proxy], bool]] = {
     "all": lambda proxy: not proxy.costly,
     "suite": lambda proxy: proxy.name in SUITE,
+    "fast": lambda proxy: proxy.name in FAST,
     "baselines": lambda proxy: proxy.baseline,
     **{
         name: partial(_is_part, aggregate.parts)

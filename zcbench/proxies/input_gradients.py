@@ -40,13 +40,17 @@ def epe_nas(j: InputCorrelation) -> float:
     of its images. Up to 100 classes: Σ_c abs(s_c). More: s_c divided by the class's
     number of images, then Σ over ordered pairs of abs(s_c − s_d), divided by the number
     of classes present. With 64 images of 100 and more classes most hold one image or
-    none, so that it says little there. Undefined where jacov is, and without classes.
+    none, so that it says little there. Undefined where jacov is, without classes, and
+    where no class has two images, whose correlation would be compared.
     """
     import torch
 
     _require_varying(j)
     if not j.labels:
         raise Undefined("a regression has no classes")
+    if len(set(j.labels)) == len(j.labels):
+        n = len(j.labels)
+        raise Undefined(f"no class has two of the {n} images: take a larger minibatch")
     labels = torch.tensor(j.labels)
     logs = (j.correlation.cpu().abs() + K).log()
     members = [(labels == c).nonzero().flatten() for c in sorted(set(j.labels))]

@@ -12,6 +12,7 @@ from zcbench.analysis.block import (
     Column,
     ColumnKind,
     Style,
+    difference,
     interval,
     number,
     p_value,
@@ -63,10 +64,14 @@ def cell(row: Mapping[str, Any], column: Column) -> str:
         return note
     if column.kind not in ("interval", "difference"):
         return _PLAIN[column.kind](value)
-    text = number(value, signed=column.kind == "difference")
     low, high = row[f"{column.key}_low"], row[f"{column.key}_high"]
-    ends = "" if _missing(low) or _missing(high) else interval(low, high)
-    return f"{text} {ends or (f'({note})' if note else '')}".rstrip()
+    signed = column.kind == "difference"
+    if _missing(low) or _missing(high):
+        text = number(value, signed=signed)
+        return f"{text} {f'({note})' if note else ''}".rstrip()
+    if signed:
+        return difference(value, low, high)
+    return f"{number(value)} {interval(low, high)}"
 
 
 def _missing(value: Any) -> bool:

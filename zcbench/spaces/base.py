@@ -134,7 +134,7 @@ class SpaceBase:
     """What the spaces here have in common, for a space to inherit from.
 
     It adds `architecture`, `parse`, `_network`, and `_members` with its populations
-    other than ``all``.
+    other than ``all``; `size` comes for nothing.
     """
 
     name: ClassVar[str]
@@ -191,6 +191,18 @@ class SpaceBase:
         check_name(self, "dataset", task)
         make = partial(self._network, arch.spec, self.tasks[task])
         return initialised(make, seed, repeat)
+
+    def size(self, arch: Architecture, task: str) -> tuple[int, int]:
+        """What the proxies params and flops give, without weights or images.
+
+        Raises:
+            UsageError: there is no such task.
+        """
+        from zcbench.networks.size import size_of
+
+        check_name(self, "dataset", task)
+        make = partial(self._network, arch.spec, self.tasks[task])
+        return size_of(make, self.tasks[task].input_shape)
 
     def _network(self, spec: str, task: Task) -> nn.Module:
         """Before its weights are drawn."""

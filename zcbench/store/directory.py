@@ -32,9 +32,9 @@ def load_run(path: str | os.PathLike[str]) -> pd.DataFrame:
         One row per (space, dataset, arch, index, repeat), sorted by dataset, index and
         repeat; one float column per proxy, NaN where there is no score; ``status``, a
         dict of proxy → status of those that are not ok; ``seconds``, a dict; where
-        scores have notes ``notes``, a dict of proxy → note. Its
-        ``attrs`` hold ``manifest``, ``proxies`` (names) and ``path``, and ``notes``,
-        lines for the user, if there are any.
+        there are any ``notes``, a dict of proxy → note of a score, and ``messages``, a
+        dict of proxy → why there is none. Its ``attrs`` hold ``manifest``, ``proxies``
+        (names) and ``path``, and ``notes``, lines for the user, if there are any.
 
     Raises:
         DataError: there is no run, it has no scores, or a line is invalid, was changed
@@ -66,8 +66,9 @@ def load_run(path: str | os.PathLike[str]) -> pd.DataFrame:
         columns[name] = np.array(column, dtype=float)
     columns["status"] = [record.get("status", {}) for record in records]
     columns["seconds"] = [record.get("seconds", {}) for record in records]
-    if any("notes" in record for record in records):
-        columns["notes"] = [record.get("notes", {}) for record in records]
+    for name in ("notes", "messages"):
+        if any(name in record for record in records):
+            columns[name] = [record.get(name, {}) for record in records]
     table = pd.DataFrame(columns)
     table.attrs = {"manifest": manifest, "proxies": proxies, "path": str(path)}
     table.attrs |= {"notes": notes} if notes else {}

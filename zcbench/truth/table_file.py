@@ -1,17 +1,19 @@
 """Accuracies from a CSV or Parquet file of the user's own.
 
 Columns: ``arch`` or ``arch_str`` (architecture strings), or ``index`` in zcbench's own
-order where there is neither; and accuracies in percent, or all of them as fractions,
-which become percent: ``val`` or ``test``, or one column a training seed
-(``val_seed0``, ``test_seed1``, …). A column that is called after the dataset is its
-``accuracy``, or what else the task is judged by (`Task.metric`), in its own unit; any
-other column of numbers is a target if it is asked for. With several datasets in one
-file, columns start with the dataset's name. A number of epochs may follow the target:
-``cifar10_test_200_seed0`` is a seed of ``test`` on cifar10 (200 epochs are the full
-training), ``cifar10_val_12`` becomes ``val_12``. Columns
-``test_1``, ``test_2``, … without a gap are trainings too, not epochs, unless they are
-many or rise like a learning curve. ``attrs["notes"]`` names the columns that are not
-used. A table may cover part of the space.
+order where there is neither (``model``, ``network`` and the like will do, too); and
+accuracies in percent, or all of them as fractions, which become percent: ``val`` or
+``test``, or one column a training seed (``val_seed0``, ``test_seed1``, …). A column
+that is called after the dataset is its ``accuracy``, or what else the task is judged by
+(`Task.metric`), in its own unit; any other column of numbers is a target if it is asked
+for. With several datasets in one file, columns start with the dataset's name. A number
+of epochs may follow the target: ``cifar10_test_200_seed0`` is a seed of ``test`` on
+cifar10 (200 epochs are the full training), ``cifar10_val_12`` becomes ``val_12``.
+Columns ``test_1``, ``test_2``, … without a gap are trainings too, not epochs, unless
+they are many or rise like a learning curve. Where no column is called so, the only one
+that is called after accuracies (``top1``), or as the metric, is taken.
+``attrs["notes"]`` names the columns that are not used. A table may cover part of the
+space.
 """
 
 from __future__ import annotations
@@ -33,13 +35,17 @@ from zcbench.flat_file import (
     architectures,
     csv_frame,
     is_accuracy,
-    shown,
     unused,
 )
 from zcbench.spaces.base import Unlisted
 from zcbench.truth import TARGETS
 from zcbench.truth.means import with_means
-from zcbench.truth.units import counted_trainings, in_percent, is_percent
+from zcbench.truth.units import (
+    counted_trainings,
+    in_percent,
+    is_percent,
+    only_column,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,7 +84,7 @@ def read_table(
     file = _parsed(path, content)
     notes: list[str] = []
     metric = space.tasks[dataset].metric
-    chosen = _chosen(file, dataset, metric, target, notes)
+    chosen = _chosen(file, space, dataset, target, notes)
     values = in_percent(path, _accuracies(file, chosen, notes), notes)
     retrained = isinstance(space, Unlisted) and not any(map(_SEED.search, values))
     archs, reasons = architectures(file, space, repeats=retrained)
@@ -250,10 +256,10 @@ def _not_chosen(file: FlatFile, used: set[str], target: str) -> dict[str, str]:
 
 
 def _chosen(
-    file: FlatFile, dataset: str, metric: str, target: str, notes: list[str]
+    file: FlatFile, space: Space, dataset: str, target: str, notes: list[str]
 ) -> dict[str, str]:
-    """Short name → column, of those that belong to the dataset."""
-    columns = list(file.frame.columns)
+    """Short name → column, of those that belong to the dataset and to no other."""
+    columns, metric = list(file.frame.columns), space.tasks[dataset].metric
     prefix = f"{dataset}_" if _is_prefixed(file, dataset) else ""
     chosen: dict[str, str] = {}
     counted = counted_trainings(file, prefix, notes)
@@ -272,11 +278,7 @@ def _chosen(
         chosen[label] = column
     known = {*TARGETS, metric, target}
     if not any(_SEED.sub("", label) in known for label in chosen):
-        raise DataError(
-            f"{file.path} has no accuracies for {dataset}: its columns are "
-            f"{shown(columns)}.",
-            f"Name them val, test, val_seed0, …, or {dataset}_val, {dataset}_test, ….",
-        )
+        chosen[metric] = only_column(file, space, dataset)
     return chosen
 
 
