@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from zcbench.errors import ZcbenchError, is_users, out_of_memory
+from zcbench.errors import ZcbenchError, is_users, out_of_memory, visible
 
 if TYPE_CHECKING:
     from torch import nn
