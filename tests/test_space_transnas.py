@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 import zcbench
 from zcbench.cli import main
+from zcbench.conformance.spaces import check_space
 from zcbench.engine.evaluator import can_stack, evaluate_stack
 from zcbench.errors import DataError
 from zcbench.evaluate import check_batch, evaluate
@@ -224,6 +225,17 @@ def test_function_classes() -> None:
 # --- networks ---------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("space", "tasks"),
+    [(MICRO, ("class_scene", "room_layout")), (MACRO, ("class_object", "normal"))],
+)
+def test_conformance(space, tasks: tuple[str, ...]) -> None:
+    """On small images; the heads of the other tasks are tested below."""
+    small = with_input_size(space, 16)
+    small.tasks = {name: small.tasks[name] for name in tasks}
+    assert [f for f in check_space(small) if not f.ok] == []
+
+
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("spec", [*CELLS, *SKELETONS])
 def test_outputs_and_gradients_equal_the_literal_network(spec: str, task: str) -> None:
@@ -268,6 +280,20 @@ def test_params_equal_the_table(space, known: int, shared_data: Path) -> None:
             network = space._network(row["arch"], TASKS["jigsaw"])
         found = sum(p.numel() for p in network.parameters())
         assert found == int(row["params_jigsaw"])
+
+
+@pytest.mark.parametrize("spec", [CELLS[2], SKELETONS[0]])
+def test_the_promise_about_linearity_holds(spec: str) -> None:
+    """grasp by the short way equals grasp by a backward through the backward."""
+    space = space_of(spec)
+    network = space.build(space.parse(spec), "class_scene", seed=1)
+    x = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(5))
+    batch = zcbench.Batch(x, torch.arange(4))
+    assert network.linear_outside_layers
+    short = zcbench.score(network, batch, ["grasp"])["grasp"].value
+    network.linear_outside_layers, network.plain_layers = False, True
+    long = zcbench.score(network, batch, ["grasp"])["grasp"].value
+    assert short == pytest.approx(long, rel=1e-8)
 
 
 def test_tiles_of_256_are_64_of_85() -> None:
