@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from zcbench.report.markup import markdown_table
+from zcbench.report.text import markdown_table
 
 import zcbench
 from zcbench.engine.sample import sample
@@ -113,8 +113,8 @@ def describe(found: np.ndarray, archs: list[int], options: argparse.Namespace) -
     )
     about = (
         f"jacov of rounding errors: {options.space}, {options.dataset}, {used.sum()} "
-        f"of {len(archs)} random architectures (the others' gradient is exactly 0), seed "
-        f"{options.seed}, built-in images of {options.input_size}², batch size "
+        f"of {len(archs)} random architectures (the others' gradient is exactly 0), "
+        f"seed {options.seed}, built-in images of {options.input_size}², batch size "
         f"{options.batch_size}, 95% intervals."
     )
     head = ["jacov in", "gradient beside one that is not 0", "ρ with accuracy"]
