@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from zcbench.report.text import markdown_table
 
 import zcbench
 from zcbench.engine.sample import sample
@@ -25,6 +24,7 @@ from zcbench.evidence.minibatch_pass import is_rounding, row_correlation
 from zcbench.evidence.records import InputCorrelation
 from zcbench.minibatch import Source, open_source
 from zcbench.proxies.input_gradients import jacov
+from zcbench.report.text import markdown_table
 from zcbench.seeding import generator
 from zcbench.spaces import Space
 from zcbench.stats import association
