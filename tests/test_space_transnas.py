@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 import zcbench
 from zcbench.cli import main
+from zcbench.conformance.spaces import check_space
 from zcbench.engine.evaluator import can_stack, evaluate_stack
 from zcbench.errors import DataError
 from zcbench.evaluate import check_batch, evaluate
@@ -224,6 +225,17 @@ def test_function_classes() -> None:
 # --- networks ---------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("space", "tasks"),
+    [(MICRO, ("class_scene", "room_layout")), (MACRO, ("class_object", "normal"))],
+)
+def test_conformance(space, tasks: tuple[str, ...]) -> None:
+    """On small images; the heads of the other tasks are tested below."""
+    small = with_input_size(space, 16)
+    small.tasks = {name: small.tasks[name] for name in tasks}
+    assert [f for f in check_space(small) if not f.ok] == []
+
+
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("spec", [*CELLS, *SKELETONS])
 def test_outputs_and_gradients_equal_the_literal_network(spec: str, task: str) -> None:
@@ -268,6 +280,20 @@ def test_params_equal_the_table(space, known: int, shared_data: Path) -> None:
             network = space._network(row["arch"], TASKS["jigsaw"])
         found = sum(p.numel() for p in network.parameters())
         assert found == int(row["params_jigsaw"])
+
+
+@pytest.mark.parametrize("spec", [CELLS[2], SKELETONS[0]])
+def test_the_promise_about_linearity_holds(spec: str) -> None:
+    """grasp by the short way equals grasp by a backward through the backward."""
+    space = space_of(spec)
+    network = space.build(space.parse(spec), "class_scene", seed=1)
+    x = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(5))
+    batch = zcbench.Batch(x, torch.arange(4))
+    assert network.linear_outside_layers
+    short = zcbench.score(network, batch, ["grasp"])["grasp"].value
+    network.linear_outside_layers, network.plain_layers = False, True
+    long = zcbench.score(network, batch, ["grasp"])["grasp"].value
+    assert short == pytest.approx(long, rel=1e-8)
 
 
 def test_tiles_of_256_are_64_of_85() -> None:
@@ -408,9 +434,8 @@ def test_a_stack_has_the_scores_of_each_network() -> None:
     proxies = "suite,n_layers"
     plan = make_plan(PROXIES.select(proxies))
     space = with_input_size(MICRO, 24)
-    random = np.random.default_rng(3)
-    archs = [space.architecture(int(i)) for i in random.choice(4_096, 4)]
-    archs += [space.parse(f"64-41414-{cell}") for cell in ("1_11_111", "0_00_000")]
+    cells = ("2_10_021", "0_23_102", "1_11_111", "0_00_000", "1_20_012")
+    archs = [space.parse(f"64-41414-{cell}") for cell in cells]
     x = torch.randn(4, 3, 24, 24, generator=torch.Generator().manual_seed(1))
     batch = zcbench.Batch(x.double(), torch.arange(4) % 2)
     options = {"seed": 2, "repeat": 1}
@@ -434,8 +459,12 @@ def test_tasks_that_cannot_be_stacked_are_scored_one_by_one(tmp_path: Path) -> N
         able = name in ("class_scene", "class_object")
         assert can_stack(space, name, "float32") == able
     words = ["run", "--space", "transnas_micro", "--datasets", "class_scene,jigsaw"]
-    words += ["--n", "3", "--input-size", "32", "--batch-size", "4", "--truth", "none"]
+    cells = ("2_00_020", "0_00_200", "1_00_010")
+    listed = tmp_path / "archs.txt"
+    listed.write_text("".join(f"64-41414-{cell}\n" for cell in cells))
+    words += ["--archs", str(listed), "--input-size", "32", "--batch-size", "4"]
     words += ["--proxies", "params,snip", "--stack", "2", "--workers", "1"]
+    words += ["--truth", "none"]
     result = CliRunner().invoke(main, [*words, "--out", str(tmp_path / "run")])
     assert result.exit_code == 0, result.output
     run = zcbench.load_run(tmp_path / "run")
