@@ -456,6 +456,13 @@ def sampling_text(table: pd.DataFrame) -> str:
         )
         for _, row in table.iterrows()
     ]
+    there = dict(zip(table["paths"], table["supernets"], strict=True))
+    lacking = [
+        f"{name} ({REPEATS - there.get(name, 0)} of {REPEATS})"
+        for name in NAMES.values()
+        if there.get(name, 0) < REPEATS
+    ]
+    left = f" **Not trained yet: {', '.join(lacking)}.**" if lacking else ""
     head = ("paths trained", "supernets", "ρ of one", "ρ of their mean score")
     head += ("Δρ to uniform", f"accuracy of the best of {DRAWN}", "Δ to uniform")
     return (
@@ -464,7 +471,7 @@ def sampling_text(table: pd.DataFrame) -> str:
         "there are several. Other intervals: 95% over architectures, Δ paired on "
         "these, against uniform supernets of the same seeds. "
         f"Best of {DRAWN}: accuracy, in percent, of the best by score of {DRAWN} drawn "
-        "at random, mean over supernets.\n"
+        f"at random, mean over supernets.{left}\n"
     )
 
 

@@ -35,6 +35,7 @@ from zcbench.oneshot import column
 from zcbench.oneshot.images import Split, labelled_images
 from zcbench.oneshot.paths import Guide, Paths
 from zcbench.oneshot.supernet import Supernet, accuracy_of, make_supernet
+from zcbench.proxies import PROXIES
 from zcbench.report import make_report, render
 from zcbench.spaces import load_space
 from zcbench.spaces.cell import CellSpace
@@ -246,7 +247,8 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_scores_stand_beside_the_baselines(undisturbed: Path) -> None:
     table = zcbench.load_run(undisturbed)
-    assert table.attrs["proxies"] == ["params", "flops", "n_layers", "oneshot"]
+    baselines = [proxy.name for proxy in PROXIES.select(["baselines"])]
+    assert table.attrs["proxies"] == [*baselines, "oneshot"]
     assert len(table) == 12
     assert table["oneshot"].between(0, 100).all()
     found = scores(undisturbed)

@@ -115,8 +115,8 @@ def oneshot(dataset: str | None, images: str | None, **options: Any) -> None:
 
     Each step trains one path of the supernet; a score is the validation accuracy, in
     percent, of a path after its BatchNorm statistics were taken anew. Scores go into
-    --out: a run made before, whose architectures are scored, or a new one, which gets
-    params, flops and n_layers too. A run of several repeats gets a supernet for each.
+    --out: a run made before, whose architectures are scored, or a new one; it gets
+    the baselines too. A run of several repeats gets a supernet for each.
     After Ctrl-C, a crash or a power cut, the same command goes on where it was.
 
     \b
