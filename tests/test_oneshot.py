@@ -435,7 +435,7 @@ def test_a_network_that_fails_ends_nothing(
     ]
     status = [line.get("status", {}).get("oneshot", "ok") for line in lines]
     assert status == [*("ok", "error", "oom", "nan", "ok", "ok")]
-    assert lines[1]["messages"] == {"oneshot": "ValueError: planted"}
+    assert lines[1]["messages"]["oneshot"] == "ValueError: planted"
     assert "1 error, 1 nan, 1 oom" in " ".join(result.output.split())
 
 
