@@ -782,6 +782,11 @@ MAKERS: Mapping[str, Callable[[Sources], str]] = {
     "scale": copied("scale", "scale.md"),
     "search": copied("search", "search.md"),
     "search-summary": copied("search", "summary.md"),
+    "oneshot": copied("oneshot", "summary.md"),
+    **{
+        f"oneshot-{name}": copied("oneshot", f"{name}.md")
+        for name in ("adds", "over", "predicted", "sampling", "search")
+    },
     "predict": copied("predict", "summary.md"),
     **{
         f"predict-{name}": copied("predict", f"{name}.md")

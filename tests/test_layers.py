@@ -41,6 +41,8 @@ ALLOWED = {
     "store": "errors files spaces types",
     "engine": "cache config errors evaluate evidence files minibatch networks plan "
     "plugins proxies seeding spaces state store tasks truth types",
+    "oneshot": "engine errors files minibatch networks proxies seeding spaces store "
+    "tasks types",
     "scoring": "engine evaluate evidence plan proxies types",
     "analysis": "aggregates errors files flat_file networks proxies seeding spaces "
     "stats store tasks truth types",

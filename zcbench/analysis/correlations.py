@@ -42,7 +42,7 @@ COLUMNS = (
     *("space", "dataset", "target", "population", "proxy", "n", "failed"),
     *with_ends("spearman", "kendall"),
     *("seconds_per_arch", "baseline", "direction", "version", "status", "note"),
-    *("run", "aggregate", "epochs", "remarks"),
+    *("run", "aggregate", "epochs", "remarks", "trained"),
 )
 """Columns of the table, of the CSV and of each entry under "correlations"."""
 
@@ -64,7 +64,8 @@ def correlations(
     Returns:
         One row per (run, dataset, proxy) with `COLUMNS`, best first in each dataset.
         Where the truth has accuracies after fewer epochs, early stopping has a row,
-        too, with its number of ``epochs``, which is 0 for a proxy.
+        too, with its number of ``epochs``, which is 0 for a proxy. ``trained`` tells
+        what trains, early stopping and one-shot scores, from proxies.
         ``n`` counts the architectures with a score and an accuracy, ``failed`` those
         whose score is not ok; with several repeats a score is their mean, and not ok
         if one of them is not. ``attrs`` hold ``studies`` (a `Study` for each run and
@@ -127,7 +128,8 @@ def _row(proxy: str, study: Study, confidence: float) -> Row:
     row = {
         "proxy": proxy,
         "failed": failed,
-        "seconds_per_arch": study.seconds[proxy],
+        "seconds_per_arch": study.seconds[proxy]
+        + study.trained.get(proxy, 0.0) / study.architectures,
         "baseline": proxy in study.baselines,
         "direction": "lower" if lower else "higher",
         "version": study.versions[proxy],
@@ -135,6 +137,7 @@ def _row(proxy: str, study: Study, confidence: float) -> Row:
         "aggregate": proxy in study.aggregates,
         "epochs": 0,
         "remarks": study.remarks.get(proxy, ""),
+        "trained": proxy in study.trained,
     }
     for kind in KINDS:
         row |= _numbers(study.association(proxy, kind, confidence=confidence), lower)
@@ -158,6 +161,7 @@ def _early_row(name: str, study: Study, confidence: float) -> Row:
         "aggregate": False,
         "epochs": method.epochs,
         "remarks": "",
+        "trained": True,
     }
     for kind in KINDS:
         values = method.accuracy, study.accuracy
@@ -217,7 +221,7 @@ def printed(
 
 
 def _name(row: Mapping[str, Any]) -> str:
-    marks = {"baseline": " *", "aggregate": " †", "epochs": " ‡"}
+    marks = {"baseline": " *", "aggregate": " †", "trained": " ‡"}
     mark = next((mark for key, mark in marks.items() if row[key]), "")
     turned = " (lower is better)" if row["direction"] == "lower" else ""
     return f"{row['proxy']}{turned}{mark}"
@@ -264,8 +268,11 @@ def _foot(table: pd.DataFrame, options: Options) -> str:
             "† combines ranks among the architectures of its table, and has another "
             "value among others; "
         )
-    if table["epochs"].any():
-        cohort += "‡ early stopping: trained for some epochs, no zero-cost proxy; "
+    if table["trained"].any():
+        cohort += (
+            "‡ trained, no zero-cost proxy: for some epochs, or one supernet for all, "
+            "whose training they share; "
+        )
     return (
         f"ρ Spearman, τ-b Kendall, with {percent(options.confidence)} intervals; * a "
         f"baseline; {cohort}ms/arch: cost of that proxy alone."

@@ -26,6 +26,7 @@ from zcbench.analysis.study import PERCENT, Early, Study
 from zcbench.errors import DataError, UsageError
 from zcbench.files import read, reason
 from zcbench.stats.ranks import Floats
+from zcbench.store import ONESHOT
 from zcbench.store.directory import ARCHS
 from zcbench.store.records import RESTORE
 
@@ -122,6 +123,9 @@ def study_of(
         statuses={p: count_reasons(v, [reasons.get(p, {})]) for p, v in values.items()},
         note="\n".join(notes),
         remarks=remarks_of(rows),
+        trained={
+            name: _seconds_once(manifest, name, dataset) for name in known.trained
+        },
     )
     for aggregate in aggregates:
         study = _with_aggregate(study, aggregate, reasons)
@@ -147,6 +151,12 @@ def _trained(truth: pd.DataFrame, target: str, archs: pd.Index[Any]) -> dict[str
         "train_seconds": None if times is None else times.to_numpy(dtype=np.float64),
         "early": _early(known, truth.attrs.get("epochs", {}), target),
     }
+
+
+def _seconds_once(manifest: Mapping[str, Any], name: str, dataset: str) -> float:
+    """Mean training time of the supernets behind a column; NaN if not known."""
+    spent = manifest[ONESHOT][name].get(dataset, {}).get("seconds", {})
+    return float(np.mean(list(spent.values()))) if spent else math.nan
 
 
 def _datasets(run: pd.DataFrame) -> list[str]:

@@ -14,6 +14,7 @@ import pandas as pd
 
 from zcbench.errors import UsageError
 from zcbench.stats.ranks import Floats
+from zcbench.store import ONESHOT
 from zcbench.types import NOT_RANKED, is_noise
 
 NOISE = NOT_RANKED.strip(": ")
@@ -115,11 +116,13 @@ class Traits:
     Attributes:
         baselines: those that others are compared with.
         lower: those of which lower is better.
+        trained: those for which networks are trained.
         unknown: those of which neither the run nor a loaded plug-in says it.
     """
 
     baselines: tuple[str, ...]
     lower: frozenset[str]
+    trained: tuple[str, ...]
     unknown: tuple[str, ...]
 
     def oriented(self, scores: Mapping[str, Floats]) -> dict[str, Floats]:
@@ -147,6 +150,7 @@ def traits(manifest: Mapping[str, Any], proxies: Iterable[str]) -> Traits:
     return Traits(
         baselines=tuple(proxy for proxy in said if said[proxy].get("baseline")),
         lower=frozenset(p for p in said if said[p].get("direction") == "lower"),
+        trained=tuple(proxy for proxy in said if proxy in manifest.get(ONESHOT, {})),
         unknown=tuple(proxy for proxy in said if not said[proxy]),
     )
 

@@ -82,6 +82,8 @@ class Study:
         remarks: proxy → what its scores note of their networks, counted.
         aggregates: those of the proxies that are combinations of others' ranks.
         early: early stopping, which trains and is no proxy.
+        trained: those of the scores that come from a supernet, no proxies either → the
+            seconds that it was trained for, once for all architectures.
         remembered: correlations that were asked for.
     """
 
@@ -121,6 +123,7 @@ class Study:
     remarks: Mapping[str, str] = field(default_factory=dict)
     aggregates: tuple[str, ...] = ()
     early: Mapping[str, Early] = field(default_factory=dict)
+    trained: Mapping[str, float] = field(default_factory=dict)
     remembered: dict[tuple[str, Kind, float, bytes], Association] = field(
         default_factory=dict, init=False, repr=False
     )
@@ -173,8 +176,9 @@ class Study:
 
     @property
     def proxies(self) -> tuple[str, ...]:
-        """Those that are no baselines, in the order of the run."""
-        return tuple(name for name in self.scores if name not in self.baselines)
+        """Those that are no baselines and do not train, in the order of the run."""
+        others = {*self.baselines, *self.trained}
+        return tuple(name for name in self.scores if name not in others)
 
     @property
     def known(self) -> NDArray[np.bool_]:

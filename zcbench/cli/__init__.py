@@ -27,6 +27,7 @@ _COMMANDS: dict[str, tuple[str, str, str]] = {
     "agree": ("agree", "agree", "Compare scores with those that others publish."),
     "predict": ("predict", "predict", "Predict accuracy from proxies and encodings."),
     "search": ("search", "search", "Simulate searches with and without proxies."),
+    "oneshot": ("oneshot", "oneshot", "Score by the weights of one trained supernet."),
     "site": ("site", "site", "A leaderboard of pages from runs."),
     "list": ("catalogue", "list_names", "List proxies, spaces, datasets and more."),
     "show": ("catalogue", "show", "Explain one proxy."),

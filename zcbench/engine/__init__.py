@@ -32,6 +32,7 @@ __all__ = [
     "Observer",
     "Outcome",
     "execute",
+    "interrupt_on_signals",
     "new_directory",
     "run",
 ]
@@ -72,7 +73,7 @@ def execute(config: RunConfig, observer: Observer | None = None) -> Outcome:
     for note in job.notes:
         observer.message(note)
     path = config.out or new_directory(job.space.name)
-    with _interrupt_on_signals(), RunStore(path) as store:
+    with interrupt_on_signals(), RunStore(path) as store:
         items = _open(job, store, observer)
         total = job.n_networks
         observer.start(total, total - len(items))
@@ -176,7 +177,7 @@ def _keep_check(store: RunStore, found: Manifest, observer: Observer) -> None:
 
 
 @contextmanager
-def _interrupt_on_signals() -> Iterator[None]:
+def interrupt_on_signals() -> Iterator[None]:
     """Take SIGTERM, which batch systems send, and SIGHUP as Ctrl-C."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:

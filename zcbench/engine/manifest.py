@@ -16,7 +16,7 @@ import zcbench
 from zcbench.config import option_name
 from zcbench.errors import UsageError
 from zcbench.spaces.base import Unlisted
-from zcbench.store import SCHEMA
+from zcbench.store import ONESHOT, SCHEMA
 
 if TYPE_CHECKING:
     from zcbench.engine.job import Job
@@ -163,6 +163,7 @@ def merged(old: Manifest, new: Manifest, *, worked: bool) -> Manifest:
         "config": config,
         "architectures": larger.get("architectures"),
         **{part: {**old.get(part, {}), **new[part]} for part in parts},
+        **({ONESHOT: old[ONESHOT]} if ONESHOT in old else {}),
         **({"device_check": checks} if checks else {}),
         **({"resumed": history} if history else {}),
     }

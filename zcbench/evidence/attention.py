@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from zcbench.errors import Undefined
-from zcbench.evidence.copies import cast, copied_network
+from zcbench.evidence.copies import cast, deep_copied
 from zcbench.evidence.modes import doubled
 from zcbench.evidence.subject import Subject
 from zcbench.evidence.tokens import (
@@ -160,7 +160,7 @@ def measure_synaptic_diversity(subject: Subject) -> SynapticDiversity:
     device = subject.batch.x.device
     if device.type == "mps":  # has no float64
         device = torch.device("cpu")
-    network = cast(copied_network(subject.network).to(device), torch.float64).eval()
+    network = cast(deep_copied(subject.network).to(device), torch.float64).eval()
     for parameter in network.parameters():
         if parameter.is_floating_point():
             parameter.data.abs_()

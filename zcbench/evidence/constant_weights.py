@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from zcbench.errors import Undefined
-from zcbench.evidence.copies import cast, copied_network
+from zcbench.evidence.copies import cast, deep_copied
 from zcbench.evidence.spectra import (
     ConstantWeights,
 )
@@ -32,7 +32,7 @@ def measure_constant_weights(subject: Subject) -> ConstantWeights:
 
 
 def _measured(subject: Subject) -> ConstantWeights:
-    network = cast(copied_network(subject.network), torch.float32)
+    network = cast(deep_copied(subject.network), torch.float32)
     images = subject.batch.x.to(torch.float32)
     scaled = []
     for weight in WEIGHTS:

@@ -29,7 +29,7 @@ from torch.nn.modules.pooling import (
 )
 from torch.overrides import TorchFunctionMode
 
-from zcbench.evidence.copies import cast, copied_network
+from zcbench.evidence.copies import cast, deep_copied
 from zcbench.evidence.modes import doubled
 from zcbench.evidence.records import Dataflow
 from zcbench.evidence.subject import Subject
@@ -68,7 +68,7 @@ def measure_dataflow(subject: Subject) -> Dataflow:
     device = subject.batch.x.device
     if device.type == "mps":  # has no float64
         device = torch.device("cpu")
-    network = cast(copied_network(subject.network).to(device), torch.float64).eval()
+    network = cast(deep_copied(subject.network).to(device), torch.float64).eval()
     shape = (1, *subject.batch.x.shape[1:])
     image = uniform(shape, "dataflow").double().to(device)
     trace = _Trace()

@@ -24,7 +24,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from zcbench.errors import Undefined
-from zcbench.evidence.copies import copied_network
+from zcbench.evidence.copies import deep_copied
 from zcbench.evidence.gaussian_response import gaussian
 from zcbench.evidence.spectra import (
     FisherSpectrum,
@@ -48,7 +48,7 @@ def measure_fisher_spectrum(subject: Subject) -> FisherSpectrum:
         Undefined: a parameter tensor is used outside of modules that are seen, images
             are not first, or the outputs are no logits.
     """
-    network = copied_network(subject.network).eval()
+    network = deep_copied(subject.network).eval()
     names = [name for name, _ in network.named_parameters()]
     _draw(network, subject.seed)
     network.requires_grad_(False)

@@ -94,6 +94,10 @@ class Source(ABC):
         x = np.ascontiguousarray(x)
         return Batch(torch.from_numpy(x), torch.from_numpy(y), self.task.loss)
 
+    def collection(self) -> Images | None:
+        """All the images there are; None where they are made as they are asked for."""
+        return None
+
     @abstractmethod
     def _draw(self, n: int, index: int, identity: tuple[object, ...]) -> Drawn:
         """Images [N, C, H, W] or vectors [N, D], and labels or targets: see `Batch`."""
@@ -104,6 +108,10 @@ class _Files(Source):
     """Real images, drawn without replacement."""
 
     images: Images
+
+    def collection(self) -> Images:
+        """All of them."""
+        return self.images
 
     def _draw(self, n: int, index: int, identity: tuple[object, ...]) -> Drawn:
         total = len(self.images.labels)

@@ -9,18 +9,20 @@ power cut leaves: it is dropped.
 from zcbench.store.directory import (
     ARCHS,
     MANIFEST,
+    ONESHOT,
     SCHEMA,
     UNSIGNED,
     is_empty,
     load_run,
     read_manifest,
 )
-from zcbench.store.records import SCORES, Key, Record, read_done, read_records
+from zcbench.store.records import SCORES, Key, Record, merge, read_done, read_records
 from zcbench.store.writer import RunStore
 
 __all__ = [
     "ARCHS",
     "MANIFEST",
+    "ONESHOT",
     "SCHEMA",
     "SCORES",
     "UNSIGNED",
@@ -29,6 +31,7 @@ __all__ = [
     "RunStore",
     "is_empty",
     "load_run",
+    "merge",
     "read_done",
     "read_manifest",
     "read_records",

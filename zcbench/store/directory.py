@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 SCHEMA = 1
 MANIFEST = "manifest.json"
 ARCHS = "archs.txt"
+ONESHOT = "oneshot"
+"""Part of the manifest: column of one-shot scores → dataset → how it was trained."""
 _BARE, _OTHER = "it has no checksum.", "its checksum is of another."
 UNSIGNED = "{}: its lines have no checksums, so that damage to them may not show."
 
@@ -134,8 +136,17 @@ def _check_schema(path: Path, schema: int) -> None:
         )
 
 
-_OBJECTS = ("device", "minibatch", "plugins", "tasks", "traits", "truth", "versions")
-_OF_OBJECTS = ("minibatch", "tasks", "traits", "truth")
+_OBJECTS = (
+    "device",
+    "minibatch",
+    ONESHOT,
+    "plugins",
+    "tasks",
+    "traits",
+    "truth",
+    "versions",
+)
+_OF_OBJECTS = ("minibatch", ONESHOT, "tasks", "traits", "truth")
 _LISTS = ("datasets", "plugin", "proxies", "task")
 _TEXTS = ("minibatch", "population", "precision", "space", "target", "truth")
 

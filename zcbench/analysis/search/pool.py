@@ -29,10 +29,12 @@ class Scored:
     Attributes:
         order: [n] normal scores of its ranks, higher is better; NaN without a score.
         hours: [n] what it costs to score an architecture.
+        once: what it costs before the first: the training of a supernet.
     """
 
     order: Floats
     hours: Floats
+    once: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -183,9 +185,12 @@ def _scored(study: Study, name: str, hours: Floats, unit: str) -> Scored:
     if name in study.early:
         method = study.early[name]
         return Scored(normal_scores(method.accuracy), method.share * hours)
-    seconds = study.seconds[name]
-    cost = seconds / 3600 if unit == "GPU-hours" and math.isfinite(seconds) else 0.0
-    return Scored(normal_scores(study.scores[name]), np.full(len(hours), cost))
+    cost, once = (
+        seconds / 3600 if unit == "GPU-hours" and math.isfinite(seconds) else 0.0
+        for seconds in (study.seconds[name], study.trained.get(name, 0.0))
+    )
+    order = normal_scores(study.scores[name])
+    return Scored(order, np.full(len(hours), cost), once)
 
 
 METHODS = ("random", "evolution", "predictor")
