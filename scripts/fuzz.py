@@ -16,9 +16,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
 import json
 import multiprocessing
 import os
+import pkgutil
 import platform
 import random
 import resource
@@ -36,10 +38,13 @@ import fuzz_files
 import fuzz_readers
 from mutations import mutated, special
 
+import zcbench
+
 SECONDS = 60
 """For one input; the slowest good one takes about one."""
 MEMORY = 12 << 30
-PER_PROCESS = 250
+PER_PROCESS = 1000
+OTHERS = ("sklearn.ensemble", "sklearn.linear_model", "jinja2", "pyarrow.parquet")
 READ, REFUSED, TOLD = "read as it is", "refused", "its change is said"
 TRACEBACK, WRONG, STUCK = "traceback", "wrong result accepted", "hung or died"
 BAD_CODE = "exit code or sentence that is none"
@@ -161,6 +166,15 @@ def run(
     return counts
 
 
+def import_all() -> None:
+    """Import here what every process would."""
+    for module in pkgutil.walk_packages(zcbench.__path__, "zcbench."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    for name in (*OTHERS, "rich.table", "rich.console", "scipy.stats"):
+        importlib.import_module(name)
+
+
 def note(keep: Path, text: str) -> None:
     with keep.open("a", encoding="utf-8", errors="backslashreplace") as stream:
         stream.write(f"{text}\n{'-' * 72}\n")
@@ -198,6 +212,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         good = Path(place) / "good"
         fuzz_files.make_good(good)
+        import_all()
         counts = run(good, jobs, keep)
     import torch
 
