@@ -3,6 +3,7 @@
     python scripts/check_package.py           with what is installed here, as CI does
     python scripts/check_package.py --lock    with requirements.lock, by its checksums
     python scripts/check_package.py --lock --cuda      where pip takes torch with CUDA
+    python scripts/check_package.py --lock --torch WHEEL       with this build of torch
 
 The wheel is made from the sdist, and the sdist from the files that git knows, so that
 what either lacks shows. Exits with 1 if a file or a command is missing.
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -67,16 +69,23 @@ def build(place: Path) -> tuple[Path, Path]:
     return sdist, wheel
 
 
-def install(place: Path, wheel: Path, locks: list[str]) -> Path:
+def with_build(place: Path, torch: Path) -> Path:
+    """The lock with a build of torch that the registry lacks; its checksum is there."""
+    text = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    changed = re.sub(r"(?m)^torch==\S+", f"torch @ {torch.resolve().as_uri()}", text)
+    (place / "build.lock").write_text(changed, encoding="utf-8")
+    return place / "build.lock"
+
+
+def install(place: Path, wheel: Path, locks: list[Path]) -> Path:
     """The folder of programs of an environment that has the wheel."""
     home = place / "env"
     venv.create(home, with_pip=False)
     programs = home / ("Scripts" if os.name == "nt" else "bin")
     pip = (sys.executable, "-m", "pip", "--python", home, "install", "--quiet")
-    for lock in locks[:1]:
-        rest = [word for other in locks[1:] for word in ("--requirement", ROOT / other)]
-        given = ("--require-hashes", "--requirement", ROOT / lock, *rest)
-        call(*pip, *given, cwd=place)
+    if locks:
+        given = [word for lock in locks for word in ("--requirement", lock)]
+        call(*pip, "--require-hashes", *given, cwd=place)
     call(*pip, "--no-deps", wheel, cwd=place)
     if not locks:  # what this environment has, without its own zcbench
         scheme = {"base": str(home), "platbase": str(home)}
@@ -90,11 +99,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--lock", action="store_true")
     parser.add_argument("--cuda", action="store_true")
+    parser.add_argument("--torch", type=Path)
     options = parser.parse_args()
-    locks = ["requirements.lock"] if options.lock else []
-    locks += ["requirements-cuda.lock"] if options.cuda else []
+    locks = [ROOT / "requirements.lock"] if options.lock else []
+    locks += [ROOT / "requirements-cuda.lock"] if options.cuda else []
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
+        if options.torch:
+            locks[0] = with_build(place, options.torch)
         sdist, wheel = build(place)
         programs = install(place, wheel, locks)
         where = "import pathlib, zcbench; print(pathlib.Path(zcbench.__file__).parent)"
@@ -103,7 +115,7 @@ def main() -> None:
             sys.exit(f"It runs {home}, not the wheel.")
         for words in COMMANDS:
             call(programs / "zcbench", *words.split(), cwd=place)
-    kept = ", ".join(locks) or "what is installed here"
+    kept = ", ".join(lock.name for lock in locks) or "what is installed here"
     print(f"{sdist.name} and {wheel.name}: {len(COMMANDS)} commands run, with {kept}.")
 
 

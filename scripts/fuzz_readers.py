@@ -189,7 +189,7 @@ READERS: dict[str, Reader] = {
 """Name in the table → the reader."""
 
 _COMMANDS: dict[str, str] = {
-    "run": "--space toy --dry-run",
+    "run": "--space toy --proxies params --dry-run",
     "report": "{g}/run",
     "plot": "{g}/run --kind forest",
     "compare": "{g}/run {g}/report/report.json",
