@@ -14,6 +14,7 @@ def _builtins() -> None:
     from zcbench.spaces.nb201 import NASBench201
     from zcbench.spaces.torchvision import Torchvision
     from zcbench.spaces.toy import Toy
+    from zcbench.spaces.vit_bench import ViTBench
 
     for space in (
         NASBench201(),
@@ -22,6 +23,7 @@ def _builtins() -> None:
         FCNet(),
         MnasNetImageNet(),
         Torchvision(),
+        ViTBench(),
         Toy(),
     ):
         SPACES.add(space.name, space)
