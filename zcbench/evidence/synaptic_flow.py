@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -56,6 +57,10 @@ def _watched(subject: Subject, device: torch.device) -> SynapticFlow:
 
     LayerNorm and its kin would make the flow independent of the weights before them,
     as BatchNorm does. In evaluation mode, which has no dropout.
+
+    Raises:
+        Undefined: there is no layer, no one output, or no number without LayerNorm:
+            attention's logits then grow from layer to layer.
     """
     if not subject.layers:
         raise Undefined("the network has no convolution or linear modules")
@@ -87,7 +92,10 @@ def _watched(subject: Subject, device: torch.device) -> SynapticFlow:
     if others:
         subject.remarks[SynapticFlow] = f"takes {', '.join(sorted(others))} out, too"
     weights: list[Tensor] = [layer.weight for layer in layers]  # type: ignore[misc]
-    return _flow(output.sum(), weights)
+    record = _flow(output.sum(), weights)
+    if others and math.isnan(sum(record.flow)):  # as through attention's softmax
+        raise Undefined(f"without {', '.join(sorted(others))} its flow is no number")
+    return record
 
 
 def _flow(output: Tensor, weights: Sequence[Tensor]) -> SynapticFlow:

@@ -15,6 +15,7 @@ def _builtins() -> None:
     from zcbench.spaces.torchvision import Torchvision
     from zcbench.spaces.toy import Toy
     from zcbench.spaces.transnas import TransNASMacro, TransNASMicro
+    from zcbench.spaces.vit_bench import ViTBench
 
     for space in (
         NASBench201(),
@@ -25,6 +26,7 @@ def _builtins() -> None:
         FCNet(),
         MnasNetImageNet(),
         Torchvision(),
+        ViTBench(),
         Toy(),
     ):
         SPACES.add(space.name, space)

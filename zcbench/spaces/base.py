@@ -212,7 +212,7 @@ class SpaceBase:
 class UnlistedSpace(SpaceBase):
     """Base of spaces whose populations are parts of what a truth has: `Unlisted`."""
 
-    populations = ("trained",)
+    populations: ClassVar[tuple[str, ...]] = ("trained",)
 
     def population(self, name: str) -> NDArray[np.int64]:
         """Raise `UsageError`: the truth of a run says which they are."""
