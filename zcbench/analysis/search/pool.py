@@ -20,6 +20,8 @@ MOST_NEIGHBOURS = 64
 FEWEST = 4
 """Architectures that a search needs at least."""
 _CHUNK = 1024
+METHODS = ("random", "evolution", "predictor")
+AIDS = ("none", "warmup", "filter", "features")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -186,10 +188,6 @@ def _scored(study: Study, name: str, hours: Floats, unit: str) -> Scored:
     seconds = study.seconds[name]
     cost = seconds / 3600 if unit == "GPU-hours" and math.isfinite(seconds) else 0.0
     return Scored(normal_scores(study.scores[name]), np.full(len(hours), cost))
-
-
-METHODS = ("random", "evolution", "predictor")
-AIDS = ("none", "warmup", "filter", "features")
 
 
 @dataclass(frozen=True, slots=True)
