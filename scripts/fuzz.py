@@ -32,6 +32,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+import fuzz_files
 import fuzz_readers
 from mutations import mutated, special
 
@@ -196,7 +197,7 @@ def main() -> None:
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as place:
         good = Path(place) / "good"
-        fuzz_readers.make_good(good)
+        fuzz_files.make_good(good)
         counts = run(good, jobs, keep)
     import torch
 

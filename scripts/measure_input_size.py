@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from zcbench.report.markup import markdown_table
 
 import zcbench
 from zcbench.config import RunConfig
 from zcbench.engine import run
-from zcbench.report.markup import markdown_table
 from zcbench.stats import association, paired_difference
 
 FAST = (

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import fuzz
+import fuzz_files
 import fuzz_readers
 import mutations
 import pytest
@@ -21,7 +22,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("fuzz") / "good"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ZCBENCH_CACHE", "/nonexistent")
-        fuzz_readers.make_good(folder)
+        fuzz_files.make_good(folder)
         yield folder
 
 

@@ -122,6 +122,12 @@ AGGREGATES: Mapping[str, Aggregate] = {
             log_rank,
             "lee2024aznas",
         ),
+        Aggregate(
+            "vkdnw_agg",
+            ("vkdnw", "jacov", "az_expressivity", "az_trainability", "flops"),
+            log_rank,
+            "tybl2025training",
+        ),
     )
 }
 """Aggregates by name, with the parts that they have unless others are named."""

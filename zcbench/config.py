@@ -110,6 +110,11 @@ class RunConfig:
         of.PARAMETERS,
         "Parameters of the jobs, key=value with commas, such as timeout_min=60.",
     )
+    timeout: float | Literal["auto", "none"] = option(
+        "auto",
+        of.SECONDS,
+        "Longest that a network may take; auto is 600 with plug-ins, else none.",
+    )
     out: Path | None = option(  # noqa: RUF009 - makes a field
         None,
         of.DIR,

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from zcbench.errors import UsageError
 from zcbench.evidence.clock import Clock
-from zcbench.evidence.copies import copied_network
+from zcbench.evidence.copies import deep_copied
+from zcbench.evidence.guests import call_guest
 from zcbench.evidence.modes import as_written, default_dtype
 from zcbench.evidence.passes import (
     Missing,
@@ -67,7 +68,7 @@ def evaluate(
     )
     # Float32 as it is: CUDA would round in a proxy's own network.
     with _surroundings(device, seed), arithmetic("float32", device):
-        scores = apply_proxies(plan, evidence, clock.seconds, remarks)
+        scores = apply_proxies(plan, evidence, clock.seconds, remarks, seed=seed)
     seconds = dict(clock.seconds) | {"total": time.perf_counter() - start}
     return Evaluation(scores, seconds)
 
@@ -113,23 +114,26 @@ def apply_proxies(
     evidence: Mapping[type, Any],
     seconds: Mapping[str, float],
     remarks: Mapping[type, str] = MappingProxyType({}),
+    *,
+    seed: int = 0,
 ) -> dict[str, Score]:
-    """Every proxy of a plan on the evidence of one network.
+    """Every proxy of a plan on the evidence of one network; guests come last.
 
     Args:
         plan: which proxies.
         evidence: record type → record, or `Missing`.
         seconds: pass name → what it took for this network.
         remarks: record type → what to note on scores made from it.
+        seed: for guests that draw random numbers.
     """
     scores = {}
-    for proxy in plan.proxies:
-        score = _apply(proxy, plan, evidence, seconds)
+    for proxy in sorted(plan.proxies, key=lambda proxy: proxy.is_guest):
+        score = _apply(proxy, plan, evidence, seconds, seed)
         notes = [remarks[r] for r in plan.needs[proxy.name] if r in remarks]
         if score.status == "ok" and notes:
             score = replace(score, note="; ".join(notes))
         scores[proxy.name] = score
-    return scores
+    return {proxy.name: scores[proxy.name] for proxy in plan.proxies}
 
 
 def _apply(
@@ -137,14 +141,25 @@ def _apply(
     plan: Plan,
     evidence: Mapping[type, Any],
     passes: Mapping[str, float],
+    seed: int,
 ) -> Score:
-    start = time.perf_counter()
-    records = [_private(evidence[record]) for record in plan.needs[proxy.name]]
-    missing = first_missing(records)
-    value = missing or attempt(
-        lambda: _number(proxy.function(*records, **proxy.parameters))
-    )
-    own = time.perf_counter() - start
+    records = [evidence[record] for record in plan.needs[proxy.name]]
+    own = 0.0
+
+    def number(*records: Any) -> float:
+        nonlocal own
+        start = time.perf_counter()  # guests' copies are made before
+        try:
+            return _number(proxy.function(*records, **proxy.parameters))
+        finally:
+            own = time.perf_counter() - start
+
+    if missing := first_missing(records):
+        value = missing
+    elif proxy.is_guest:
+        value = call_guest(number, records, seed)
+    else:
+        value = attempt(lambda: number(*map(_private, records)))
     seconds = own + sum(passes.get(name, 0.0) for name in plan.passes_of(proxy.name))
     if isinstance(value, Missing):
         return Score(None, value.status, seconds, value.message)
@@ -160,7 +175,7 @@ def _private(record: Any) -> Any:
     if not isinstance(record, FreshNetwork):
         return record
     reseed(record.seed)
-    return replace(record, network=copied_network(record.network))
+    return replace(record, network=deep_copied(record.network))
 
 
 def _number(value: object) -> float:

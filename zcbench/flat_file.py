@@ -112,9 +112,9 @@ def shown(names: Iterable[object], most: int = 12) -> str:
 
 
 def architectures(
-    file: FlatFile, space: Space
+    file: FlatFile, space: Space, *, repeats: bool = False
 ) -> tuple[pd.Series[Any], dict[str, str]]:
-    """Each row's architecture, none twice.
+    """Each row's architecture, none twice unless repeats are allowed.
 
     Returns:
         The architectures, and column → why it is not used, of those that name them too.
@@ -132,7 +132,7 @@ def architectures(
             "Add a column arch with architecture strings, or index.",
         )
     archs = _of_column(file, space, key)
-    _check(file, space, key, archs)
+    _check(file, space, key, archs, repeats=repeats)
     reasons: dict[str, str] = {}
     for other in frame.columns:
         if other == key or not _could_name(file, space, other):
@@ -186,7 +186,9 @@ def _of_column(file: FlatFile, space: Space, column: str) -> pd.Series[Any]:
     return pd.Series(archs, index=given.index, name=column, dtype=object)
 
 
-def _check(file: FlatFile, space: Space, key: str, archs: pd.Series[Any]) -> None:
+def _check(
+    file: FlatFile, space: Space, key: str, archs: pd.Series[Any], *, repeats: bool
+) -> None:
     """Raise `DataError` unless each row has one, and none has that of another."""
     last = space.architecture(len(space) - 1)
     by_index = f"indices run from 0 to {last.index}"
@@ -201,7 +203,7 @@ def _check(file: FlatFile, space: Space, key: str, archs: pd.Series[Any]) -> Non
             f"Correct or remove them; {like}.",
         )
     twice = archs.map(_index).duplicated()
-    if twice.any():
+    if twice.any() and not repeats:
         row, place = file.first(twice)
         raise DataError(
             f"{file.path}: {twice.sum():,} of {len(archs):,} rows repeat an "

@@ -7,8 +7,9 @@ from importlib.metadata import entry_points
 from types import MappingProxyType
 from typing import Generic, TypeVar
 
-from zcbench.errors import UsageError, unknown
+from zcbench.errors import UsageError, first_line, is_users, unknown
 from zcbench.names import split_names
+from zcbench.state import restored
 
 T = TypeVar("T")
 
@@ -26,6 +27,7 @@ class Registry(Generic[T]):
 
     Attributes:
         broken: one line for each installed plug-in that failed to load.
+        installed: names that installed plug-ins have added.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class Registry(Generic[T]):
         self.kind = kind
         self.group = group
         self.broken: list[str] = []
+        self.installed: set[str] = set()
         self._builtins: Callable[[], object] | None = builtins
         self._variant = variant
         self._sets = {"all": lambda _: True, **sets}
@@ -116,10 +119,16 @@ class Registry(Generic[T]):
             return
         builtins, self._builtins = self._builtins, None
         builtins()
+        own = set(self._entries)
         for point in entry_points(group=self.group):
             try:
-                point.load()
-            except Exception as error:  # a plug-in may raise anything
+                with restored(lenient=True):
+                    point.load()
+            except BaseException as error:  # a plug-in may raise anything
+                if is_users(error):
+                    raise
+                why = first_line(error) or type(error).__name__
                 self.broken.append(
-                    f"{self.kind} plug-in {point.name!r} ({point.value}): {error}"
+                    f"{self.kind} plug-in {point.name!r} ({point.value}): {why}"
                 )
+        self.installed = set(self._entries) - own

@@ -14,7 +14,7 @@ from zcbench.engine.self_check.finding import Finding, evaluate_by_ways
 from zcbench.engine.self_check.questions import OfNetwork
 from zcbench.engine.self_check.ways import Way, arithmetic_of, is_needed, taking
 from zcbench.evaluate import apply_proxies, check_batch, device_of, evaluate
-from zcbench.evidence.copies import cast, copied_network, left_alone
+from zcbench.evidence.copies import cast, deep_copied, left_alone
 from zcbench.evidence.passes import Missing, attempt
 from zcbench.plan import Plan, make_plan
 from zcbench.proxies import PROXIES
@@ -69,7 +69,7 @@ def _score(
         images = batch.x.detach().to(wanted, copy=True)
         own = replace(batch, x=images, y=batch.y.detach().clone())
         with taking(way):
-            copied = attempt(lambda: cast(copied_network(network), wanted))
+            copied = attempt(lambda: cast(deep_copied(network), wanted))
             if isinstance(copied, Missing):
                 why = f"the network cannot be copied: {copied.message}"
                 evidence = dict.fromkeys(plan.records, replace(copied, message=why))

@@ -144,6 +144,11 @@ class Proxy:
         return settings({**self.defaults, **self.parameters})
 
     @property
+    def is_guest(self) -> bool:
+        """Whether others wrote it: it is called so that it spoils nothing."""
+        return self.origin != "built-in"
+
+    @property
     def traits(self) -> dict[str, Any]:
         """What reading its scores takes: runs keep it, as plug-ins come and go."""
         return {

@@ -17,6 +17,7 @@ _HOME = {
     "tasks": "across",
     "ceilings": "ceilings",
     "size": "size",
+    "depth": "depth",
     "search": "top",
     "worth": "worth",
     "agreement": "agreement",

@@ -167,7 +167,7 @@ def _setting(run: pd.DataFrame, dataset: str) -> dict[str, Any]:
         "dataset": dataset,
         "sampled": "all" if config.get("n") == "all" and kind == "sample" else kind,
         "networks": int((run["dataset"] == dataset).sum()),
-        "expected": _expected_networks(run),
+        "expected": _expected_networks(run, dataset),
         "minibatch": str(images.get("name", "")),
         "minibatch_digest": str(images.get("digest", "")),
         "batch_size": config.get("batch_size"),
@@ -214,14 +214,20 @@ def _members(run: pd.DataFrame, population: str | None) -> pd.Series[bool]:
         UsageError: the run was sampled from a population without some of these.
     """
     from zcbench.spaces import load_space
+    from zcbench.spaces.base import Unlisted
 
     config = run.attrs["manifest"]["config"]
     sampled = config.get("population", "all")
     if population in (None, sampled):
         return pd.Series(True, index=run.index)
     space = load_space(str(run["space"].iloc[0]))
-    wanted = space.population(population)
-    if not np.isin(wanted, space.population(sampled)).all():
+    if isinstance(space, Unlisted):
+        wanted = space.among(population, run["index"].unique())
+        covered = sampled == space.populations[0]
+    else:
+        wanted = space.population(population)
+        covered = bool(np.isin(wanted, space.population(sampled)).all())
+    if not covered:
         raise UsageError(
             f"{run.attrs['path']} was sampled from the population {sampled}, which "
             f"says nothing about {population}.",
@@ -230,7 +236,7 @@ def _members(run: pd.DataFrame, population: str | None) -> pd.Series[bool]:
     return run["index"].isin(wanted)
 
 
-def _expected_networks(run: pd.DataFrame) -> int | None:
+def _expected_networks(run: pd.DataFrame, dataset: str) -> int | None:
     """How many (architecture, repeat) a run asks for on each dataset; None if unknown.
 
     Raises:
@@ -241,6 +247,7 @@ def _expected_networks(run: pd.DataFrame) -> int | None:
     manifest = run.attrs["manifest"]
     config = manifest["config"]
     n: int | None = manifest.get("architectures")
+    n = manifest.get("architectures_of", {}).get(dataset, n)
     if config.get("archs"):
         n = _listed(Path(run.attrs["path"]) / ARCHS)
     elif n is None and config.get("n"):  # written before runs kept the number
@@ -271,7 +278,7 @@ def _whole(
 ) -> tuple[Floats, Floats] | None:
     """Accuracy and seeds of all that a sample of the whole space stands for."""
     known = truth[truth[target].notna()]
-    if population != "all" or n >= len(known):
+    if population not in ("all", "trained") or n >= len(known):
         return None
     return known[target].to_numpy(dtype=np.float64), _seeds(known, target)
 

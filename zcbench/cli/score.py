@@ -16,7 +16,13 @@ from zcbench.cli.options import (
     format_option,
     plugin_option,
 )
-from zcbench.errors import UsageError, ZcbenchError, visible
+from zcbench.errors import (
+    UsageError,
+    ZcbenchError,
+    is_users,
+    out_of_memory,
+    visible,
+)
 from zcbench.report import FORMATS
 
 if TYPE_CHECKING:
@@ -169,7 +175,7 @@ class _Session:
 
     def scores(self, target: str) -> Scores:
         """Of one network; whatever it does ends nothing else."""
-        from zcbench.networks.loading import failed, out_of_memory
+        from zcbench.networks.loading import failed
         from zcbench.types import Score
 
         error: ZcbenchError
@@ -179,7 +185,9 @@ class _Session:
             return self._scores(target)
         except ZcbenchError as known:
             error = known
-        except (Exception, SystemExit) as other:  # code of others
+        except BaseException as other:  # code of others
+            if is_users(other):
+                raise
             hint = "ZCBENCH_DEBUG=1 shows where, if it is the only network."
             error = failed(f"Scoring {target}", other, hint)
             error.__cause__ = other

@@ -39,7 +39,7 @@ def site(results: tuple[Path, ...], output: Path) -> None:
       zcbench site results -o public
     """  # noqa: D301 - click's mark for "do not wrap"
     from zcbench.cli.catalogue import describe
-    from zcbench.errors import DataError, UsageError
+    from zcbench.errors import DataError, UsageError, visible
     from zcbench.files import write_whole
     from zcbench.report.site import collect, pages
 
@@ -52,11 +52,11 @@ def site(results: tuple[Path, ...], output: Path) -> None:
 
     reports, left_out = collect(results)
     for line in left_out:
-        click.echo(line, err=True)
+        click.echo(visible(line), err=True)
     made = pages(reports, facts_of)
     try:
         for address, text in made.items():
-            write_whole(output / address, [text.encode()])
+            write_whole(output / address, [visible(text, lines=True).encode()])
     except OSError as error:
         raise DataError(
             f"{output} cannot be written: {error.strerror or error}.",

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import zcbench
 from zcbench.config import option_name
 from zcbench.errors import UsageError
+from zcbench.spaces.base import Unlisted
 from zcbench.store import SCHEMA
 
 if TYPE_CHECKING:
@@ -54,7 +55,12 @@ def describe(job: Job) -> Manifest:
         },
         "proxies": {proxy.name: proxy.version for proxy in job.proxies},
         "traits": {proxy.name: proxy.traits for proxy in job.proxies},
-        "architectures": len(job.archs),
+        "architectures": len(job.every_arch),
+        "architectures_of": {
+            name: len(archs)
+            for name, archs in job.archs.items()
+            if isinstance(job.space, Unlisted)
+        },
         "plugins": _plugin_digests(job),
         "tasks": {given.task.name: given.as_dict() for given in job.tasks},
         "minibatch": dict(job.minibatches),
@@ -141,7 +147,8 @@ def merged(old: Manifest, new: Manifest, *, worked: bool) -> Manifest:
         "repeats": max(there.get("repeats", 1), here["repeats"]),
         "workers": here["workers"] if worked else there.get("workers"),
     }
-    parts = ("proxies", "traits", "plugins", "tasks", "minibatch", "truth")
+    parts = [*("proxies", "traits", "plugins", "tasks", "minibatch", "truth")]
+    parts += ["architectures_of"]
     earlier = {key: old.get(key) for key in ("created", "zcbench", "versions")}
     earlier |= {key: old.get(key) for key in ("device", "platform", "git")}
     this = {key: new[key] for key in earlier}
@@ -188,7 +195,7 @@ def _plugin_digests(job: Job) -> dict[str, str]:
     digests = {}
     for proxy in job.proxies:
         source = Path(proxy.origin)
-        if proxy.origin != "built-in" and source.is_file():
+        if proxy.is_guest and source.is_file():
             digests[proxy.name] = hashlib.sha256(source.read_bytes()).hexdigest()
     return digests
 

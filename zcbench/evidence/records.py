@@ -250,3 +250,23 @@ class FreshNetwork:
     batch: Batch
     loss: Callable[[Tensor, Tensor], Tensor]
     seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Dataflow:
+    """The graph of a network's operations, on paths from input to output.
+
+    Attributes:
+        convolutions: how many there are; linear layers left out.
+        skips: identity modules.
+        poolings: pooling modules, the global one too.
+        relus: ReLUs anywhere, dead branches too.
+        degree: mean over channels of the number of channels that they are joined to
+            (`zcbench.evidence.dataflow`); 0 without a path.
+    """
+
+    convolutions: int
+    skips: int
+    poolings: int
+    relus: int
+    degree: float

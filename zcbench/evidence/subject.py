@@ -18,7 +18,7 @@ from torch.nn.utils.spectral_norm import SpectralNorm, remove_spectral_norm
 from torch.nn.utils.weight_norm import WeightNorm, remove_weight_norm
 
 from zcbench.errors import Undefined, first_line
-from zcbench.evidence.copies import copied_network
+from zcbench.evidence.copies import deep_copied
 from zcbench.evidence.layout import Layout, Probe
 from zcbench.evidence.records import FreshNetwork
 from zcbench.types import Batch, Loss
@@ -179,7 +179,7 @@ def _own_images(_: nn.Module, inputs: tuple[object, ...]) -> tuple[object, ...]:
 
 def fresh_network(subject: Subject) -> FreshNetwork:
     """A copy of the network for proxies that want it whole."""
-    network = copied_network(subject.network)
+    network = deep_copied(subject.network)
     for parameter in network.parameters():
         if parameter.is_floating_point() or parameter.is_complex():
             parameter.requires_grad_(True)

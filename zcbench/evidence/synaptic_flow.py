@@ -13,7 +13,7 @@ from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from zcbench.errors import Undefined
-from zcbench.evidence.copies import cast, copied_network
+from zcbench.evidence.copies import cast, deep_copied
 from zcbench.evidence.modes import doubled
 from zcbench.evidence.records import SynapticFlow
 from zcbench.evidence.subject import StackedSubject, Subject, layers_of
@@ -59,7 +59,7 @@ def _watched(subject: Subject, device: torch.device) -> SynapticFlow:
     """
     if not subject.layers:
         raise Undefined("the network has no convolution or linear modules")
-    network = cast(copied_network(subject.network).to(device), torch.float64)
+    network = cast(deep_copied(subject.network).to(device), torch.float64)
     network.eval()
     layers = layers_of(network)
     pointers = {layer.weight.data_ptr() for layer in layers}  # type: ignore[operator]

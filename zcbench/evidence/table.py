@@ -13,6 +13,7 @@ from zcbench.evidence.records import (
     BlockFeatures,
     ChannelCorrelation,
     ChannelSaliency,
+    Dataflow,
     FreshNetwork,
     GaussianResponse,
     Gradients,
@@ -24,6 +25,19 @@ from zcbench.evidence.records import (
     Structure,
     SynapticFlow,
     TangentKernel,
+)
+from zcbench.evidence.spectra import (
+    ActivationRank,
+    ConstantWeights,
+    FisherSpectrum,
+    ImageSpectra,
+    OutputCurvature,
+    ResponseCorrelation,
+)
+from zcbench.evidence.tokens import (
+    Attention,
+    HiddenDimensions,
+    SynapticDiversity,
 )
 
 
@@ -167,6 +181,59 @@ RECORDS: dict[type, Making] = {
         forward_only=True,
         exact=True,
         bounds=(1e-6, 1e-3, 1e-3),
+    ),
+    ActivationRank: Making(
+        ("activation_rank",),
+        ".activation_rank:measure_activation_rank",
+        forward_only=True,
+        bounds=(1e-6, 1e-2, 5e-2),
+    ),
+    ImageSpectra: Making(
+        ("image_spectra",),
+        ".image_spectra:measure_image_spectra",
+        forward_only=True,
+        exact=True,
+        bounds=(1e-6, 1e-2, 1e-2),
+    ),
+    OutputCurvature: Making(
+        ("output_curvature",),
+        ".output_curvature:measure_output_curvature",
+        exact=True,
+    ),
+    ResponseCorrelation: Making(
+        ("response_correlation",),
+        ".response_correlation:measure_response_correlation",
+    ),
+    FisherSpectrum: Making(
+        ("fisher_spectrum",), ".fisher_spectrum:measure_fisher_spectrum", exact=True
+    ),
+    ConstantWeights: Making(
+        ("constant_weights",),
+        ".constant_weights:measure_constant_weights",
+        forward_only=True,
+        exact=True,
+    ),
+    Dataflow: Making(
+        ("dataflow",),
+        ".dataflow:measure_dataflow",
+        forward_only=True,
+        exact=True,
+        bounds=(1e-12, 1e-12, 1e-12),
+    ),
+    Attention: Making(
+        ("attention",), ".attention:measure_attention", forward_only=True
+    ),
+    HiddenDimensions: Making(
+        ("hidden_dimensions",),
+        ".attention:measure_hidden_dimensions",
+        forward_only=True,
+        bounds=(1e-2, 5e-2, 0.1),
+    ),
+    SynapticDiversity: Making(
+        ("synaptic_diversity",),
+        ".attention:measure_synaptic_diversity",
+        exact=True,
+        bounds=(1e-6, 1e-6, 1e-6),
     ),
 }
 """Type → how it is made, in the order of making.

@@ -36,12 +36,25 @@ class SharedReLU(nn.ReLU):
         self.multiplicity = multiplicity
 
 
+class AveragePool(nn.AvgPool2d):
+    """Mean over 3×3 pixels, which the published network wraps in a module."""
+
+    published_modules = 2
+
+
 class Rectified(nn.Module):
     """An operation on what a ReLU gives, which its node computes once for all."""
 
 
 class ConvBN(Rectified):
-    """Convolution and BatchNorm under the published names ``op.1`` and ``op.2``."""
+    """Convolution and BatchNorm under the published names ``op.1`` and ``op.2``.
+
+    Attributes:
+        published_modules: how many modules of the published network give its output:
+            ``op`` and what holds it.
+    """
+
+    published_modules = 2
 
     def __init__(self, c_in: int, c_out: int, kernel: int, stride: int = 1) -> None:
         super().__init__()
@@ -90,7 +103,7 @@ class CellModule(nn.Module):
         if operation in _KERNELS:
             return ConvBN(c_in, self.c_out, _KERNELS[operation], stride)
         if operation == "avg_pool_3x3":
-            return nn.AvgPool2d(3, stride=1, padding=1, count_include_pad=False)
+            return AveragePool(3, stride=1, padding=1, count_include_pad=False)
         return nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from zcbench.errors import UsageError
+from zcbench.errors import UsageError, out_of_memory
 from zcbench.seeding import random_state
 
 if TYPE_CHECKING:
@@ -160,16 +160,6 @@ def check_network(network: nn.Module, x: Tensor, n_classes: int, target: str) ->
         )
 
 
-def out_of_memory(error: BaseException) -> bool:
-    """Whether that is what an error, or the one behind it, says."""
-    import torch
-
-    told = isinstance(error, MemoryError | torch.OutOfMemoryError)
-    told = told or "not enough memory" in str(error)
-    cause = error.__cause__
-    return told or (cause is not None and out_of_memory(cause))
-
-
 def failed(what: str, error: BaseException, hint: str) -> UsageError:
     """What code of others has raised, in a sentence, with a hint that fits."""
     text = (str(error).strip().splitlines() or [""])[0][:200].rstrip(".")
@@ -211,8 +201,14 @@ def expand(target: str) -> list[str]:
     return [f"{zoo}:{name}" for name in names]
 
 
-def build_of_zoo(zoo: str, name: str, n_classes: int) -> Any:
+def build_of_zoo(zoo: str, name: str, n_classes: int, **settings: Any) -> Any:
     """A network of a zoo with weights of its own initialisation.
+
+    Args:
+        zoo: one of `ZOOS`.
+        name: as the zoo calls it.
+        n_classes: number of classes.
+        **settings: what its builder takes besides.
 
     Raises:
         UsageError: there is none of that name, or the zoo cannot be imported.
@@ -225,11 +221,12 @@ def build_of_zoo(zoo: str, name: str, n_classes: int) -> Any:
         raise UsageError(f"{zoo} has no network {name!r}.", hint)
     if zoo == "timm":
         return import_zoo(zoo).create_model(
-            name, pretrained=False, num_classes=n_classes
+            name, pretrained=False, num_classes=n_classes, **settings
         )
-    more = {"aux_logits": False, "init_weights": True} if plain in _AUXILIARY else {}
+    if plain in _AUXILIARY:
+        settings |= {"aux_logits": False, "init_weights": True}
     return import_zoo(zoo).models.get_model(
-        name, weights=None, num_classes=n_classes, **more
+        name, weights=None, num_classes=n_classes, **settings
     )
 
 

@@ -28,6 +28,9 @@ _FAMILIES = (
     "gradient_statistics",
     "kernels",
     "features",
+    "spectra",
+    "graphs",
+    "transformers",
     "training",
 )
 """Files of this folder, in the order in which lists and tables name proxies."""

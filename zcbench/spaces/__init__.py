@@ -9,8 +9,10 @@ from zcbench.spaces.base import Space
 def _builtins() -> None:
     from zcbench.spaces.fcnet import FCNet
     from zcbench.spaces.macro import NASBenchMacro
+    from zcbench.spaces.mnasnet import MnasNetImageNet
     from zcbench.spaces.nats_sss import NATSBenchSize
     from zcbench.spaces.nb201 import NASBench201
+    from zcbench.spaces.torchvision import Torchvision
     from zcbench.spaces.toy import Toy
     from zcbench.spaces.transnas import TransNASMacro, TransNASMicro
 
@@ -21,6 +23,8 @@ def _builtins() -> None:
         TransNASMicro(),
         TransNASMacro(),
         FCNet(),
+        MnasNetImageNet(),
+        Torchvision(),
         Toy(),
     ):
         SPACES.add(space.name, space)

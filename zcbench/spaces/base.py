@@ -94,6 +94,22 @@ class Stackable(Protocol):
 
 
 @runtime_checkable
+class Unlisted(Protocol):
+    """A space too large to list, or one that is trained in part.
+
+    A run samples from what its truth has an accuracy of: `population` has no answer.
+    """
+
+    def among(self, name: str, indices: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Those of some indices that a population has; the first has all of them.
+
+        Raises:
+            UsageError: there is no such population.
+        """
+        ...
+
+
+@runtime_checkable
 class Isomorphic(Protocol):
     """A space that can tell which of its architectures are the same function."""
 
@@ -179,6 +195,39 @@ class SpaceBase:
     def _network(self, spec: str, task: Task) -> nn.Module:
         """Before its weights are drawn."""
         raise NotImplementedError
+
+
+class UnlistedSpace(SpaceBase):
+    """Base of spaces whose populations are parts of what a truth has: `Unlisted`."""
+
+    populations = ("trained",)
+
+    def population(self, name: str) -> NDArray[np.int64]:
+        """Raise `UsageError`: the truth of a run says which they are."""
+        check_name(self, "population", name)
+        raise UsageError(
+            f"Which architectures of {self.name} are {name} stands in its truth.",
+            "Give a table with --truth FILE, or a list with --archs FILE.",
+        )
+
+    def among(self, name: str, indices: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Those of some indices that a population has; the first has all of them.
+
+        Raises:
+            UsageError: there is no such population.
+        """
+        import numpy as np
+
+        check_name(self, "population", name)
+        kept = [
+            i for i in indices if self._belongs(name, self.architecture(int(i)).spec)
+        ]
+        return np.array(kept, dtype=np.int64)
+
+    def _belongs(self, name: str, spec: str) -> bool:
+        """Whether a population has an architecture."""
+        del spec
+        return name == self.populations[0]
 
 
 def digits_of(index: int, base: int, count: int) -> list[int]:

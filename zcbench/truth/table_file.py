@@ -36,6 +36,7 @@ from zcbench.flat_file import (
     shown,
     unused,
 )
+from zcbench.spaces.base import Unlisted
 from zcbench.truth import TARGETS
 from zcbench.truth.means import with_means
 from zcbench.truth.units import counted_trainings, in_percent, is_percent
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 
     from zcbench.spaces import Space
 
-_COLUMN = re.compile(r"(val|test)(?:_(\d+))?(?:_seed(\d+))?")
+_COLUMN = re.compile(r"(val|test)(?:_(?:acc|accuracy|top1))?(?:_(\d+))?(?:_seed(\d+))?")
 _READ = re.compile(rf"arch|arch_str|index|(?:.+_)?(?:{_COLUMN.pattern})")
 _REPEATED = re.compile(r"\.\d+$")  # pandas reads the columns val,val as val,val.1
 _SEED = re.compile(r"_seed\d+$")
@@ -79,18 +80,16 @@ def read_table(
     metric = space.tasks[dataset].metric
     chosen = _chosen(file, dataset, metric, target, notes)
     values = in_percent(path, _accuracies(file, chosen, notes), notes)
-    archs, reasons = architectures(file, space)
+    retrained = isinstance(space, Unlisted) and not any(map(_SEED.search, values))
+    archs, reasons = architectures(file, space, repeats=retrained)
     reasons |= _not_chosen(file, {*chosen.values(), archs.name, *reasons}, target)
     notes += unused(path, reasons)
     values = _trained(file, values, dataset, metric)
     archs = archs[values.index]
     known = (*TARGETS, metric, *([target] if target != "auto" else []))
-    table = with_means(
-        values.assign(
-            arch=[arch.spec for arch in archs], index=[arch.index for arch in archs]
-        ),
-        known,
-    )
+    names = [arch.spec for arch in archs], [arch.index for arch in archs]
+    values = _by_training(path, values.assign(arch=names[0], index=names[1]), notes)
+    table = with_means(values, known)
     table.attrs = {
         "targets": [name for name in dict.fromkeys(known) if name in table],
         "truth": path.name,
@@ -99,6 +98,21 @@ def read_table(
     }
     table.attrs |= {"notes": notes} if notes else {}
     return table
+
+
+def _by_training(path: Path, rows: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
+    """Rows of the same architecture as one, with a column for each of its trainings."""
+    training = rows.groupby("index").cumcount()
+    if not training.any():
+        return rows
+    notes.append(
+        f"{path}: {(training > 0).sum():,} rows repeat an architecture, and are taken "
+        "for further trainings of it."
+    )
+    rows, of = rows.assign(training=training), ["arch", "index"]
+    wide = rows.pivot(index=of, columns="training")  # noqa: PD010 - nothing to add up
+    wide.columns = wide.columns.map(lambda pair: f"{pair[0]}_seed{pair[1]}")
+    return wide.reset_index()
 
 
 def _content(path: Path) -> bytes:
@@ -245,7 +259,8 @@ def _chosen(
     counted = counted_trainings(file, prefix, notes)
     for column in columns:
         label = counted.get(column) or _label(column, prefix, target)
-        label = metric if column == dataset else label
+        own = {dataset: metric, f"{dataset}_{target}": target}
+        label = own.get(column, label)
         if label is None:
             continue
         if label in chosen:

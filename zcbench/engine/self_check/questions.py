@@ -22,7 +22,7 @@ from zcbench.engine.self_check.networks import images, networks_of, without_nois
 from zcbench.engine.self_check.ways import Way, arithmetic_of, taking
 from zcbench.evaluate import gather
 from zcbench.evidence.clock import Clock
-from zcbench.evidence.copies import cast, copied_network, left_alone
+from zcbench.evidence.copies import cast, deep_copied, left_alone
 from zcbench.evidence.passes import Missing, attempt
 from zcbench.plan import Plan
 from zcbench.spaces.base import Space, build_network
@@ -223,7 +223,7 @@ class OfNetwork(Question):
 
         None of a network that cannot be copied, which scoring will say.
         """
-        copied = attempt(lambda: copied_network(self.network).to("cpu"))
+        copied = attempt(lambda: deep_copied(self.network).to("cpu"))
         if not isinstance(copied, Missing):
             with left_alone(self.network, copied):
                 yield without_noise(copied)

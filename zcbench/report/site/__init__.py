@@ -76,7 +76,9 @@ def _report(path: Path, lines: list[str]) -> Report:
     if path.is_file():
         return read_report(path, lines)
     try:
-        made = make_report([load_run(path)], sections=SECTIONS)
+        run = load_run(path)
+        lines += run.attrs.get("notes", ())
+        made = make_report([run], sections=SECTIONS)
     except AbsentDataError:
         if (path / SAVED).is_file():
             return read_report(path / SAVED, lines)
