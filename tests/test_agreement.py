@@ -252,7 +252,9 @@ def test_greedy_is_that_of_plain_loops():
     made, accuracy = noisy()
     ranks = np.stack([centred(last_if_missing(s)) for s in made])
     truth = centred(accuracy)
-    assert greedy(ranks, truth, 5) == members_by_loops(ranks, truth, 5)
+    assert greedy(ranks @ ranks.T, ranks @ truth, 5) == members_by_loops(
+        ranks, truth, 5
+    )
 
 
 def test_ensembles_are_judged_on_points_they_were_not_chosen_on():

@@ -355,7 +355,7 @@ def _complete(words: str, number: int) -> list[str]:
 def test_completion_of_names() -> None:
     assert _complete("zcbench run --proxies syn", 3) == ["synflow"]
     assert _complete("zcbench run --proxies snip,sy", 3) == ["snip,synflow"]
-    assert _complete("zcbench run --space t", 3) == ["toy"]
+    assert _complete("zcbench run --space to", 3) == ["toy"]
     assert _complete("zcbench run --space toy --datasets t", 5) == ["toy"]
     assert _complete("zcbench run --datasets cifar", 3) == ["cifar10", "cifar100"]
     assert _complete("zcbench sh", 1) == ["show"]

@@ -91,13 +91,13 @@ def report_of(
     sections: Sequence[str] = (TABLE,),
     options: Options | None = None,
 ) -> Report:
-    """Analyse what is joined with its accuracies already.
+    """The same of what is joined with its accuracies already.
 
     Args:
         joined: each dataset of each run.
         runs: what they come from.
-        sections: which of `CHOICES`, or ``"all"``.
-        options: what the reader may choose; None for the defaults.
+        sections: as of `make_report`.
+        options: likewise.
     """
     chosen = choose(sections)
     options = options or Options()

@@ -161,8 +161,13 @@ def _plugins() -> Iterator[Finding]:
 
 def _truths() -> Iterator[Finding]:
     from zcbench.spaces import SPACES
+    from zcbench.truth import TRUTHS
 
+    known = {TRUTHS.get(name).space for name in TRUTHS.names()}
     for name in SPACES.names():
+        if name not in known:
+            yield True, f"{name}: not here. Give a table with --truth FILE."
+            continue
         for dataset in SPACES.get(name).tasks:
             yield _truth(name, dataset)
 

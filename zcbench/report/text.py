@@ -22,6 +22,17 @@ from zcbench.report.document import Document
 
 RIGHT: frozenset[ColumnKind] = frozenset({"count", "share", "p", "number"})
 """Kinds of columns that are aligned to the right."""
+_PLAIN: Mapping[ColumnKind, Callable[[Any], str]] = {
+    "correlation": number,
+    "signed": lambda value: number(value, signed=True),
+    "count": lambda value: f"{int(value):,}",
+    "share": lambda value: f"{100 * value:.0f}%",
+    "p": p_value,
+    "number": lambda value: f"{value:,.3g}" if abs(value) < 1000 else f"{value:,.0f}",
+}
+WIDTH = 88
+"""Columns that sentences take at most; tables are as wide as their cells."""
+_STYLES = {"ahead": "bold", "baseline": "dim", "better": "green", "worse": "bold red"}
 
 
 def header(block: Block) -> tuple[str, ...]:
@@ -77,21 +88,6 @@ def cell(row: Mapping[str, Any], column: Column) -> str:
 def _missing(value: Any) -> bool:
     """Whether it is None or NaN, which alone differs from itself."""
     return value is None or value != value
-
-
-_PLAIN: Mapping[ColumnKind, Callable[[Any], str]] = {
-    "correlation": number,
-    "signed": lambda value: number(value, signed=True),
-    "count": lambda value: f"{int(value):,}",
-    "share": lambda value: f"{100 * value:.0f}%",
-    "p": p_value,
-    "number": lambda value: f"{value:,.3g}" if abs(value) < 1000 else f"{value:,.0f}",
-}
-
-
-WIDTH = 88
-"""Columns that sentences take at most; tables are as wide as their cells."""
-_STYLES = {"ahead": "bold", "baseline": "dim", "better": "green", "worse": "bold red"}
 
 
 def render_text(document: Document, *, color: bool = False) -> str:

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.cluster import hierarchy
 from scipy.spatial.distance import squareform
 
@@ -41,29 +40,27 @@ class Ensemble:
     control: Floats
 
 
-def greedy(ranks: Floats, truth: Floats, size: int) -> list[int]:
+def greedy(
+    gram: Floats,
+    product: Floats,
+    size: int,
+    start: Sequence[int] = (),
+    candidates: Sequence[int] | None = None,
+) -> list[int]:
     """Choose scores one by one so that their mean rank agrees best with the accuracy.
 
     The correlation of the sum of ranks with the ranks of the accuracy, from their
     products alone: Σ cⱼ / √(Σ Gⱼₖ).
 
     Args:
-        ranks: of each score, mean 0. [m, n]
-        truth: ranks of the accuracy, mean 0. [n]
+        gram: products G of the ranks of the scores, mean 0. [m, m]
+        product: c, of each of them with the ranks of the accuracy. [m]
         size: how many, at most m.
+        start: those that are chosen already.
+        candidates: from which to choose; None for all.
     """
-    return _greedy(ranks @ ranks.T, ranks @ truth, size, [], np.arange(len(ranks)))
-
-
-def _greedy(
-    gram: Floats,
-    product: Floats,
-    size: int,
-    start: list[int],
-    candidates: NDArray[np.integer],
-) -> list[int]:
-    """Extend `start` to `size` members, each time by the best candidate."""
     picked = list(start)
+    candidates = range(len(gram)) if candidates is None else candidates
     while len(picked) < size:
         left = np.array([c for c in candidates if c not in picked])
         own = gram[picked][:, picked].sum() if picked else 0.0
@@ -99,8 +96,8 @@ def ensembles(
     shuffled = np.stack([row[rng.permutation(n)] for row in ranks])
     every = np.concatenate([ranks, shuffled])
     truth = Ranks.of(accuracy).centred
-    real, fake = np.arange(len(ranks)), len(ranks) + np.arange(len(ranks))
-    members = greedy(ranks, truth, size)
+    real, fake = range(len(ranks)), range(len(ranks), 2 * len(ranks))
+    members = greedy(ranks @ ranks.T, ranks @ truth, size)
     repeated = [0] * size
     held_out, control = np.empty((size, n)), np.empty((size, n))
     for number in range(FOLDS):
@@ -108,10 +105,10 @@ def ensembles(
         known, target = every[:, inside], truth[inside]
         known = known - known.mean(axis=1, keepdims=True)
         gram, product = known @ known.T, known @ (target - target.mean())
-        picked = _greedy(gram, product, size, [], real)
+        picked = greedy(gram, product, size, candidates=real)
         for k in range(size):
             repeated[k] += set(picked[: k + 1]) == set(members[: k + 1])
-            chance = _greedy(gram, product, k + 1, picked[:k], fake)
+            chance = greedy(gram, product, k + 1, picked[:k], fake)
             held_out[k, outside] = _mean(every[picked[: k + 1]][:, outside])
             control[k, outside] = _mean(every[chance][:, outside])
     return Ensemble(tuple(members), tuple(repeated), held_out, control)

@@ -20,6 +20,15 @@ from zcbench.spaces import Space, load_space
 from zcbench.spaces.cell import CellSpace
 from zcbench.stats.ranks import Floats, Ints
 
+SHUFFLED = "shuffled"
+GROUPS: Mapping[str, str] = {
+    "proxies": "all scores, those of baselines too",
+    "measured": "the scores that are no baselines",
+    "baselines": "the scores of baselines",
+    SHUFFLED: "all scores, exchanged among architectures: they know nothing",
+}
+"""Names that stand for several scores."""
+
 
 def operations(space: Space, specs: Sequence[str]) -> Floats:
     """One column for each (place, choice), 1 where an architecture has it, [n, d].
@@ -122,16 +131,6 @@ def _cells(space: Space, specs: Sequence[str], name: str) -> list[Cell]:
 
 def _nodes(space: Space) -> int:
     return space.n_nodes if isinstance(space, CellSpace) else 0
-
-
-SHUFFLED = "shuffled"
-GROUPS: Mapping[str, str] = {
-    "proxies": "all scores, those of baselines too",
-    "measured": "the scores that are no baselines",
-    "baselines": "the scores of baselines",
-    SHUFFLED: "all scores, exchanged among architectures: they know nothing",
-}
-"""Names that stand for several scores."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -20,6 +20,8 @@ MOST_NEIGHBOURS = 64
 FEWEST = 4
 """Architectures that a search needs at least."""
 _CHUNK = 1024
+METHODS = ("random", "evolution", "predictor")
+AIDS = ("none", "warmup", "filter", "features")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -191,10 +193,6 @@ def _scored(study: Study, name: str, hours: Floats, unit: str) -> Scored:
     )
     order = normal_scores(study.scores[name])
     return Scored(order, np.full(len(hours), cost), once)
-
-
-METHODS = ("random", "evolution", "predictor")
-AIDS = ("none", "warmup", "filter", "features")
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,8 @@ _LEAST = 260.0  # width of the axis
 _APART = 13.0
 _RATIO = 1000.0  # of the largest to the smallest number on a logarithmic axis
 _POINTS = 8  # up to as many are marked, each with its interval
+_CONTROLS = {"encoding", "params", "flops", "n_layers", "baselines"}
+_MOST = 3  # aids of a kind in one panel
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +130,6 @@ def _draw(drawing: Drawing, curve: Curve, across: Scale, up: Scale) -> None:
             drawing.mark(x, y, tip, baseline=curve.role == "baseline")
 
 
-_CONTROLS = {"encoding", "params", "flops", "n_layers", "baselines"}
-
-
 def learning_curves(block: Block) -> list[Drawing]:
     """ρ by the number of training architectures, a panel for each model.
 
@@ -158,9 +157,6 @@ def _style(features: str, before: list[Curve]) -> tuple[Role, bool]:
     if SHUFFLED in parts:
         return "muted", True
     return ("baseline" if parts <= _CONTROLS else "accent"), False
-
-
-_MOST = 3  # aids of a kind in one panel
 
 
 def regret_curves(over_time: Block, summary: Block, pool: SearchPool) -> list[Drawing]:

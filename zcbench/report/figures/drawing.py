@@ -53,6 +53,19 @@ WIDTH = 600.0
 """Of every figure that needs no more."""
 Anchor = Literal["start", "middle", "end"]
 _EMS = {**dict.fromkeys("fijlrtI|'.,:;!()[]- ·", 0.41), **dict.fromkeys("mwMW@%—…", 1)}
+_STYLE = "".join(
+    f".f-{role}{{fill:{colour}}}.s-{role}{{stroke:{colour}}}"
+    for role, colour in LIGHT.items()
+)
+_LEAST = 0.8  # of its width, to which a drawing shrinks where there is little room
+_FONT = "Helvetica, Arial, 'Liberation Sans', 'DejaVu Sans', sans-serif"
+# DejaVu Sans 2.37, cut down by pyftsubset --no-hinting --layout-features=kern to Latin,
+# Greek, punctuation, arrows and signs of mathematics: U+20-7E, U+A0-17F, U+370-3FF,
+# U+2010-2027, U+2030-203A, U+2070-209F, U+2190-2193, U+2200-2265.
+_FILES = [
+    str(Path(__file__).parent / "fonts" / f"DejaVuSans{face}.ttf")
+    for face in ("", "-Bold")
+]
 
 
 @dataclass(slots=True)
@@ -246,21 +259,6 @@ def short(text: str, length: int = 22) -> str:
     ('n_layers', 'an_unusua…')
     """
     return text if len(text) <= length else f"{text[: length - 1]}…"
-
-
-_STYLE = "".join(
-    f".f-{role}{{fill:{colour}}}.s-{role}{{stroke:{colour}}}"
-    for role, colour in LIGHT.items()
-)
-_LEAST = 0.8  # of its width, to which a drawing shrinks where there is little room
-_FONT = "Helvetica, Arial, 'Liberation Sans', 'DejaVu Sans', sans-serif"
-# DejaVu Sans 2.37, cut down by pyftsubset --no-hinting --layout-features=kern to Latin,
-# Greek, punctuation, arrows and signs of mathematics: U+20-7E, U+A0-17F, U+370-3FF,
-# U+2010-2027, U+2030-203A, U+2070-209F, U+2190-2193, U+2200-2265.
-_FILES = [
-    str(Path(__file__).parent / "fonts" / f"DejaVuSans{face}.ttf")
-    for face in ("", "-Bold")
-]
 
 
 def standalone(drawing: Drawing, font: str = _FONT) -> str:

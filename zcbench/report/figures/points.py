@@ -27,6 +27,18 @@ from zcbench.report.figures.entries import Entry, by_study
 from zcbench.stats.ranks import Ranks
 
 _WIDTH, _HEIGHT = WIDTH / 3, 168.0
+Box = tuple[float, float, float, float]
+"""Left, top, right, bottom."""
+_LEFT, _TOP, _RIGHT, _BOTTOM = 44.0, 28.0, WIDTH - 8, 420.0
+_FASTEST = 1e-7  # seconds; what took no time that the clock can tell stands here
+_DISTANCES = (8.0, 14.0, 24.0, 36.0, 50.0, 66.0, 84.0)
+_LEVEL = ((1.0, 0.0), (-1.0, 0.0))
+_SLANTING = ((0.7, -0.7), (0.7, 0.7), (-0.7, -0.7), (-0.7, 0.7))
+_SIDES = (*_LEVEL, *_SLANTING, (0.0, -1.0), (0.0, 1.0))
+_NEAR = 14.0  # a name farther than that has a line to its point
+_AWAY = 11.0  # from other points, else a name could be theirs
+_SAME, _MOST = 4.0, 3  # pixels between points that share a name, and how many do
+_THIN, _THICK = 1.5, 4.0  # what covering a square pixel costs, in pixels of distance
 
 
 def scatter(report: Report) -> list[Figure]:
@@ -85,20 +97,6 @@ def _panel(study: Study, entry: Entry, up: Scale, drawn: NDArray[np.intp]) -> Dr
     drawing.text((left + right) / 2, below, "rank", "muted", SMALL, "middle")
     drawing.text(right, below, "best", "muted", SMALL, "end")
     return drawing
-
-
-Box = tuple[float, float, float, float]
-"""Left, top, right, bottom."""
-_LEFT, _TOP, _RIGHT, _BOTTOM = 44.0, 28.0, WIDTH - 8, 420.0
-_FASTEST = 1e-7  # seconds; what took no time that the clock can tell stands here
-_DISTANCES = (8.0, 14.0, 24.0, 36.0, 50.0, 66.0, 84.0)
-_LEVEL = ((1.0, 0.0), (-1.0, 0.0))
-_SLANTING = ((0.7, -0.7), (0.7, 0.7), (-0.7, -0.7), (-0.7, 0.7))
-_SIDES = (*_LEVEL, *_SLANTING, (0.0, -1.0), (0.0, 1.0))
-_NEAR = 14.0  # a name farther than that has a line to its point
-_AWAY = 11.0  # from other points, else a name could be theirs
-_SAME, _MOST = 4.0, 3  # pixels between points that share a name, and how many do
-_THIN, _THICK = 1.5, 4.0  # what covering a square pixel costs, in pixels of distance
 
 
 def cost(report: Report) -> list[Figure]:
