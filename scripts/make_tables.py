@@ -73,6 +73,7 @@ SETTINGS: Mapping[str, tuple[str, tuple[float | None, ...]]] = {
     "meco": ("p", (0.89, 0.88)),
     "te_nas": ("d", (0.72, 0.72)),
     "az_nas": ("d", (0.89, 0.88)),
+    "vkdnw": ("d", (0.82, 0.83)),
 }
 """proxy: (setting, published ρ on CIFAR-10, CIFAR-100, and ImageNet16-120)."""
 UNEXPLAINED = 0.1

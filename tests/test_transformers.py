@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import copy
 import math
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from reference import reference
+from reference.transformers import HEADS
 from torch import Tensor, nn
 
 import zcbench
@@ -16,7 +17,7 @@ from zcbench.types import Batch
 
 NAMES = ("dss", "head_confidence", "softmax_confidence", "activation_distance", "w_pca")
 WAYS = ("steps", "one function", "multi-head module")
-WIDTH, HEADS, HIDDEN, CLASSES = 12, 3, 20, 5
+WIDTH, HIDDEN, CLASSES = 12, 20, 5
 
 
 class SelfAttention(nn.Module):
@@ -98,72 +99,15 @@ def net() -> Transformer:
         return Transformer("steps")
 
 
-def walk(net: Transformer, x: Tensor):
-    """(attention weights, outputs of heads, hidden layer) of every block, by hand."""
-    tokens = net.patches(x).flatten(2).transpose(1, 2)
-    for block in net.blocks:
-        inner = block.norm1(tokens)
-        qkv = F.linear(inner, block.attention.qkv.weight, block.attention.qkv.bias)
-        n, t, _ = inner.shape
-        q, k, v = qkv.view(n, t, 3, HEADS, WIDTH // HEADS).permute(2, 0, 3, 1, 4)
-        scores = torch.einsum("nhid,nhjd->nhij", q, k) / math.sqrt(WIDTH // HEADS)
-        e = torch.exp(scores)
-        weights = e / e.sum(-1, keepdim=True)
-        heads = torch.einsum("nhij,nhjd->nhid", weights, v)
-        tokens = tokens + block.attention.proj(heads.permute(0, 2, 1, 3).flatten(2))
-        hidden = block.fc1(block.norm2(tokens))
-        yield weights, heads, hidden
-        tokens = tokens + block.fc2(F.gelu(hidden))
-
-
-def expected(net: Transformer, x: Tensor) -> dict[str, float]:
-    net, x = copy.deepcopy(net).double(), x.double()
-    out = dict.fromkeys(NAMES, 0.0)
-    dimensions = 0
-    with torch.no_grad():
-        for weights, heads, hidden in walk(net, x):
-            n, h, t, _ = weights.shape
-            each = [(i, j) for i in range(n) for j in range(h)]
-            out["head_confidence"] += float(
-                np.mean([heads[i, j].max().item() for i, j in each])
-            )
-            out["softmax_confidence"] += float(
-                np.mean([weights[i, j, q].max() for i, j in each for q in range(t)])
-            )
-            codes = (hidden[0] > 0).numpy()
-            out["activation_distance"] += sum(
-                (a == b).sum() for a in codes for b in codes
-            )
-            rows = hidden.flatten(0, 1).numpy()
-            values = np.sort(np.linalg.eigvalsh(np.cov(rows.T)))[::-1]
-            held, k = 0.0, 0
-            while held <= 0.99:
-                held += values[k] / values.sum()
-                k += 1
-            dimensions += k
-    out["w_pca"] = dimensions * sum(p.numel() for p in net.parameters())
-    for parameter in net.parameters():
-        parameter.data.abs_()
-    net(torch.ones(1, 3, 16, 16).double()).sum().backward()
-    for name, parameter in net.named_parameters():
-        w, g = parameter.data.numpy(), parameter.grad.numpy()
-        if name.endswith(("qkv.weight", "proj.weight")):
-            nuclear = [np.linalg.svd(m, compute_uv=False).sum() for m in (w, g)]
-            out["dss"] += nuclear[0] * nuclear[1]
-        elif name.endswith(("fc1.weight", "fc2.weight", "head.weight")):
-            out["dss"] += np.abs(w * g).sum()
-    return out
-
-
 @pytest.mark.parametrize("way", WAYS)
 def test_scores_equal_the_reference(way: str, net: Transformer, batch: Batch) -> None:
     with torch.random.fork_rng():
         other = Transformer(way)
     scores = zcbench.score(other, batch, ",".join(NAMES))
-    want = expected(net, batch.x)
     for name in NAMES:
+        want = reference(name)(net, batch.x, batch.y)
         assert (scores[name].status, scores[name].message) == ("ok", "")
-        assert scores[name].value == pytest.approx(want[name], rel=1e-6), name
+        assert scores[name].value == pytest.approx(want, rel=1e-6), name
 
 
 def test_masked_attention_counts_as_the_function_computes_it(batch: Batch) -> None:

@@ -25,7 +25,10 @@ def cost_class(proxy: Proxy) -> str:
     needs = evidence_of(proxy)
     if FreshNetwork in needs:
         return "own"
-    if {name for record in needs for name in RECORDS[record].passes} <= {"structure"}:
+    if {name for record in needs for name in RECORDS[record].passes} <= {
+        "structure",
+        "dataflow",
+    }:
         return "none"
     forward_only = all(RECORDS[record].forward_only for record in needs)
     return "forward" if forward_only else "backward"

@@ -46,6 +46,13 @@ from reference.spectra import (
     wrcor_unweighted,
 )
 from reference.statistics import gradsign, knas, ntk_cond, ntk_trace, zico
+from reference.transformers import (
+    activation_distance,
+    dss,
+    head_confidence,
+    softmax_confidence,
+    w_pca,
+)
 
 REFERENCES: dict[str, Callable[..., float]] = {
     "params": params,
@@ -80,6 +87,11 @@ REFERENCES: dict[str, Callable[..., float]] = {
     "meco_opt": meco_opt,
     "wrcor": wrcor,
     "wrcor_unweighted": wrcor_unweighted,
+    "dss": dss,
+    "head_confidence": head_confidence,
+    "softmax_confidence": softmax_confidence,
+    "activation_distance": activation_distance,
+    "w_pca": w_pca,
     "vkdnw": vkdnw,
     "vkdnw_entropy": vkdnw_entropy,
     "epsinas": epsinas,

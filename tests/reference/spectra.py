@@ -18,6 +18,7 @@ from zcbench.evidence.gaussian_response import gaussian
 from zcbench.seeding import generator, normal
 
 SEED = 0
+ACTIVATIONS = nn.modules.activation.__all__
 
 
 def near(net: nn.Module, x: Tensor, y: Tensor, dtype: torch.dtype) -> float:
@@ -29,13 +30,15 @@ def near(net: nn.Module, x: Tensor, y: Tensor, dtype: torch.dtype) -> float:
         found.setdefault(module, out.numpy().copy())
 
     for module in net.modules():
-        if hasattr(module, "weight") or isinstance(module, nn.ReLU):
+        if hasattr(module, "weight") or type(module).__name__ in ACTIVATIONS:
             module.register_forward_hook(keep)
     with torch.no_grad():
         net(x.to(dtype))
     score = 0.0
     for out in found.values():
         rows, step = out, 1
+        if out.ndim == 3:  # tokens
+            rows, step = out.reshape(-1, out.shape[-1]), out.shape[1]
         if out.ndim == 4:  # one column of a map after the other
             n, c, h, w = out.shape
             places = [

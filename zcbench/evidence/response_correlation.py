@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from zcbench.errors import Undefined
 from zcbench.evidence.block_features import blocks_of
-from zcbench.evidence.minibatch_pass import row_correlation
 from zcbench.evidence.spectra import (
     ResponseCorrelation,
 )
@@ -120,10 +119,10 @@ class _Terms:
     @torch.no_grad()
     def _add(self, place: int | None, times: int, value: Tensor) -> None:
         self._seen = True
-        correlation = row_correlation(value.detach().flatten(1)).abs()
+        correlation = _correlation(value.detach().flatten(1))
         if bool(correlation.isnan().any()):
             return
-        term = times * correlation.to(self._total.dtype)
+        term = times * correlation.abs().to(self._total.dtype)
         self._total += term
         if place is not None:
             self._weighted += 2.0**place * term
@@ -141,6 +140,16 @@ class _Terms:
             raise Undefined("no ReLU responds differently to every image")
         weighted = self._weighted if self._blocks else None
         return ResponseCorrelation(self._total, weighted)
+
+
+def _correlation(rows: Tensor) -> Tensor:
+    """As `row_correlation`, by fewer walks through many numbers; NaN if constant."""
+    low, high = rows.aminmax(dim=1, keepdim=True)
+    # Gradients can be so small that their squares are 0: the range is taken out first.
+    centred = (rows - rows.mean(1, keepdim=True)).div_(high - low)
+    products = centred @ centred.T
+    scale = products.diagonal().rsqrt()
+    return (products * scale * scale[:, None]).clamp(-1, 1)
 
 
 def _hooked(value: Tensor, hook: Callable[[Tensor], None]) -> Tensor:
