@@ -25,7 +25,7 @@ import pandas as pd
 from scipy.stats import spearmanr
 
 import zcbench
-from zcbench.aggregates import AGGREGATES
+from zcbench.aggregates import AGGREGATES, Aggregate
 from zcbench.analysis.block import interval, milliseconds, number
 from zcbench.analysis.correlations import tabulate
 from zcbench.analysis.join import studies
@@ -342,15 +342,14 @@ def finding(sources: Sources) -> str:
             lines.append(
                 f"- No proxy leads {escape_markdown(baseline)} on two datasets."
             )
-    combined = make_report(
-        [sources.scores], aggregates=list(AGGREGATES.values())
-    ).verdict.table
+    aggregates = combinable(sources.scores)
+    combined = make_report([sources.scores], aggregates=aggregates).verdict.table
     whole = combined[combined["dataset"] == ""].set_index("proxy")
     words = "; ".join(
         f"{escape_markdown(name)} {whole.loc[name, 'word']}, least lead "
         f"{number(whole.loc[name, 'delta'], signed=True)} "
         f"{interval(whole.loc[name, 'delta_low'], whole.loc[name, 'delta_high'])}"
-        for name in AGGREGATES
+        for name in (aggregate.name for aggregate in aggregates)
     )
     lines.append(
         "- Combinations of ranks, which depend on the other architectures there, over "
@@ -624,7 +623,7 @@ def measured_table(sources: Sources) -> str:
     from zcbench.plan import cost_class
     from zcbench.proxies import PROXIES
 
-    combined = list(AGGREGATES.values())
+    combined = combinable(sources.scores)
     tables = {
         population: tabulate(
             studies([sources.scores], population=population, aggregates=combined),
@@ -661,6 +660,12 @@ def measured_table(sources: Sources) -> str:
         markdown_table(header, rows, (False,) * len(header))
         + f"\n{text}\n\n{regularised(sources)}\n"
     )
+
+
+def combinable(run: pd.DataFrame) -> list[Aggregate]:
+    """Aggregates of which a run has all parts."""
+    there = set(run.attrs["proxies"])
+    return [found for found in AGGREGATES.values() if set(found.parts) <= there]
 
 
 def costly_table() -> pd.DataFrame | None:
