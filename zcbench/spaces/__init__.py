@@ -11,6 +11,7 @@ def _builtins() -> None:
     from zcbench.spaces.macro import NASBenchMacro
     from zcbench.spaces.mnasnet import MnasNetImageNet
     from zcbench.spaces.nats_sss import NATSBenchSize
+    from zcbench.spaces.nb101 import NASBench101
     from zcbench.spaces.nb201 import NASBench201
     from zcbench.spaces.torchvision import Torchvision
     from zcbench.spaces.toy import Toy
@@ -24,6 +25,7 @@ def _builtins() -> None:
         TransNASMicro(),
         TransNASMacro(),
         FCNet(),
+        NASBench101(),
         MnasNetImageNet(),
         Torchvision(),
         ViTBench(),
