@@ -7,6 +7,7 @@ from zcbench.spaces.base import Space
 
 
 def _builtins() -> None:
+    from zcbench.spaces.darts import Darts
     from zcbench.spaces.fcnet import FCNet
     from zcbench.spaces.macro import NASBenchMacro
     from zcbench.spaces.mnasnet import MnasNetImageNet
@@ -29,6 +30,7 @@ def _builtins() -> None:
         MnasNetImageNet(),
         Torchvision(),
         ViTBench(),
+        Darts(),
         Toy(),
     ):
         SPACES.add(space.name, space)
