@@ -85,7 +85,8 @@ class _Windows:
         each = total // len(output)  # rows of one image
         first, stop = start // each, -(-(start + columns) // each)
         rows = output[first:stop].reshape(-1, columns)
-        return rows[start - first * each :][:columns].cpu().double()
+        rows = rows[start - first * each :][:columns]
+        return rows.to("cpu", torch.float64, copy=True)  # others may write into it
 
     def ranks(self) -> tuple[float, ...]:
         """Effective rank of each; 0 of one that is zero.

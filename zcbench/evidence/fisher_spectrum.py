@@ -127,7 +127,8 @@ class _Columns:
         axis = output.dim() - 1 if isinstance(module, nn.Linear | nn.LayerNorm) else 1
         if output.requires_grad:
             first = output.detach().narrow(axis, 0, 1)
-            moved = action(module, inputs[0].detach(), first)
+            # A copy: what comes next may write into the output.
+            moved = action(module, inputs[0].detach(), first).clone()
             output.register_hook(partial(self._add, name, axis, moved))  # type: ignore[no-untyped-call]
         return output
 

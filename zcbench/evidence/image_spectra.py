@@ -36,7 +36,9 @@ def measure_image_spectra(subject: Subject) -> ImageSpectra:
 
     def note(module: nn.Module, _inputs: object, output: object) -> None:
         if isinstance(output, Tensor) and output.dim() > 1:
-            rows = output[0].reshape(output.shape[1], -1).cpu().double()
+            rows = output[0].reshape(output.shape[1], -1)
+            # A copy: what comes next may write into the output.
+            rows = rows.to("cpu", torch.float64, copy=True)
             times = getattr(module, "multiplicity", 1)
             times = getattr(module, "published_modules", times)
             outputs[tuple(rows.shape)].append((rows, times))

@@ -6,12 +6,13 @@ stands for has a gradient of its own: that of the one layer which reads it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from zcbench.errors import Undefined
 from zcbench.evidence.block_features import blocks_of
@@ -19,6 +20,7 @@ from zcbench.evidence.spectra import (
     ResponseCorrelation,
 )
 from zcbench.evidence.subject import LOSSES, Subject, check_labels
+from zcbench.evidence.watch import RELUS
 from zcbench.seeding import reseed
 
 
@@ -26,14 +28,19 @@ def measure_response_correlation(subject: Subject) -> ResponseCorrelation:
     """Forward of the minibatch and backward of its loss.
 
     Raises:
-        Undefined: there is no ReLU module, no term is defined, or labels do not fit.
+        Undefined: there is no ReLU module or one is called outside of modules, no term
+            is defined, or labels do not fit.
     """
     batch, network = subject.batch, subject.network
     terms = _Terms(network, len(batch.x), batch.x.device)
     hooks = terms.watch(network)
     reseed(subject.seed)
+    calls = _Calls()
     try:
-        outputs = network(batch.x)
+        with calls:
+            outputs = network(batch.x)
+        if calls.relus > terms.relus:
+            raise Undefined("a ReLU is called outside of a module")
         if not isinstance(outputs, Tensor) or outputs.dim() != 2:
             raise Undefined(
                 "in train mode the network does not give logits [N, classes]"
@@ -48,6 +55,25 @@ def measure_response_correlation(subject: Subject) -> ResponseCorrelation:
     return terms.record()
 
 
+class _Calls(TorchFunctionMode):
+    """Counts the calls of ReLUs, by modules or not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.relus = 0
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        del types
+        self.relus += getattr(func, "__name__", "") in RELUS
+        return func(*args, **(kwargs or {}))
+
+
 class _Terms:
     """Sums of the correlations of ReLUs' inputs and of their gradients.
 
@@ -59,6 +85,7 @@ class _Terms:
         self._block: int | None = None
         self._next: int | None = None
         self._n, self._seen = n, False
+        self.relus = 0
         dtype = torch.float32 if device.type == "mps" else torch.float64
         self._total = torch.zeros(n, n, dtype=dtype, device=device)
         self._weighted = torch.zeros_like(self._total)
@@ -96,6 +123,7 @@ class _Terms:
         """Pre-hook of a ReLU: gives it a view of its own, as others may read it."""
         if len(inputs[0]) != self._n:
             raise Undefined("a ReLU does not keep the images apart")
+        self.relus += 1
         self._add(self._place, 1, inputs[0].detach())
         return _hooked(inputs[0], partial(self._add, self._place, 1))
 
@@ -103,6 +131,7 @@ class _Terms:
         self, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor
     ) -> None:
         times: Any = module.multiplicity
+        self.relus += 1
         value = inputs[0].detach()
         self._add(self._place, times, value)
         self._shared[id(output)] = (output, value > 0, self._place)
