@@ -89,7 +89,8 @@ def try_reader(
     """One damaged input of a reader."""
     reader = fuzz_readers.READERS[name]
     shutil.copytree(good / reader.folder, folder / "in", symlinks=True)
-    path = folder / "in" / random.choice(reader.files)
+    file = random.choice(reader.files)
+    path = folder / "in" / file
     if random.random() < 0.04:
         how = special(random, path)
     else:
@@ -97,7 +98,7 @@ def try_reader(
         path.write_bytes(content)
         how = f"{len(content)} bytes"
     places = {"i": folder / "in", "g": good, "o": folder / "out"}
-    words = random.choice(reader.commands).format_map(places).split()
+    words = random.choice(reader.commands_of(file)).format_map(places).split()
     found, done = outcome(words, may_differ=words[0] in ("compare", "check", "data"))
     if found == READ and reader.check is not None:
         found = {"same": READ, "said": TOLD, "wrong": WRONG}[

@@ -54,6 +54,12 @@ class Reader:
     commands: Sequence[str]
     check: Callable[[Path, Path, str], str] | None = None
 
+    def commands_of(self, file: str) -> Sequence[str]:
+        """Those that name a file, or the folder that it is in; else all."""
+        end = f"/{file.partition('/')[0]}"
+        named = [c for c in self.commands if any(w.endswith(end) for w in c.split())]
+        return named or self.commands
+
 
 def _told(stderr: str) -> bool:
     return "no checksum" in stderr or "is not as zcbench wrote it" in stderr
