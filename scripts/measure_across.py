@@ -20,10 +20,10 @@ import pandas as pd
 
 import zcbench
 from zcbench.analysis.across import SCORED
-from zcbench.analysis.words import interval, number, percent
+from zcbench.analysis.block import interval, number, percent
 from zcbench.report import Report, make_report
 from zcbench.report.figures import FORMATS, drawings, sections_for
-from zcbench.report.markup import escape_markdown, markdown_table
+from zcbench.report.text import escape_markdown, markdown_table
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"
 RUNS = ("nb201-1000", "other-tasks", "macro-500", "fcnet")

@@ -22,9 +22,9 @@ import pandas as pd
 from scipy import stats
 
 import zcbench
+from zcbench.analysis.block import number
 from zcbench.analysis.regression import Tolerances
-from zcbench.analysis.words import number
-from zcbench.report.markup import markdown_table
+from zcbench.report.text import markdown_table
 from zcbench.stats import Difference, Family, paired_difference
 
 LEVELS = (0.5, 0.7)
@@ -135,7 +135,7 @@ def both_kinds(
 
 def is_worse(row: list[Difference], level: float) -> bool:
     """Whether a row is called worse where each interval has that level."""
-    return any(d.interval(level)[1] < 0 and d.delta < -RULE.table for d in row)
+    return any(d.interval(level)[1] < 0 and d.value < -RULE.table for d in row)
 
 
 def drop_name(drop: float) -> str:

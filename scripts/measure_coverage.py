@@ -25,7 +25,7 @@ from simulations import simulate_agreement, simulate_coverage, simulate_family
 from zcbench.report.figures import FORMATS
 from zcbench.report.figures.curves import Curve, draw_curves
 from zcbench.report.figures.drawing import Role, sheet
-from zcbench.report.markup import escape_markdown, markdown_table
+from zcbench.report.text import escape_markdown, markdown_table
 from zcbench.stats import KINDS
 
 SIZES = (10, 30, 100, 1000)

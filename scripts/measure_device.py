@@ -66,7 +66,7 @@ def main() -> None:
     parts = []
     for precision in precisions:
         for engine in ("alone", "stacked"):
-            if engine == "stacked" and not can_stack(SPACE, precision):
+            if engine == "stacked" and not can_stack(SPACE, TASK, precision):
                 continue
             start = time.perf_counter()
             found = scores(engine, archs, options, device, precision)

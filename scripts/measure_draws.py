@@ -27,7 +27,7 @@ from zcbench.evaluate import evaluate
 from zcbench.minibatch import open_source
 from zcbench.plan import make_plan
 from zcbench.proxies import PROXIES
-from zcbench.report.markup import markdown_table
+from zcbench.report.text import markdown_table
 from zcbench.seeding import repeat_seed
 from zcbench.spaces.base import build_network
 from zcbench.stats import association

@@ -22,9 +22,9 @@ import numpy as np
 import pandas as pd
 import scipy
 
+from zcbench.analysis.block import number
 from zcbench.analysis.equivalence import WORDS, word_of
-from zcbench.analysis.words import number
-from zcbench.report.markup import markdown_table
+from zcbench.report.text import markdown_table
 from zcbench.stats import paired_difference
 
 MARGIN = 0.05

@@ -42,7 +42,7 @@ from zoo import import_zoo  # noqa: E402
 
 import zcbench  # noqa: E402
 from zcbench.proxies import PROXIES  # noqa: E402
-from zcbench.report.markup import escape_markdown, markdown_table  # noqa: E402
+from zcbench.report.text import escape_markdown, markdown_table  # noqa: E402
 
 PAGE = ROOT / "docs" / "your-networks.md"
 BLOCK = re.compile(r"(<!-- matrix -->\n).*?(<!-- /matrix -->)", re.DOTALL)

@@ -26,17 +26,13 @@ import sklearn
 from sklearn.ensemble import GradientBoostingRegressor, HistGradientBoostingRegressor
 
 import zcbench
-from zcbench.analysis.predict import (
-    MODELS,
-    Setting,
-    importances,
-    pool_of,
-    predictions,
-    run_trials,
-)
-from zcbench.analysis.words import number
+from zcbench.analysis.block import number
+from zcbench.analysis.predict.features import pool_of
+from zcbench.analysis.predict.models import MODELS
+from zcbench.analysis.predict.section import importances, predictions
+from zcbench.analysis.predict.trials import Setting, run_trials
 from zcbench.report import Study, studies
-from zcbench.report.markup import escape_markdown, markdown_table
+from zcbench.report.text import escape_markdown, markdown_table
 
 PAPER = [
     "params",

@@ -32,7 +32,7 @@ from zcbench.engine.executors import ray as on_ray
 from zcbench.engine.observer import Observer
 from zcbench.engine.stacks import Stack
 from zcbench.engine.work import Setup
-from zcbench.report.markup import markdown_table
+from zcbench.report.text import markdown_table
 from zcbench.store import Record, RunStore, load_run, read_done, read_records
 
 CONFIG = RunConfig(

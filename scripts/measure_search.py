@@ -22,21 +22,20 @@ import numpy as np
 import pandas as pd
 
 import zcbench
-from zcbench.analysis.search import (
+from zcbench.analysis.block import interval, number, setting, title
+from zcbench.analysis.search.pool import (
     METHODS,
     Setting,
     Variant,
-    curves,
     search_pool,
-    searches,
-    simulate,
     variants,
 )
-from zcbench.analysis.words import interval, number, setting, title
+from zcbench.analysis.search.section import curves, searches
+from zcbench.analysis.search.simulate import simulate
 from zcbench.report import Block, studies
-from zcbench.report.figures.regret import regret_curves
-from zcbench.report.figures.svg import standalone
-from zcbench.report.markup import escape_markdown, markdown_table, table_of
+from zcbench.report.figures.curves import regret_curves
+from zcbench.report.figures.drawing import standalone
+from zcbench.report.text import escape_markdown, markdown_table, table_of
 
 
 def main() -> None:

@@ -20,9 +20,9 @@ import pandas as pd
 from scipy import stats
 
 import zcbench
-from zcbench.analysis.words import interval, number
+from zcbench.analysis.block import interval, number
 from zcbench.report import studies
-from zcbench.report.markup import markdown_table
+from zcbench.report.text import markdown_table
 from zcbench.stats.ceilings import ceilings, of_mean, top
 from zcbench.stats.true_accuracy import TrueAccuracy
 

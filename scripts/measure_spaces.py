@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 import scipy
 
-from zcbench.report.markup import markdown_table
+from zcbench.report.text import markdown_table
 from zcbench.stats.tasks import interval_over_units, leads, ranks
 
 PROXIES = 20

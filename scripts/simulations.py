@@ -7,11 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from zcbench.stats.association import Association, Kind, association
-from zcbench.stats.bootstrap import rank_bootstrap
-from zcbench.stats.multiple import Family, holm
-from zcbench.stats.paired import Difference, difference
-from zcbench.stats.ranks import Floats
+from zcbench.stats.association import (
+    Association,
+    Kind,
+    association,
+    resample_counts,
+)
+from zcbench.stats.paired import Difference, Family, difference, holm
+from zcbench.stats.ranks import Floats, Ranks
 
 POPULATION = 50_000
 
@@ -182,6 +185,47 @@ def simulate_agreement(
     )
 
 
+def rank_bootstrap(
+    scores: Floats, accuracy: Floats, resamples: int, rng: np.random.Generator
+) -> Floats:
+    """Spearman's ρ of each score in each resample, ranked anew, [resamples, m].
+
+    A point drawn twice ties with itself. NaN where a resample is constant.
+
+    Args:
+        scores: m scores of n points, finite. [m, n]
+        accuracy: of the points, finite. [n]
+        resamples: how many.
+        rng: where chance comes from.
+    """
+    ranked = [Ranks.of(score) for score in scores]
+    truth = Ranks.of(accuracy)
+    found = []
+    for counts in resample_counts(len(accuracy), resamples, rng):
+        w = counts.astype(np.float64)
+        v = _centred(truth, w)
+        vv = (w * v * v).sum(axis=1)
+        columns = []
+        for ranks in ranked:
+            u = _centred(ranks, w)
+            square = (w * u * u).sum(axis=1) * vv
+            product = (w * u * v).sum(axis=1)
+            with np.errstate(invalid="ignore", divide="ignore"):
+                columns.append(np.where(square > 0, product / np.sqrt(square), np.nan))
+        found.append(np.stack(columns, axis=1))
+    return np.concatenate(found)
+
+
+def _centred(ranks: Ranks, counts: Floats) -> Floats:
+    """Mid-ranks of drawn points less their mean, [r, n]."""
+    n = counts.shape[1]
+    order = np.argsort(ranks.code, kind="stable")
+    starts = np.cumsum(ranks.counts) - ranks.counts
+    groups = np.add.reduceat(counts[:, order], starts, axis=1)
+    mid = np.cumsum(groups, axis=1) - groups / 2
+    return np.asarray(mid[:, ranks.code] - n / 2)
+
+
 def _share_with_zero(ends: Floats) -> float:
     """Share of intervals that contain 0, of [m, 2]."""
     return float(np.mean((ends[:, 0] <= 0) & (ends[:, 1] >= 0)))
@@ -274,7 +318,7 @@ def _outcome(
         for ends in zip(*(f.interval(level) for f in found), strict=True)
     )
     p = np.reshape([f.p for f in found], truth.shape)
-    upward = np.reshape([f.delta > 0 for f in found], truth.shape)
+    upward = np.reshape([f.value > 0 for f in found], truth.shape)
     by_holm = holm(p.ravel()).reshape(truth.shape) < alpha
     ahead = np.asarray((low > 0).all(axis=2))
     ahead_by_holm = np.asarray((by_holm & upward).all(axis=2))

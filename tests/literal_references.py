@@ -639,7 +639,10 @@ LITERAL: dict[str, Callable[[Setting], float]] = {
         name: _of_modules(name)
         for name in (
             *("jacov", "epe_nas", "az_expressivity", "az_progressivity"),
-            *("az_trainability", "nngp", "gennas"),
+            *("az_trainability", "near", "dextr_svd", "dextr", "meco_opt", "wrcor"),
+            *("wrcor_unweighted", "epsinas", "avg_degree", "n_relus", "op_balance"),
+            *("dss", "head_confidence", "softmax_confidence", "activation_distance"),
+            *("w_pca", "vkdnw", "vkdnw_entropy", "nngp", "gennas"),
         )
     },
 }

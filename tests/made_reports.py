@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from report_runs import study_of
 
-from zcbench.analysis import NAMES, SECTIONS
+from zcbench.analysis import NAMES, analyse
 from zcbench.analysis.block import Options
 from zcbench.analysis.correlations import tabulate
 from zcbench.analysis.report import Report
@@ -71,12 +71,12 @@ def report_of(
         run = pd.DataFrame()
         run.attrs = {"path": path, "manifest": {"config": {"proxies": ["x"], "n": 60}}}
         runs.append(run)
-    verdict = SECTIONS["verdict"](studies, chosen)
+    verdict = analyse("verdict", studies, chosen)
     return Report(
         studies=studies,
         table=tabulate(studies, runs),
         verdict=verdict,
-        blocks=[SECTIONS[name](studies, chosen) for name in sections],
+        blocks=[analyse(name, studies, chosen) for name in sections],
         shows_table=True,
         options=chosen,
     )

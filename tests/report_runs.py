@@ -12,7 +12,9 @@ import numpy as np
 import pandas as pd
 
 from zcbench.analysis.study import Study
+from zcbench.files import signed
 from zcbench.spaces import load_space
+from zcbench.store.records import line_of
 
 N = 27
 SPACE = load_space("toy")
@@ -77,13 +79,13 @@ def write_run(
         "traits": traits,
         "minibatch": {"toy": images},
     }
-    (path / "manifest.json").write_text(json.dumps(manifest))
+    (path / "manifest.json").write_bytes(signed(json.dumps(manifest).encode()))
     lines = [
-        json.dumps(_record(scores, status or {}, index, repeat, specs))
+        line_of(_record(scores, status or {}, index, repeat, specs))
         for index in indices
         for repeat in range(repeats)
     ]
-    (path / "scores.jsonl").write_text("".join(f"{line}\n" for line in lines))
+    (path / "scores.jsonl").write_bytes(b"".join(lines))
     return path
 
 

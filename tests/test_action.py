@@ -86,6 +86,10 @@ def test_a_good_and_a_worse_proxy(tmp_path: Path) -> None:
     assert first.step("run", inputs) == 0
     assert first.output.read_text() == f"run={tmp_path}/zcbench-run\n"
     assert first.step("report", inputs) == 0
+    page = tmp_path / "zcbench-run" / "report.html"
+    assert f"page={page}\n" in first.output.read_text()
+    assert "mine" in page.read_text()
+    assert first.step("summary", inputs) == 0
     assert "| mine |" in first.summary.read_text()
     (tmp_path / "zcbench-run").rename(tmp_path / "baseline")
     inputs["baseline"] = "baseline"
@@ -94,8 +98,13 @@ def test_a_good_and_a_worse_proxy(tmp_path: Path) -> None:
     (tmp_path / "my_proxies.py").write_text(PLUGIN.format(sign="-"))
     shutil.rmtree(tmp_path / "zcbench-run")
     assert first.step("run", inputs) == 0
+    assert first.step("report", inputs) == 0
     assert first.step("compare", inputs) == 1
-    assert "| worse | toy | mine |" in first.summary.read_text()
+    assert first.step("summary", inputs) == 0
+    comment = (tmp_path / "zcbench-summary.md").read_text()
+    assert f"summary={tmp_path}/zcbench-summary.md\n" in first.output.read_text()
+    assert "| worse | toy | mine |" in comment.partition("<details>")[0]
+    assert "| mine |" in comment.partition("<details>")[2]
     loose = {**inputs, "compare-options": "--tolerance 2"}
     assert first.step("compare", loose) == 0
 

@@ -15,12 +15,17 @@ from scipy import stats as scipy_stats
 
 from zcbench.analysis.size import size
 from zcbench.report import Options
-from zcbench.report.cells import cells
+from zcbench.report.text import cells
 from zcbench.stats import association
 from zcbench.stats.association import standard_error
-from zcbench.stats.gain import FOLDS, gain
-from zcbench.stats.partial import independent, partial_association
-from zcbench.stats.within_bins import bins_of, within_bins
+from zcbench.stats.partial import (
+    FOLDS,
+    bins_of,
+    gain,
+    independent,
+    partial_association,
+    within_bins,
+)
 
 few_levels = st.integers(0, 4).map(float)
 
@@ -237,8 +242,8 @@ def test_gain_is_that_of_regressions_fitted_without_each_fold():
             predicted[here] = design[here] @ slopes
         rhos.append(scipy_stats.spearmanr(predicted, y).statistic)
     assert (found.before, found.after) == pytest.approx(rhos, abs=1e-6)
-    assert found.found.delta == pytest.approx(rhos[1] - rhos[0], abs=1e-6)
-    assert found.found.low > 0.1
+    assert found.difference.value == pytest.approx(rhos[1] - rhos[0], abs=1e-6)
+    assert found.difference.low > 0.1
 
 
 def test_a_score_that_knows_nothing_gains_nothing():
@@ -246,16 +251,16 @@ def test_a_score_that_knows_nothing_gains_nothing():
     for seed in range(150):
         params, depth, _, accuracy = sample(120, seed)
         noise = np.random.default_rng(1000 + seed).normal(size=120)
-        found.append(gain(noise, accuracy, [params, depth], seed=seed).found)
-    assert np.mean([f.delta for f in found]) < 0
+        found.append(gain(noise, accuracy, [params, depth], seed=seed).difference)
+    assert np.mean([f.value for f in found]) < 0
     assert np.mean([f.low > 0 for f in found]) <= 0.05
 
 
 def test_a_score_that_is_a_function_of_size_gains_nothing():
     params, depth, _, accuracy = sample(300)
     found = gain(-params, accuracy, [params, depth, 2 * params])
-    assert found.found.note == "same order"
-    assert found.found.delta == 0
+    assert found.difference.note == "same order"
+    assert found.difference.value == 0
 
 
 @pytest.mark.parametrize(
@@ -269,8 +274,8 @@ def test_a_score_that_is_a_function_of_size_gains_nothing():
 )
 def test_gain_says_why_there_is_none(score, accuracy, note):
     found = gain(score, accuracy, [np.arange(60.0) // 4])
-    assert math.isnan(found.found.delta)
-    assert found.found.note == note
+    assert math.isnan(found.difference.value)
+    assert found.difference.note == note
 
 
 # --- the section ---------------------------------------------------------------------
@@ -302,7 +307,7 @@ def test_section_tells_who_adds_to_size():
     known = gain(
         study.scores["jacov"], study.accuracy, [*sizes, study.scores["n_layers"]]
     )
-    assert rows.loc["jacov", "gain"] == known.found.delta
+    assert rows.loc["jacov", "gain"] == known.difference.value
     assert (rows.loc["jacov", "bins"], rows.loc["jacov", "n_in_bins"]) == (9, 300)
     assert block.conclusion.startswith(
         "toy: 1 of 2 proxies improve on the baselines together, most jacov, from ."

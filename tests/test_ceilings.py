@@ -14,7 +14,7 @@ import zcbench
 from zcbench.analysis.ceilings import LIMIT
 from zcbench.analysis.ceilings import ceilings as section
 from zcbench.report import Options
-from zcbench.report.cells import cells
+from zcbench.report.text import cells
 from zcbench.stats import association, true_accuracy
 from zcbench.stats import ceilings as module
 from zcbench.stats.ceilings import ceilings, of_mean, repeatability, top

@@ -60,8 +60,17 @@ def run_check(tmp_path: Path, source: str, name: str) -> tuple[int, dict[str, st
 def test_a_good_proxy_passes(tmp_path: Path) -> None:
     code, words = run_check(tmp_path, GOOD, "checked_good")
     assert code == 0
-    assert set(words.values()) == {"ok"}
+    assert {check for check, word in words.items() if word != "ok"} == {"reference"}
     assert len(words) == 9
+
+
+def test_a_key_that_no_bibliography_has_is_doubted(tmp_path: Path) -> None:
+    code, words = run_check(tmp_path, GOOD, "checked_unknown")
+    assert (code, words["reference"]) == (0, "??")
+    source = GOOD.replace("me2026", "lee2019snip")
+    assert run_check(tmp_path, source, "checked_cited")[1]["reference"] == "ok"
+    (tmp_path / "mine.bib").write_text("@article{ me2026 ,\n title = {T}}\n")
+    assert run_check(tmp_path, GOOD, "checked_own")[1]["reference"] == "ok"
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from zcbench.errors import DataError, UsageError
 from zcbench.report import Document, make_report, render
 from zcbench.stats import Family, paired_difference
 from zcbench.store import load_run
+from zcbench.store.records import line_of
 
 
 @pytest.fixture(autouse=True)
@@ -82,7 +83,7 @@ def test_what_has_changed_is_named_worst_first(baseline, tmp_path):
         found = paired_difference(FAIR, GOOD, ACCURACY, kind, confidence=0.99)
         change = row[f"{kind}_after"] - row[f"{kind}_before"]
         assert row[f"{kind}_change"] == pytest.approx(change)
-        assert change == pytest.approx(found.delta)
+        assert change == pytest.approx(found.value)
         assert change < -0.2
         assert row[f"{kind}_change_low"] < found.low  # all rows together
     ends = row["kendall_change_low"], row["kendall_change_high"]
@@ -433,3 +434,50 @@ def test_markdown_and_text_say_the_same(baseline, tmp_path):
 def test_accuracy_is_known_here():
     """The made-up scores do what the tests above assume."""
     assert np.corrcoef(GOOD, ACCURACY)[0, 1] > 0.9 > np.corrcoef(FAIR, ACCURACY)[0, 1]
+
+
+def failing(path: Path, word: str, said: str, version: int = 2) -> Path:
+    """A run in which every score of jacov has failed, in a version of its own."""
+    status = {("jacov", index): word for index in range(N)}
+    run = write_run(path, status=status)
+    manifest = json.loads((run / "manifest.json").read_text())
+    manifest["proxies"]["jacov"] = version
+    (run / "manifest.json").write_text(json.dumps(manifest))
+    lines = list(map(json.loads, (run / "scores.jsonl").read_text().splitlines()))
+    for line in lines:
+        del line["crc32"]
+        line["messages"] = {"jacov": said}
+    (run / "scores.jsonl").write_bytes(b"".join(map(line_of, lines)))
+    return run
+
+
+def test_a_proxy_that_fails_everywhere_is_worse_whatever_its_version(
+    baseline, tmp_path, capsys
+):
+    said = "NameError: name 'sqrt' is not defined"
+    run = failing(tmp_path / "run", "error", said)
+    row = rows_of(compare(baseline, run))["jacov"]
+    assert row["verdict"] == "worse"
+    assert row["reason"] == f"no network has a score ({N} error)"
+    assert call("compare", baseline, run) == 1
+    assert f"jacov: error: {said} ({N} networks)" in capsys.readouterr().out
+    report = report_of(run, tmp_path / "now.json")
+    assert rows_of(compare(baseline, report))["jacov"]["verdict"] == "worse"
+    assert rows_of(compare(run, run))["jacov"]["verdict"] == "worse"
+    fewer = {name: SCORES[name] for name in SCORES if name != "jacov"}
+    before = write_run(tmp_path / "before", fewer)
+    assert rows_of(compare(before, run))["jacov"]["verdict"] == "worse"
+
+
+def test_undefined_everywhere_is_worse_only_if_it_was_defined(baseline, tmp_path):
+    run = failing(tmp_path / "run", "undefined", "no ReLU")
+    assert rows_of(compare(baseline, run))["jacov"]["verdict"] == "worse"
+    other = failing(tmp_path / "other", "undefined", "no ReLU", version=3)
+    verdict = rows_of(compare(run, other))["jacov"]["verdict"]
+    assert verdict == "not comparable"
+
+
+def test_the_first_message_stands_below_the_table(tmp_path):
+    run = load_run(failing(tmp_path / "run", "error", "KeyError: 'w'", version=1))
+    for format_name in ("text", "md", "html", "json", "csv"):
+        assert "KeyError" in render(make_report([run]), format_name)

@@ -14,7 +14,8 @@ from report_runs import ACCURACY, N, toy_truth, write_run
 from scipy import stats
 
 from zcbench.analysis.regression import compare
-from zcbench.analysis.search import Setting, Variant, search_pool, simulate
+from zcbench.analysis.search.pool import Setting, Variant, search_pool
+from zcbench.analysis.search.simulate import simulate
 from zcbench.report import make_report, render, studies
 from zcbench.store import load_run
 

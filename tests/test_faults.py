@@ -88,6 +88,22 @@ def test_a_run_killed_before_its_manifest_goes_on(
     assert set(scores_of(run(config))) == {3, 4}
 
 
+def test_what_nohup_ignores_stays_ignored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, before = RunStore.append, signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    def hung_up(store: RunStore, record: dict) -> None:
+        os.kill(os.getpid(), signal.SIGHUP)
+        real(store, record)
+
+    monkeypatch.setattr(RunStore, "append", hung_up)
+    try:
+        assert len(scores_of(run(replace(TOY, out=tmp_path / "run")))) == 4
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def in_child(work: Callable[[], None]) -> str:
     """What a DataError of another process says; empty if there was none."""
     reader, writer = os.pipe()
@@ -184,16 +200,21 @@ def test_a_clock_that_jumps_back(
     go_on(tmp_path / "run", peaceful)
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("moment", ["_open", "_work"])
-def test_sigterm_at_any_moment_is_an_interruption(
-    tmp_path: Path, peaceful: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+def test_signals_to_end_at_any_moment_are_an_interruption(
+    tmp_path: Path,
+    peaceful: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    moment: str,
+    number: int,
 ) -> None:
     from zcbench import engine
 
-    before = signal.getsignal(signal.SIGTERM)
+    before = signal.getsignal(number)
 
     def terminated(*_: object) -> None:
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), number)
         time.sleep(5)
 
     if moment == "_open":
@@ -205,7 +226,7 @@ def test_sigterm_at_any_moment_is_an_interruption(
         expected = InterruptedRunError
     with pytest.raises(expected):
         run(replace(TOY, out=tmp_path / "run"))
-    assert signal.getsignal(signal.SIGTERM) == before
+    assert signal.getsignal(number) == before
     monkeypatch.undo()
     go_on(tmp_path / "run", peaceful)
 
@@ -248,7 +269,7 @@ def test_a_run_moved_in_the_middle_goes_on(tmp_path: Path, peaceful: Path) -> No
 def test_a_manifest_from_before_later_options(tmp_path: Path, peaceful: Path) -> None:
     path = run(replace(TOY, n=2, out=tmp_path / "run"))
     manifest = json.loads((path / "manifest.json").read_text())
-    for key in ("precision", "stack", "task"):
+    for key in ("precision", "stack", "task", "input_size"):
         del manifest["config"][key]
     for key in ("plugins", "tasks"):
         del manifest[key]

@@ -17,10 +17,11 @@ from made_reports import NASTY, report_of, study
 
 from zcbench.analysis import NAMES
 from zcbench.analysis.report import Report
+from zcbench.errors import visible
 from zcbench.report import render
-from zcbench.report.cells import cells
+from zcbench.report.document import command, facts, sources
 from zcbench.report.figures import KINDS
-from zcbench.report.provenance import command, facts, sources
+from zcbench.report.text import cells
 
 FOREIGN = re.compile(
     r"https?:|//\w|url\(|@import|\bsrc=|<(link|img|iframe|object)", re.I
@@ -335,7 +336,10 @@ def test_click_on_a_head_sorts_by_numbers_and_back(opened, report):
     rho = heads(opened, 0)[4]
     assert rho.text.startswith("ρ")
     by_rho = rows.sort_values("spearman", ascending=False, kind="stable")
-    label = [f"{r.proxy} *" if r.baseline else r.proxy for r in by_rho.itertuples()]
+    names = [visible(name) for name in by_rho["proxy"]]
+    label = [
+        f"{n} *" if b else n for n, b in zip(names, by_rho["baseline"], strict=True)
+    ]
     missing = label[-2:]
     for attribute, expected in (
         ("descending", label),

@@ -438,7 +438,7 @@ def test_images_of_another_size(tmp_path: Path) -> None:
     path = write_npz(tmp_path / "x.npz", side=16)
     assert error_of(lambda: read_images(path, TOY)) == (
         f"The images in {path} are 3×16×16, but toy needs 3×8×8.",
-        "Give images of that size.",
+        "Give images of that size, or say --minibatch builtin.",
     )
 
 

@@ -8,6 +8,7 @@ import io
 import json
 import math
 import random
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -496,3 +497,326 @@ def test_a_torchvision_for_another_torch_will_do(monkeypatch):
 
 def test_latex_needs_accuracies(nets):
     assert invoke("nets.py:small", *ARGUMENTS, "--format", "tex").exit_code == 2
+
+
+# --- files of networks, directories that are gone on with ---------------------------
+
+WIDE = """
+from pathlib import Path
+from torch import nn
+def build(num_classes, width=4, side=8):
+    with Path("built").open("a") as log: log.write(f"{width}\\n")
+    return nn.Sequential(nn.Flatten(), nn.Linear(3 * side * side, width), nn.ReLU(),
+                         nn.Linear(width, num_classes))
+"""
+
+
+@pytest.fixture
+def wide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    Path("wide.py").write_text(WIDE, encoding="utf-8")
+    Path("nets.txt").write_text(
+        "# two widths\nwide.py:build width=5\n\nwide.py:build  width=7  # wider\n"
+    )
+    return tmp_path
+
+
+LISTED = ["--networks", "nets.txt", *ARGUMENTS, "--proxies", "params,snip"]
+
+
+def built() -> list[str]:
+    log = Path("built")
+    return log.read_text().split() if log.exists() else []
+
+
+def test_a_file_names_networks_with_arguments(wide):
+    result = invoke(*LISTED, "wide.py:build width=9", "--format", "json")
+    assert result.exit_code == 0, result.stderr
+    rows = json.loads(result.stdout)["scores"]
+    params = {r["network"]: r["value"] for r in rows if r["proxy"] == "params"}
+    assert params == {
+        f"wide.py:build width={w}": 193 * w + 5 * (w + 1) for w in (9, 5, 7)
+    }
+
+
+def test_accuracies_tell_arguments_apart(wide):
+    Path("acc.csv").write_text("network,accuracy\nbuild width=5,50\nbuild,60\n")
+    result = invoke(*LISTED, "--accuracies", "acc.csv")
+    assert "no accuracy of wide.py:build width=7" in result.stderr
+
+
+def test_arguments_say_the_size_of_images():
+    assert own_shape(torch.nn.Flatten(), "timm:vit img_size=96") == (3, 96, 96)
+    assert own_shape(torch.nn.Flatten(), "a:b input_size=(1,8,9)") == (1, 8, 9)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [("# none\n", "names no network"), (None, "cannot be read")]
+)
+def test_a_file_that_names_none(wide, content, message):
+    path = Path("none.txt")
+    if content is not None:
+        path.write_text(content)
+    result = invoke("--networks", str(path))
+    assert result.exit_code == 3
+    assert message in result.stderr
+    assert invoke().exit_code == 2
+
+
+def test_what_is_there_is_not_scored_again(wide):
+    first = invoke(*LISTED, "--out", "scored", "--format", "csv")
+    assert first.exit_code == 0, first.stderr
+    assert built() == ["5", "7"]
+    again = invoke(*LISTED, "--out", "scored", "--format", "csv")
+    assert (again.stdout, built()) == (first.stdout, ["5", "7"])
+    more = [*LISTED[:-1], "params,snip,nwot"]
+    third = invoke(*more, "wide.py:build width=9", "--out", "scored")
+    assert third.exit_code == 0, third.stderr
+    assert built() == ["5", "7", "9", "5", "7"]  # nwot is new
+    Path("wide.py").write_text(WIDE + "# changed\n", encoding="utf-8")
+    invoke(*LISTED, "--out", "scored")
+    assert built()[5:] == ["5", "7"]
+
+
+def test_a_torn_line_and_what_failed_are_done_again(wide):
+    invoke(*LISTED, "--out", "scored")
+    file = Path("scored/scores.jsonl")
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-20])
+    assert invoke(*LISTED, "--out", "scored").exit_code == 0
+    assert built() == ["5", "7", "7"]
+    failing = ["wide.py:build depth=3", *LISTED, "--out", "scored"]
+    assert "TypeError" in invoke(*failing).stdout
+    assert "TypeError" in invoke(*failing).stdout
+    assert built() == ["5", "7", "7"]
+
+
+def test_scores_of_another_setting_are_left_alone(wide):
+    invoke(*LISTED, "--out", "scored")
+    result = invoke(*LISTED, "--seed", "1", "--out", "scored")
+    assert result.exit_code == 2
+    assert result.stderr == (
+        "zcbench: scored holds scores of another setting: seed 0. Say the same, or "
+        "give another --out.\n"
+    )
+
+
+def test_a_dry_run_builds_and_scores_nothing(wide, monkeypatch):
+    monkeypatch.setattr("zcbench.scoring.score", None)
+    result = invoke(*LISTED, "wide.py:absent", "--dry-run")
+    assert result.exit_code == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert lines[0].startswith("wide.py:absent: wide.py has no 'absent'.")
+    assert lines[1].startswith("wide.py:build width=5: 995 parameters, 3×8×8, about ")
+    assert lines[-1].startswith("all: about ")
+    assert lines[-1].endswith(" with 2 proxies")
+
+
+def test_what_costs_more_is_expected_to(wide):
+    from zcbench.cli.networks import expected_seconds
+
+    costs = [
+        expected_seconds(proxies.split(","), 0.01, 64)
+        for proxies in ("params", "params,flops", "snip", "snip,grasp")
+    ]
+    assert costs[0] == 0
+    assert costs == sorted(costs)
+
+
+def test_scores_are_told_as_soon_as_they_are_there(nets):
+    told = []
+    network = build_network("nets.py:small", 5, 0)
+    images = zcbench.Batch(torch.randn(4, 3, 8, 8), torch.arange(4) % 2)
+    scores = zcbench.score(
+        network, images, "zen,snip,params,nwot", told=lambda *one: told.append(one)
+    )
+    assert sorted(name for name, _ in told) == ["nwot", "params", "snip", "zen"]
+    assert {name: one.value for name, one in told} == {
+        name: one.value for name, one in scores.items()
+    }
+    assert told[0][0] == "params"
+
+
+def test_progress_on_a_terminal(nets, monkeypatch, capsys):
+    from zcbench.cli.networks import Progress
+
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    Progress().tell("now")
+    monkeypatch.setattr("sys.stderr.isatty", lambda: False)
+    Progress().tell("later")
+    assert capsys.readouterr().err == "now\n"
+
+
+GREEDY = """
+import torch
+from torch import nn
+class Greedy(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body, self.calls = nn.Linear(192, 5), 0
+    def forward(self, x):
+        if torch.is_grad_enabled():
+            torch.ones(2**29)
+        return self.body(x.flatten(1))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such limit")
+def test_memory_that_is_not_there_ends_one_network_alone(nets, monkeypatch):
+    monkeypatch.setattr("zcbench.engine.limits._free", lambda: 2**30)
+    Path("greedy.py").write_text(GREEDY, encoding="utf-8")
+    names = ["greedy.py:Greedy", "nets.py:small"]
+    result = invoke(*names, *ARGUMENTS, "--proxies", "params,snip", "--format", "json")
+    assert result.exit_code == 0, result.stderr
+    rows = json.loads(result.stdout)["scores"]
+    status = {(r["network"], r["proxy"]): r["status"] for r in rows}
+    assert status == {
+        ("greedy.py:Greedy", "params"): "ok",
+        ("greedy.py:Greedy", "snip"): "oom",
+        ("nets.py:small", "params"): "ok",
+        ("nets.py:small", "snip"): "ok",
+    }
+
+
+# --- what is noise is not ranked ----------------------------------------------------
+
+NOISE = """
+import torch
+from torch import nn
+def zero_head(num_classes):
+    head = nn.Linear(4, num_classes)
+    nn.init.zeros_(head.weight)
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 4, 1),
+        nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), head)
+class Gated(nn.Module):
+    def __init__(self, num_classes):
+        super().__init__()
+        self.body, self.head = nn.Conv2d(3, 4, 3), nn.Linear(4, num_classes)
+    def forward(self, x):
+        x = torch.relu(self.body(x))
+        for _ in range(2): x = torch.nn.functional.silu(x)
+        return self.head(x.mean((2, 3)))
+"""
+
+
+@pytest.fixture
+def noisy(nets) -> dict[str, dict]:
+    Path("noise.py").write_text(NOISE, encoding="utf-8")
+    names = ("noise.py:zero_head", "noise.py:Gated", "nets.py:small")
+    proxies = "params,snip,fisher,nwot,swap,epe_nas,reg_swap,n_layers"
+    arguments = [*names, "--input", "3,8,8", "--classes", "1000", "--batch-size", "4"]
+    result = invoke(*arguments, "--proxies", proxies, "--format", "json")
+    assert result.exit_code == 0, result.stderr
+    rows = json.loads(result.stdout)["scores"]
+    return {(r["network"].partition(":")[2], r["proxy"]): r for r in rows}
+
+
+def test_noise_has_a_reason_and_no_rank(noisy):
+    for key, words in {
+        ("zero_head", "snip"): "not ranked: 2 of 3 layers have no gradient",
+        ("zero_head", "fisher"): "not ranked: 2 of 3 layers have no gradient",
+        ("Gated", "nwot"): "not ranked: sees the 1 ReLU of 3 activations",
+        ("Gated", "swap"): "not ranked: ",
+        ("small", "swap"): "not ranked: all 16 patterns that 4 images can make",
+    }.items():
+        assert words in noisy[key]["note"], key
+        assert noisy[key]["rank"] is None, key
+        assert noisy[key]["value"] is not None, key
+    assert noisy["zero_head", "n_layers"]["value"] == 3
+    for proxy, words in {"epe_nas": "no class has two of the 4 images"}.items():
+        row = noisy["small", proxy]
+        assert (row["status"], row["rank"]) == ("undefined", None)
+        assert words in row["message"]
+    assert noisy["small", "snip"]["rank"] is not None
+
+
+def test_constants_for_other_sizes_are_undefined():
+    def scored(width: int):
+        net = torch.nn.Sequential(
+            torch.nn.Flatten(),
+            torch.nn.Linear(768, width),
+            torch.nn.ReLU(),
+            torch.nn.Linear(width, CLASSES),
+        )
+        return zcbench.score(net, batch(), "reg_swap")["reg_swap"]
+
+    assert scored(10).status == "ok"
+    large = scored(5000)
+    assert large.status == "undefined"
+    assert "constants are for networks of some 800 thousand" in large.message
+
+
+def test_noise_is_left_out_of_a_report_and_counted(twelve):
+    Path("nets.py").write_text(
+        "from torch import nn\n" + PLAIN.replace("GELU", "ReLU"), encoding="utf-8"
+    )
+    arguments = [*twelve, "--batch-size", "2", "--proxies", "params,swap"]
+    result = invoke(*arguments, "--accuracies", "acc.csv", "--format", "json")
+    assert result.exit_code == 0, result.stderr
+    rows = {r["proxy"]: r for r in json.loads(result.stdout)["correlations"]}
+    noise = rows["swap"]["status"].get("not ranked", 0)
+    assert noise > 0
+    assert rows["swap"]["n"] == 12 - noise
+    assert "patterns that 2 images can make" in rows["swap"]["remarks"]
+
+
+@pytest.mark.parametrize(
+    ("head", "more", "options"),
+    [
+        ("model,quality", "", ()),
+        ("my net,Top-1 acc", "", ()),
+        ("name,top1,top5", ",9", ()),
+        ("name,speed,top1", "", ()),
+        ("name,speed,merit", "", ("--target", "merit")),
+    ],
+)
+def test_columns_are_known_or_asked_for(twelve, head, more, options):
+    speed = ",1" if "speed" in head else ""
+    rows = "".join(f"n{i}{speed},{50 + i}{more}\n" for i in range(12))
+    Path("own.csv").write_text(f"{head}\n{rows}")
+    result = invoke(*twelve, "--accuracies", "own.csv", *options, "--format", "json")
+    assert result.exit_code == 0, result.stderr
+    rows = json.loads(result.stdout)["correlations"]
+    assert max(row["spearman"] for row in rows if row["n"] == 12) > 0.9
+
+
+def test_a_column_that_could_be_several_is_asked_for(twelve):
+    Path("own.csv").write_text("name,speed,merit\nn0,1,2\nn1,2,3\n")
+    result = invoke(*twelve, "--accuracies", "own.csv")
+    assert result.exit_code == 3
+    assert result.stderr.endswith(" If it is speed, say --target speed.\n")
+
+
+def test_someone_with_timm_models_and_accuracies(zoo, nets):
+    Path("nets.txt").write_text(
+        "timm:test_vit*\ntimm:test_resnet\ntimm:test_vit img_size=64 depth=1  # small\n"
+        "torchvision:squeezenet1_1\n"
+    )
+    names = [*expand("timm:test_vit*"), "timm:test_resnet", "torchvision:squeezenet1_1"]
+    bare = [name.partition(":")[2] for name in names]
+    rows = [f"{name};{60 + i}" for i, name in enumerate(bare)]
+    rows.append("test_vit img_size=64 depth=1;55")
+    Path("top1.csv").write_text("\n".join(["model;top1", *rows]) + "\n")
+    command = ["--networks", "nets.txt", "--proxies", "params,flops", "--out", "scored"]
+    command += ["--batch-size", "2", "--accuracies", "top1.csv"]
+    result = invoke(*command, "--format", "json")
+    assert result.exit_code == 0, result.stdout + result.stderr
+    document = json.loads(result.stdout)
+    assert {row["status"] for row in document["scores"]} == {"ok"}
+    assert {row["n"] for row in document["correlations"]} == {len(rows)}
+    page = invoke(*command, "--format", "html")
+    assert page.exit_code == 0, page.stderr
+    assert "squeezenet" not in page.stderr
+    assert "params" in page.stdout
+
+
+def test_few_networks_head_no_table_of_a_run(twelve):
+    """nwot has 4 scores that rank perfectly, params 12 that do not."""
+    Path("acc.csv").write_text(
+        "model,top1\n"
+        + "".join(f"n{i},{50 + (i if i < 4 else 20 - i)}\n" for i in range(12))
+    )
+    result = invoke(*twelve, "--accuracies", "acc.csv", "--format", "json")
+    document = json.loads(result.stdout)
+    assert document["correlations"][-1]["proxy"] == "nwot"
+    assert "nwot" not in {row["proxy"] for row in document["verdict"]}

@@ -22,7 +22,6 @@ from zcbench.cli import exit_code_of, main
 from zcbench.errors import UsageError
 from zcbench.report.figures import FORMATS, KINDS, check, drawings, sections_for
 from zcbench.report.figures.axes import Scale, decades, spread
-from zcbench.report.figures.cost import cost, covered, label_points, together
 from zcbench.report.figures.curves import Curve, draw_curves
 from zcbench.report.figures.drawing import (
     DARK,
@@ -30,8 +29,11 @@ from zcbench.report.figures.drawing import (
     WIDTH,
     Drawing,
     clean,
+    inline,
+    png,
     sheet,
     short,
+    standalone,
     text_width,
 )
 from zcbench.report.figures.grids import (
@@ -41,9 +43,16 @@ from zcbench.report.figures.grids import (
     heatmap,
     outlines,
 )
+from zcbench.report.figures.points import (
+    LOWEST,
+    MOST,
+    cost,
+    covered,
+    label_points,
+    scatter,
+    together,
+)
 from zcbench.report.figures.rows import critical_difference, forest, groups
-from zcbench.report.figures.scatter import LOWEST, MOST, scatter
-from zcbench.report.figures.svg import inline, png, standalone
 
 SVG = "{http://www.w3.org/2000/svg}"
 

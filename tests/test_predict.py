@@ -14,24 +14,28 @@ from report_runs import study_of
 from scipy import stats
 from sklearn.linear_model import RidgeCV
 
-from zcbench.analysis.predict import (
-    MODELS,
-    Pool,
-    Setting,
-    Trials,
-    default_features,
-    importances,
-    pool_of,
-    predictions,
-    run_trials,
-)
 from zcbench.analysis.predict import trials as trials_module
-from zcbench.analysis.predict.design import columns, filled, ranked, shuffle
-from zcbench.analysis.predict.encodings import adjacency, operations, paths, paths_of
-from zcbench.analysis.predict.features import Feature, features_of
-from zcbench.analysis.predict.models import make_model
-from zcbench.analysis.predict.section import interval_of
-from zcbench.analysis.predict.trials import draw
+from zcbench.analysis.predict.features import (
+    Feature,
+    Pool,
+    adjacency,
+    default_features,
+    features_of,
+    operations,
+    paths,
+    paths_of,
+    pool_of,
+)
+from zcbench.analysis.predict.models import (
+    MODELS,
+    columns,
+    filled,
+    make_model,
+    ranked,
+    shuffle,
+)
+from zcbench.analysis.predict.section import importances, mean_of, predictions
+from zcbench.analysis.predict.trials import Setting, Trials, draw, run_trials
 from zcbench.errors import DataError, UsageError
 from zcbench.networks.cell_graph import edges_of
 from zcbench.spaces import load_space
@@ -506,12 +510,12 @@ def test_an_unknown_model_is_no_model() -> None:
 
 def test_intervals_are_students() -> None:
     values = np.random.default_rng(0).normal(size=12)
-    found = interval_of("x", values, 0.9)
+    found = mean_of(values, 0.9)
     ends = stats.ttest_1samp(values, 0).confidence_interval(0.9)
-    assert found["x"] == values.mean()
-    assert [found["x_low"], found["x_high"]] == pytest.approx(list(ends))
-    alone = interval_of("x", values[:1], 0.9)
-    assert math.isnan(alone["x_low"])
+    assert found.value == values.mean()
+    assert [found.low, found.high] == pytest.approx(list(ends))
+    alone = mean_of(values[:1], 0.9)
+    assert math.isnan(alone.low)
 
 
 def test_gains_are_paired_with_the_first_features() -> None:

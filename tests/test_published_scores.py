@@ -19,6 +19,7 @@ from zcbench.analysis.agree import agree
 from zcbench.analysis.published import load_scores
 from zcbench.cli import main
 from zcbench.errors import DataError, UsageError
+from zcbench.minibatch import open_source
 from zcbench.report import correlations
 from zcbench.spaces import load_space
 
@@ -379,3 +380,33 @@ def _absent(ours) -> str:
     toy = load_space("toy")
     specs = (toy.architecture(index).spec for index in range(27))
     return next(spec for spec in specs if spec not in set(ours["arch"]))
+
+
+def test_params_and_flops_stand_beside_scores_of_a_file(tmp_path):
+    space = zcbench.load_space("nb201")
+    archs = [space.architecture(i) for i in range(0, len(space), 400)]
+    path = tmp_path / "mine.csv"
+    rows = [f"{arch.spec};{i}" for i, arch in enumerate(archs)]
+    path.write_text("\n".join(["cell;mine", *rows]) + "\n")
+    result = invoke(
+        *("report", "--scores", path, "--space", "nb201", "--dataset", "cifar10"),
+        *("--format", "json"),
+    )
+    assert result.exit_code == 0, result.output
+    document = json.loads(result.stdout)
+    rows = {row["proxy"]: row for row in document["correlations"]}
+    assert rows.keys() == {"mine", "params", "flops"}
+    assert rows["params"]["baseline"]
+    assert "computed from the architectures" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["nb201", "macro", "nats_sss", "fcnet", "toy"])
+def test_sizes_are_those_of_the_proxies(name):
+    space = zcbench.load_space(name)
+    task = next(iter(space.tasks))
+    batch = open_source("builtin", space.tasks[task]).batch(4, seed=0)
+    for index in range(0, len(space), len(space) // 3):
+        arch = space.architecture(index)
+        scores = zcbench.score(space.build(arch, task), batch, "params,flops")
+        want = scores["params"].value, scores["flops"].value
+        assert space.size(arch, task) == want

@@ -98,7 +98,7 @@ def test_one_line_adds_a_record(spread: Proxy) -> None:
 def test_a_maker_that_fails_costs_its_own_proxies_alone(
     spread: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (record,) = evidence_of(spread.function)
+    (record,) = evidence_of(spread)
     monkeypatch.setitem(RECORDS, record, Making(("spread",), "spread_record:nothing"))
     plan = make_plan([spread, PROXIES.get("snip")])
     scores = evaluate(TOY.build(TOY.architecture(26), "toy"), BATCH, plan).scores
@@ -110,7 +110,7 @@ def test_a_maker_that_fails_costs_its_own_proxies_alone(
 def test_what_is_not_in_the_table_is_no_evidence(
     spread: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (record,) = evidence_of(spread.function)
+    (record,) = evidence_of(spread)
     monkeypatch.delitem(RECORDS, record)
     with pytest.raises(UsageError, match="not annotated with an evidence type"):
         make_plan([spread])

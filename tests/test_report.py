@@ -9,7 +9,7 @@ import pytest
 from report_runs import ACCURACY, GOOD, SCORES, SPECS, N, toy_truth, write_run
 from scipy import stats as scipy_stats
 
-from zcbench.analysis.words import milliseconds, number
+from zcbench.analysis.block import milliseconds, number
 from zcbench.errors import DataError, UsageError
 from zcbench.report import COLUMNS, correlations, make_report, studies
 from zcbench.stats import association

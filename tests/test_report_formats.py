@@ -20,12 +20,13 @@ from zcbench.report import (
     COLUMNS,
     FORMATS,
     Options,
+    emit,
     make_report,
-    print_report,
     render,
     write,
 )
-from zcbench.store import load_run
+from zcbench.store import load_run, read_records
+from zcbench.store.records import line_of
 
 TRAITS = {"a_b|c": {"direction": "higher"}}
 FAILURES = {("snip", 3): "undefined", ("snip", 4): "nan", ("zen", 0): "inf"}
@@ -198,8 +199,8 @@ def test_unknown_format_is_an_error(report):
     assert str(error.value) == "Unknown format 'jsn'. Did you mean json?"
 
 
-def test_print_report_puts_data_and_notes_apart(run_path, capsys):
-    print_report([load_run(run_path)], truth="part")
+def test_emit_puts_data_and_notes_apart(run_path, capsys):
+    emit(make_report([load_run(run_path)], truth="part"))
     out, err = capsys.readouterr()
     assert out == render(make_report([load_run(run_path)], truth="part"))
     assert err.startswith(f"{run_path}: 2 architectures (such as ")
@@ -331,12 +332,11 @@ NOTED = "17–26 of 30 layers have no gradient at initialisation (10 networks)"
 def noted(tmp_path):
     """A run whose scores of snip and jacov note something of ten networks."""
     path = write_run(tmp_path / "noted", ALL)
-    written = (path / "scores.jsonl").read_text().splitlines()
-    lines = [json.loads(line) for line in written]
+    lines = list(read_records(path))
     for i, line in enumerate(lines[17:]):
         said = f"{i + 17} of 30 layers have no gradient at initialisation"
         line["notes"] = {"snip": said, "jacov": f"{said}; sees a_b"}
-    (path / "scores.jsonl").write_text("".join(f"{json.dumps(r)}\n" for r in lines))
+    (path / "scores.jsonl").write_bytes(b"".join(map(line_of, lines)))
     return make_report([load_run(path)])
 
 

@@ -13,8 +13,8 @@ from click.testing import CliRunner
 from report_runs import GOOD, SCORES, SPECS, N, toy_truth, write_run
 
 import zcbench
+from zcbench.analysis.block import setting
 from zcbench.analysis.regression import compare as compare_runs
-from zcbench.analysis.words import setting
 from zcbench.cli import main
 from zcbench.config import RunConfig, load_config
 from zcbench.engine import InterruptedRunError, Observer, execute

@@ -13,7 +13,7 @@ from scipy import stats as scipy_stats
 
 from zcbench.analysis.top import RANDOM, TRAINED, search
 from zcbench.report import Options
-from zcbench.report.cells import cells
+from zcbench.report.text import cells
 from zcbench.stats.ceilings import top
 from zcbench.stats.search_metrics import (
     best_of,

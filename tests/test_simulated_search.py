@@ -17,24 +17,34 @@ from report_runs import study_of, write_run
 from scipy import stats
 from sklearn.linear_model import Ridge
 
-from zcbench.analysis.search import (
+from zcbench.analysis.search.pool import (
     SearchPool,
     Setting,
     Trace,
     Variant,
-    curves,
+    nearest,
+    normal_scores,
     search_pool,
-    searches,
-    simulate,
     variants,
 )
-from zcbench.analysis.search.pool import nearest, normal_scores
-from zcbench.analysis.search.section import common_hours, regret_at, speedup
-from zcbench.analysis.search.simulate import PENALTY, ROUND, _Search, posterior
+from zcbench.analysis.search.section import (
+    common_hours,
+    curves,
+    regret_at,
+    searches,
+    speedup,
+)
+from zcbench.analysis.search.simulate import (
+    PENALTY,
+    ROUND,
+    _Search,
+    posterior,
+    simulate,
+)
 from zcbench.cli import main
 from zcbench.errors import DataError, UsageError
 from zcbench.report import Study
-from zcbench.report.figures.regret import regret_curves
+from zcbench.report.figures.curves import regret_curves
 from zcbench.spaces import load_space
 from zcbench.stats.search_metrics import best_of
 
@@ -172,7 +182,7 @@ def test_books_are_kept(variant: Variant) -> None:
             assert trace.seen[t, step] in seeds
             if trace.seen[t, step] > best:
                 best, find = trace.seen[t, step], POOL.accuracy[arch]
-            assert trace.found[t, step] == find
+            assert trace.best[t, step] == find
 
 
 @pytest.mark.parametrize("variant", variants(POOL), ids=lambda v: v.label)
@@ -208,7 +218,7 @@ def test_random_search_finds_what_theory_says() -> None:
     ks = [1, 5, 30]
     want = best_of(POOL.accuracy, POOL.accuracy, ks)
     for k, mean in zip(ks, want.tolist(), strict=True):
-        found = trace.found[:, k - 1]
+        found = trace.best[:, k - 1]
         assert abs(found.mean() - mean) < 4 * found.std() / math.sqrt(4000)
 
 
@@ -259,10 +269,10 @@ def test_a_perfect_proxy_finds_the_best_at_once_and_gaps_come_last() -> None:
     best = pool.accuracy.max()
     for method in ("random", "evolution", "predictor"):
         trace = simulate(pool, Variant(method, "warmup", ("all",)), setting)
-        assert (trace.found[:, 0] == best).all()
+        assert (trace.best[:, 0] == best).all()
         means = {
             name: simulate(pool, Variant(method, "filter", (name,)), setting)
-            .found[:, 14]
+            .best[:, 14]
             .mean()
             for name in scores
         }
@@ -273,7 +283,7 @@ def test_a_perfect_proxy_finds_the_best_at_once_and_gaps_come_last() -> None:
 
 def test_predictors_learn() -> None:
     found = {
-        variant: simulate(POOL, variant, replace(SETTING, trials=60)).found[:, -1]
+        variant: simulate(POOL, variant, replace(SETTING, trials=60)).best[:, -1]
         for variant in (Variant("random"), Variant("predictor"))
     }
     assert found[Variant("predictor")].mean() > found[Variant("random")].mean() + 0.5
@@ -332,7 +342,7 @@ def made_traces() -> dict[Variant, Trace]:
     aided = replace(
         alone,
         hours=alone.hours / 2,
-        found=np.array([[70.0, 70.0, 80.0], [60.0, 70.0, 90.0]]),
+        best=np.array([[70.0, 70.0, 80.0], [60.0, 70.0, 90.0]]),
     )
     return {Variant("random"): alone, Variant("random", "filter", ("good",)): aided}
 
@@ -353,7 +363,7 @@ def test_regret_by_time() -> None:
     # Alone: mean regret 45 from 4 hours on, the last moment that both trials have.
     # Aided: 35 and 30 from half an hour and an hour on.
     assert speedup(pool, aided, alone) == pytest.approx(4.0, rel=0.01)
-    assert math.isnan(speedup(pool, replace(aided, found=alone.found - 90), alone))
+    assert math.isnan(speedup(pool, replace(aided, best=alone.best - 90), alone))
 
 
 def test_sections_say_what_traces_hold() -> None:

@@ -254,7 +254,7 @@ def test_vectors_with_classes() -> None:
     ("task", "option", "inputs"),
     [
         (SPACE.tasks["slice_localization"], "images.npz", "380"),
-        (Task("depth", (3, 8, 8), 1, "mse"), "builtin", "3×8×8"),
+        (Task("depth", (3, 8, 8), 1, "mse"), "images.npz", "3×8×8"),
     ],
 )
 def test_files_hold_images_only(task: Task, option: str, inputs: str) -> None:

@@ -138,7 +138,7 @@ def test_a_network_that_kills_its_worker_costs_the_others_nothing(
         REGISTRY.remove("killer")
     table = load_run(tmp_path / "run").set_index("index")
     assert sorted(table.index) == [0, 13, 26]
-    assert table["status"][26] == dict.fromkeys(names, "oom")
+    assert table["status"][26] == {"killer": "error"}
     assert list(table["killer"][[0, 13]]) == [1.0, 1.0]
     # 0 shared its stack with 26 and was then scored alone: to the last bit.
     assert table["snip"][0] == scores_of(alone)[0]["snip"]

@@ -11,7 +11,12 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy import stats as scipy_stats
-from simulations import simulate_agreement, simulate_coverage, simulate_family
+from simulations import (
+    rank_bootstrap,
+    simulate_agreement,
+    simulate_coverage,
+    simulate_family,
+)
 
 from zcbench.stats import (
     KINDS,
@@ -23,7 +28,6 @@ from zcbench.stats import (
     holm,
     linear_bootstrap,
     paired_difference,
-    rank_bootstrap,
     resample_counts,
 )
 from zcbench.stats.association import standard_error
@@ -232,7 +236,7 @@ def test_paired_difference_is_near_that_of_a_bootstrap(kind, tied):
     statistic = SCIPY[kind]
     deltas = [statistic(a[d], y[d]) - statistic(b[d], y[d]) for d in draws]
     found = paired_difference(a, b, y, kind)
-    assert found.delta == pytest.approx(statistic(a, y) - statistic(b, y))
+    assert found.value == pytest.approx(statistic(a, y) - statistic(b, y))
     expected = np.quantile(deltas, [0.025, 0.975])
     assert [found.low, found.high] == pytest.approx(expected, abs=0.012)
     apart = math.hypot(
@@ -252,7 +256,7 @@ def test_p_value_agrees_with_the_interval(kind, seed):
     at_edge = paired_difference(a, b, y, kind, confidence=1 - found.p)
     assert min(at_edge.low, -at_edge.high, key=abs) == pytest.approx(0, abs=1e-9)
     swapped = paired_difference(b, a, y, kind)
-    assert (swapped.delta, swapped.p) == pytest.approx((-found.delta, found.p))
+    assert (swapped.value, swapped.p) == pytest.approx((-found.value, found.p))
 
 
 def test_paired_difference_uses_the_shared_points():
@@ -261,7 +265,7 @@ def test_paired_difference_uses_the_shared_points():
     found = paired_difference(a, b, y, "spearman")
     assert found.n == 51
     statistic = SCIPY["spearman"]
-    assert found.delta == pytest.approx(
+    assert found.value == pytest.approx(
         statistic(a[9:], y[9:]) - statistic(b[9:], y[9:])
     )
 
@@ -270,7 +274,7 @@ def test_paired_difference_uses_the_shared_points():
 def test_scores_of_the_same_order_do_not_differ(kind):
     a, _, y = sample(40, tied=True)
     found = paired_difference(a, 28_000 * a + 73_306, y, kind)
-    assert (found.delta, found.low, found.high, found.p) == (0, 0, 0, 1)
+    assert (found.value, found.low, found.high, found.p) == (0, 0, 0, 1)
     assert found.note == "same order"
 
 
@@ -285,7 +289,7 @@ def test_scores_of_the_same_order_do_not_differ(kind):
 )
 def test_no_difference_where_a_correlation_is_missing(a, b, accuracy, note):
     found = paired_difference(a, b, accuracy, "kendall")
-    assert np.isnan([found.delta, found.low, found.high, found.p]).all()
+    assert np.isnan([found.value, found.low, found.high, found.p]).all()
     assert found.note == note
 
 
@@ -318,7 +322,7 @@ def test_interval_at_another_level_is_that_of_its_confidence(kind):
     assert found.interval(0.01) == pytest.approx((wide.low, wide.high))
     assert np.isnan(paired_difference(a, b, b * 0, kind).interval(0.01)).all()
     known = difference(*(association(v, y, kind) for v in (a, b)))
-    assert (known.delta, known.low, known.p) == (found.delta, found.low, found.p)
+    assert (known.value, known.low, known.p) == (found.value, found.low, found.p)
     assert known.influence == pytest.approx(found.influence)
     assert standard_error(found.influence * found.n) == pytest.approx(found.error)
 

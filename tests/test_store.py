@@ -9,6 +9,7 @@ import math
 import os
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,14 @@ from hypothesis import strategies as st
 
 from zcbench.errors import DataError
 from zcbench.store import RunStore, load_run, read_done, read_records
+from zcbench.store.records import line_of
 
 MANIFEST = {"schema": 1, "config": {"space": "toy"}, "proxies": {"snip": 1, "zen": 1}}
 
 
 def _line(index: int, /, **parts: Any) -> dict:
     record = {
-        "space": "toy",
+        "space": "made up",  # what is known is held to its architectures
         "dataset": "toy",
         "arch": f"arch {index}",
         "index": index,
@@ -44,6 +46,10 @@ def _store(path: Path, *records: dict) -> Path:
         for record in records:
             store.append(record)
     return path
+
+
+def _crc(index: int) -> str:
+    return f"{zlib.crc32(json.dumps(_line(index))[:-1].encode()):08x}"
 
 
 def _scores(path: Path) -> Path:
@@ -70,8 +76,8 @@ def test_a_table_of_what_was_written(tmp_path: Path) -> None:
 def test_lines_have_the_published_form(tmp_path: Path) -> None:
     path = _store(tmp_path, _line(1))
     text = _scores(path).read_text(encoding="utf-8")
-    assert text == json.dumps(_line(1)) + "\n"
-    assert text.startswith('{"space": "toy", "dataset": "toy", "arch": "arch 1", ')
+    assert text == f'{json.dumps(_line(1))[:-1]}, "crc32": "{_crc(1)}"}}\n'
+    assert text.startswith('{"space": "made up", "dataset": "toy", "arch": "arch 1"')
 
 
 def test_lines_of_one_key_are_merged_and_the_later_wins(tmp_path: Path) -> None:
@@ -143,7 +149,7 @@ def test_a_torn_tail_is_dropped_and_cut_before_the_next_line(
 def test_a_tail_that_lacks_only_its_newline_is_kept(tmp_path: Path) -> None:
     path = _store(tmp_path, _line(1))
     with _scores(path).open("a") as stream:
-        stream.write(json.dumps(_line(2)))
+        stream.write(line_of(_line(2)).decode().rstrip())
     assert list(load_run(path)["index"]) == [1, 2]
     _store(path, _line(3))
     assert list(load_run(path)["index"]) == [1, 2, 3]
@@ -339,7 +345,7 @@ def test_a_full_disk_loses_nothing(
             f"{path} cannot be written: No space left on device. Results kept there: 1."
             f" Make room or make it writable, then go on with --out {path}."
         )
-        assert _scores(path).read_text() == json.dumps(_line(1)) + "\n"
+        assert _scores(path).read_bytes() == line_of(_line(1))
         store.append(_line(3))  # room was made
     assert list(load_run(path)["index"]) == [1, 3]
 

@@ -23,6 +23,7 @@ from zcbench.tasks import (
     load_task,
     space_of,
     task_names,
+    with_input_size,
     with_tasks,
 )
 from zcbench.types import Task
@@ -290,6 +291,75 @@ def test_tasks_of_one_name_in_one_report(wide: Path, tmp_path: Path) -> None:
 def test_mistakes(wide: Path, words: list[str], code: int, message: str) -> None:
     result = invoke("run", "--task", wide, *words, "--out", wide.parent / "run")
     assert (result.exit_code, result.stderr) == (code, f"zcbench: {message}\n")
+
+
+# --- input size -------------------------------------------------------------------
+
+
+def test_input_size_is_part_of_a_run(tmp_path: Path) -> None:
+    """It reaches every worker, every table, the manifest, resume and compare."""
+    outs = [tmp_path / "own", tmp_path / "six"]
+    words = ["--space", "toy", "--n", 6, "--batch-size", 8, "--proxies", "params,flops"]
+    for out, more in zip(outs, ([], ["--input-size", 6]), strict=True):
+        result = invoke("run", *words, *more, "--workers", 2, "--out", out)
+        assert result.exit_code == 0, result.output
+        size = "minibatch builtin at 6×6" if more else "minibatch builtin · "
+        assert size in result.stdout
+    own, six = map(zcbench.load_run, outs)
+    assert six.attrs["manifest"]["config"]["input_size"] == 6
+    assert (own["params"] == six["params"]).all()
+    space = with_input_size(load_space("toy"), 6)
+    for run, searched in ((own, load_space("toy")), (six, space)):
+        for row in run.to_dict("records"):
+            net = searched.build(searched.architecture(row["index"]), "toy")
+            batch = open_source("builtin", searched.tasks["toy"]).batch(4, seed=0)
+            assert zcbench.score(net, batch, "flops")["flops"].value == row["flops"]
+    other = invoke("run", *words, "--out", outs[1])
+    assert other.exit_code == 2
+    assert "input-size is 6 there, auto here" in other.stderr
+    assert "--input-size 6" in other.stderr
+    compared = invoke("compare", *outs)
+    assert "input size" in compared.output
+    dry = invoke("run", *words, "--input-size", 6, "--out", outs[1], "--dry-run")
+    assert "8 images at 6×6: builtin" in dry.stdout
+    assert "6 of them already done" in dry.stdout
+    html = invoke("report", outs[1], "--format", "html")
+    assert "builtin at 6×6, batch size 8" in html.stdout
+    report = json.loads(invoke("report", outs[1], "--format", "json").stdout)
+    assert report["runs"][0]["sections"][0]["input_size"] == 6
+
+
+def test_input_size_of_all_but_what_is_not_square() -> None:
+    given = load_task("ninapro")
+    space = with_tasks(load_space("nb201"), [given])
+    smaller = with_input_size(space, 8)
+    assert smaller.tasks["cifar10"].input_shape == (3, 8, 8)
+    assert smaller.tasks["ninapro"] == given.task
+    assert space.tasks["cifar10"].input_shape == (3, 32, 32)
+    assert with_input_size(space, "auto") is space
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["--space", "nb201", "--task", "svhn,ninapro"],
+            "--input-size is for square images, but ninapro has inputs of 1×16×52. "
+            "Leave ninapro out, or leave its size.",
+        ),
+        (
+            ["--space", "fcnet", "--datasets", "protein_structure"],
+            "--input-size is for square images, but protein_structure has inputs of 9. "
+            "Leave protein_structure out, or leave its size.",
+        ),
+    ],
+)
+def test_no_input_size_of_what_is_not_square(
+    words: list[str], message: str, tmp_path: Path
+) -> None:
+    words += ["--input-size", "8", "--truth", "none"]
+    result = invoke("run", *words, "--out", tmp_path / "run")
+    assert (result.exit_code, result.stderr) == (2, f"zcbench: {message}\n")
 
 
 # --- targets and lists from tables ------------------------------------------------

@@ -463,6 +463,7 @@ def test_truths_are_listed() -> None:
         ("nats-bench-size", "nats_sss"),
         ("nas-bench-macro", "macro"),
         ("hpolib", "fcnet"),
+        ("torchvision", "torchvision"),
         ("toy", "toy"),
     ]
     assert all(TRUTHS.get(name).description for name in TRUTHS.names())

@@ -229,15 +229,16 @@ def test_a_folder(tmp_path: Path) -> None:
     ("text", "what", "hint"),
     [
         (
-            "architecture,val\n{0},1\n",
+            "structure,val\nx{0},1\n",
             "{file} does not say which architecture a row is: its columns are "
-            "architecture, val.",
+            "structure, val.",
             "Add a column arch with architecture strings, or index.",
         ),
         (
-            "arch,accuracy\n{0},1\n",
-            "{file} has no accuracies for toy: its columns are arch, accuracy.",
-            "Name them val, test, val_seed0, …, or toy_val, toy_test, ….",
+            "arch,quality\n{0},1\n",
+            "{file} has no accuracies for toy: its columns are arch, quality.",
+            "If it is quality, say --target quality; or name them val, test, "
+            "val_seed0, …, or toy_val, toy_test, ….",
         ),
         (
             "arch,other_val,toy_val_12\n{0},1,2\n",
@@ -429,3 +430,47 @@ def test_rows_of_parquet_have_no_lines(tmp_path: Path) -> None:
         f"{file}: 1 of 2 values in val are no accuracy in percent; the first is on "
         "row 2: 101.0."
     )
+
+
+@pytest.mark.parametrize(
+    ("head", "mark"),
+    [("arch,accuracy", ","), ("Model;Top1", ";"), ("cell\tTest Acc (%)", "\t")],
+)
+def test_other_names_and_marks_are_taken(tmp_path, head, mark):
+    space = load_space("toy")
+    path = tmp_path / "own.csv"
+    values = [0.6 + 0.01 * i for i in range(len(space))]
+    rows = [f"{space.architecture(i).spec}{mark}{v:.4f}" for i, v in enumerate(values)]
+    path.write_text("\n".join([head, *rows]) + "\n")
+    table = read_table(path, space, "toy")
+    assert table["accuracy"].tolist() == pytest.approx([100 * v for v in values])
+    assert "read as fractions, and turned into percent" in table.attrs["notes"][0]
+
+
+def test_decimal_commas(tmp_path):
+    space = load_space("toy")
+    path = tmp_path / "own.csv"
+    rows = [f"{space.architecture(i).spec};{60 + i},5" for i in range(9)]
+    path.write_text("\n".join(["arch;val", *rows]) + "\n")
+    assert read_table(path, space, "toy")["val"].tolist() == [
+        60.5 + i for i in range(9)
+    ]
+
+
+def test_an_unknown_column_is_asked_for_by_a_target_that_works(tmp_path):
+    space = load_space("toy")
+    path = tmp_path / "own.csv"
+    rows = [f"{space.architecture(i).spec},{60 + i}" for i in range(9)]
+    path.write_text("\n".join(["arch,quality", *rows]) + "\n")
+    with pytest.raises(DataError, match="say --target quality"):
+        read_table(path, space, "toy")
+    assert read_table(path, space, "toy", "quality")["quality"].tolist()[0] == 60
+
+
+def test_accuracies_of_another_dataset_are_not_taken(tmp_path):
+    space = load_space("nb201")
+    path = tmp_path / "own.csv"
+    for name in ("cifar100_acc", "cifar100_val", "other_test"):
+        path.write_text(f"arch,{name}\n{space.architecture(5).spec},60\n")
+        with pytest.raises(DataError, match="no accuracies for cifar10"):
+            read_table(path, space, "cifar10")

@@ -10,9 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from report_runs import study_of
 from scipy import stats
 
 import zcbench
+from zcbench.analysis.block import difference
+from zcbench.analysis.correlations import tabulate
+from zcbench.analysis.verdict import verdict
 from zcbench.report import Options, make_report
 
 RUN = Path(__file__).parent.parent / "results" / "nb201-1000"
@@ -211,3 +215,34 @@ def test_no_word_depends_on_the_seed_of_the_report_unless_it_says_so(report):
         moved = again.verdict.table["word"] != words
         assert not (moved & ~borderline).any()
     assert "Borderline" in report.verdict.conclusion
+
+
+def test_few_networks_have_no_verdict_and_stand_last():
+    rng = np.random.default_rng(0)
+    accuracy = rng.normal(size=40)
+    rare = np.full(40, np.nan)
+    rare[:15] = accuracy[:15] + 0.01 * rng.normal(size=15)
+    scores = {"params": accuracy + rng.normal(size=40), "rare": rare}
+    good = accuracy + 0.3 * rng.normal(size=40)
+    study = study_of({**scores, "good": good}, accuracy)
+    assert study.thin == {"rare"}
+    table = tabulate([study], [])
+    assert table["proxy"].tolist() == ["good", "params", "rare"]
+    rows = verdict((study,), Options()).table.set_index("proxy")
+    assert rows["word"].to_dict() == {"good": "clearly ahead", "rare": ""}
+    assert rows.loc["rare", "note"] == "of too few for a verdict"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "text"),
+    [
+        (0.002, 0.094, "+.05 [.002, .094]"),
+        (-0.0004, 0.17, "+.05 [-.0004, .1700]"),
+        (0.0503, 0.1, "+.05 [.0503, .1000]"),
+        (0.01, 0.09, "+.05 [.01, .09]"),
+        (0.0, 0.09, "+.05 [.00, .09]"),
+        (math.nan, math.nan, "+.05"),
+    ],
+)
+def test_ends_stay_on_their_side_of_what_decides(low, high, text):
+    assert difference(0.05, low, high) == text

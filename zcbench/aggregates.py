@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from zcbench.errors import UsageError, unknown
+from zcbench.names import split_names
 
 if TYPE_CHECKING:
     from zcbench.stats.ranks import Floats
@@ -121,6 +122,12 @@ AGGREGATES: Mapping[str, Aggregate] = {
             log_rank,
             "lee2024aznas",
         ),
+        Aggregate(
+            "vkdnw_agg",
+            ("vkdnw", "jacov", "az_expressivity", "az_trainability", "flops"),
+            log_rank,
+            "tybl2025training",
+        ),
     )
 }
 """Aggregates by name, with the parts that they have unless others are named."""
@@ -141,7 +148,7 @@ def parse(text: str) -> Aggregate:
     aggregate = AGGREGATES[name.strip()]
     if not colon:
         return aggregate
-    parts = tuple(dict.fromkeys(p.strip() for p in rest.split(",") if p.strip()))
+    parts = tuple(dict.fromkeys(split_names(rest)))
     if len(parts) < 2:
         raise UsageError(
             f"The aggregate {text!r} names fewer than two parts.",

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import difflib
 import json
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any, Literal, get_args
 
 from zcbench import options as of
 from zcbench.errors import DataError, UsageError, unknown
+from zcbench.files import LARGEST_SETTINGS, read, read_toml, reason
 from zcbench.options import option
 from zcbench.types import Precision
 
@@ -59,27 +59,32 @@ class RunConfig:
     )
     seed: int = option(0, of.whole(0, _MAX_SEED), "Seed of sample, weights and images.")
     repeats: int = option(
-        1, of.whole(1), "Initialisations and minibatches per network."
+        1, of.whole(1, 10_000), "Initialisations and minibatches per network."
     )
-    batch_size: int = option(64, of.whole(2), "Images in the minibatch.")
+    batch_size: int = option(64, of.whole(2, 1_000_000), "Images in the minibatch.")
     minibatch: str = option(
         "auto", of.SOURCE, "Images: auto, builtin, gaussian, or a path."
+    )
+    input_size: int | Literal["auto"] = option(
+        "auto",
+        of.whole(1, 4096, word="auto"),
+        "Height and width of the images, in pixels; auto is each dataset's own.",
     )
     device: str = option("auto", of.DEVICE, "auto, cpu, cuda, cuda:1 or mps.")
     workers: int | Literal["auto"] = option(
         "auto",
-        of.whole(1, word="auto"),
+        of.whole(1, 10_000, word="auto"),
         "Processes; auto is one for each core (one in all on a GPU). Scores do not "
         "depend on it.",
     )
     threads: int = option(
         1,
-        of.whole(1),
+        of.whole(1, 1_000),
         "Threads of each worker. Last digits of scores can depend on it.",
     )
     stack: int | Literal["auto"] = option(
         "auto",
-        of.whole(1, word="auto"),
+        of.whole(1, 1_000_000, word="auto"),
         "Networks scored at once; auto is 1, on CUDA as many as memory holds. Last "
         "digits of scores can depend on it.",
     )
@@ -104,6 +109,11 @@ class RunConfig:
         (),
         of.PARAMETERS,
         "Parameters of the jobs, key=value with commas, such as timeout_min=60.",
+    )
+    timeout: float | Literal["auto", "none"] = option(
+        "auto",
+        of.SECONDS,
+        "Longest that a network may take; auto is 600 with plug-ins, else none.",
     )
     out: Path | None = option(  # noqa: RUF009 - makes a field
         None,
@@ -260,19 +270,14 @@ def parse(key: str, value: object, *, label: str) -> Any:
 
 def _read(file: Path) -> Mapping[str, object]:
     """Keys and values of a configuration file or manifest."""
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise _unreadable(file, error) from None
+    what, hint = "The configuration", "See configs/ for examples."
     if file.suffix != ".json":
-        try:
-            return tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            raise _unreadable(file, error) from None
+        return read_toml(file, what, hint)
     try:
-        manifest = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise _unreadable(file, error) from None
+        manifest = json.loads(read(file, LARGEST_SETTINGS))
+    except (OSError, ValueError, RecursionError) as error:
+        text = f"{what} {file} cannot be read: {reason(error)}."
+        raise DataError(text, hint) from None
     config = manifest.get("config") if isinstance(manifest, dict) else None
     if not isinstance(config, dict):
         raise DataError(
@@ -283,14 +288,6 @@ def _read(file: Path) -> Mapping[str, object]:
         config["archs"] = str(file.parent / "archs.txt")
         config = {key: value for key, value in config.items() if key not in _SAMPLE}
     return {key: value for key, value in config.items() if value is not None}
-
-
-def _unreadable(file: Path, error: Exception) -> DataError:
-    reason = error.strerror if isinstance(error, OSError) else str(error)
-    return DataError(
-        f"The configuration {file} cannot be read: {reason}.",
-        "See configs/ for examples.",
-    )
 
 
 def _known_key(key: str, kind: str) -> str:

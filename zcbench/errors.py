@@ -7,6 +7,8 @@ that the command line returns for it.
 from __future__ import annotations
 
 import difflib
+import re
+import signal
 from collections.abc import Iterable
 
 
@@ -73,6 +75,60 @@ class Undefined(Exception):
     """
 
 
+CHANGED = "the proxy changed "
+"""How the message of a score begins whose proxy did more than return a number."""
+
+
 def first_line(error: BaseException) -> str:
     """What an error says, as far as it fits into a table."""
-    return (str(error).strip().splitlines() or [""])[0][:300]
+    return (said(error).strip().splitlines() or [""])[0][:300]
+
+
+_UNSEEN = re.compile(
+    "[\0-\x09\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e"
+    "\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
+)
+"""Controls of terminals and of the direction of text, half characters."""
+
+
+def visible(text: str, *, lines: bool = False) -> str:
+    r"""Text whose control characters are written out, for a terminal or page.
+
+    Args:
+        text: any.
+        lines: whether it may have several lines.
+
+    >>> visible("a\x1b[2Jb")
+    'a\\x1b[2Jb'
+    """
+    text = _UNSEEN.sub(lambda m: m[0].encode("unicode_escape").decode(), text)
+    return text if lines else text.replace("\n", "\\n")
+
+
+def said(error: BaseException) -> str:
+    """Text of an error of others: it may have none, or one that is no text."""
+    try:
+        return str(error).encode(errors="replace").decode()
+    except Exception as other:  # its __str__ may raise anything
+        return f"(its text cannot be had: {type(other).__name__})"
+
+
+def is_users(error: BaseException) -> bool:
+    """Whether it is Ctrl-C; where that is ignored, as in workers, a plug-in made it."""
+    deaf = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    return isinstance(error, KeyboardInterrupt) and not deaf
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether that is what an error says, or the one behind it.
+
+    Torch has a type for it on devices, and words on a CPU.
+    """
+    signs = ("not enough memory", "can't allocate memory", "Cannot allocate memory")
+    cause = error.__cause__
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or any(sign in said(error) for sign in signs)
+        or (cause is not None and out_of_memory(cause))
+    )

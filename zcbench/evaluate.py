@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from types import MappingProxyType
@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from zcbench.errors import UsageError
 from zcbench.evidence.clock import Clock
-from zcbench.evidence.copies import copied_network
+from zcbench.evidence.copies import deep_copied
+from zcbench.evidence.guests import call_guest
 from zcbench.evidence.modes import as_written, default_dtype
 from zcbench.evidence.passes import (
     Missing,
@@ -39,6 +40,7 @@ def evaluate(
     *,
     seed: int = 0,
     precision: Precision = "float32",
+    told: Callable[[str, Score], object] | None = None,
 ) -> Evaluation:
     """Score a network that the caller gives away; `score` is the polite form.
 
@@ -50,6 +52,7 @@ def evaluate(
         plan: which proxies, from `zcbench.plan.make_plan`.
         seed: for proxies that draw random numbers, and torch's own generator.
         precision: what a float32 network's passes may round to.
+        told: gets id and score of built-in proxies as soon as their records are there.
 
     Returns:
         Scores, and the seconds of each pass with their ``"total"``.
@@ -62,14 +65,34 @@ def evaluate(
     start = time.perf_counter()
     device = device_of(network)
     clock = Clock(device)
+    more = {} if told is None else {"made": _telling(plan, clock, seed, told)}
     evidence, remarks = gather(
-        network, batch, plan.records, clock, seed=seed, precision=precision
+        network, batch, plan.records, clock, seed=seed, precision=precision, **more
     )
     # Float32 as it is: CUDA would round in a proxy's own network.
     with _surroundings(device, seed), arithmetic("float32", device):
-        scores = apply_proxies(plan, evidence, clock.seconds, remarks)
+        scores = apply_proxies(plan, evidence, clock.seconds, remarks, seed=seed)
     seconds = dict(clock.seconds) | {"total": time.perf_counter() - start}
     return Evaluation(scores, seconds)
+
+
+def _telling(
+    plan: Plan, clock: Clock, seed: int, told: Callable[[str, Score], object]
+) -> Callable[[Mapping[type, Any]], None]:
+    """Tells each score once, when its records are made."""
+    waiting = [
+        proxy
+        for proxy in plan.proxies
+        if proxy.origin == "built-in" and FreshNetwork not in plan.needs[proxy.name]
+    ]
+
+    def made(records: Mapping[type, Any]) -> None:
+        for proxy in tuple(waiting):
+            if records.keys() >= {*plan.needs[proxy.name]}:
+                waiting.remove(proxy)
+                told(proxy.name, _apply(proxy, plan, records, clock.seconds, seed))
+
+    return made
 
 
 @contextmanager
@@ -94,10 +117,12 @@ def gather(
     *,
     seed: int,
     precision: Precision,
+    made: Callable[[Mapping[type, Any]], None] = lambda _: None,
 ) -> tuple[Mapping[type, Any], Mapping[type, str]]:
     """Record type → record of a network, or `Missing`; and what to remark on it.
 
-    Args: see `evaluate`; the clock gets the seconds of every pass.
+    Args: see `evaluate`; the clock gets the seconds of every pass, and `made` what
+    there is after each.
     """
     device = device_of(network)
     batch = replace(batch, x=batch.x.to(device), y=batch.y.to(device))
@@ -105,7 +130,8 @@ def gather(
         subject = attempt(lambda: make_subject(network, batch, seed))
         if isinstance(subject, Missing):
             return dict.fromkeys(records, subject), {}
-        return make_records(subject, records, clock, precision), subject.remarks
+        recorded = make_records(subject, records, clock, precision, made)
+        return recorded, subject.remarks
 
 
 def apply_proxies(
@@ -113,23 +139,26 @@ def apply_proxies(
     evidence: Mapping[type, Any],
     seconds: Mapping[str, float],
     remarks: Mapping[type, str] = MappingProxyType({}),
+    *,
+    seed: int = 0,
 ) -> dict[str, Score]:
-    """Every proxy of a plan on the evidence of one network.
+    """Every proxy of a plan on the evidence of one network; guests come last.
 
     Args:
         plan: which proxies.
         evidence: record type → record, or `Missing`.
         seconds: pass name → what it took for this network.
         remarks: record type → what to note on scores made from it.
+        seed: for guests that draw random numbers.
     """
     scores = {}
-    for proxy in plan.proxies:
-        score = _apply(proxy, plan, evidence, seconds)
+    for proxy in sorted(plan.proxies, key=lambda proxy: proxy.is_guest):
+        score = _apply(proxy, plan, evidence, seconds, seed)
         notes = [remarks[r] for r in plan.needs[proxy.name] if r in remarks]
         if score.status == "ok" and notes:
             score = replace(score, note="; ".join(notes))
         scores[proxy.name] = score
-    return scores
+    return {proxy.name: scores[proxy.name] for proxy in plan.proxies}
 
 
 def _apply(
@@ -137,12 +166,25 @@ def _apply(
     plan: Plan,
     evidence: Mapping[type, Any],
     passes: Mapping[str, float],
+    seed: int,
 ) -> Score:
-    start = time.perf_counter()
-    records = [_private(evidence[record]) for record in plan.needs[proxy.name]]
-    missing = first_missing(records)
-    value = missing or attempt(lambda: _number(proxy.function(*records)))
-    own = time.perf_counter() - start
+    records = [evidence[record] for record in plan.needs[proxy.name]]
+    own = 0.0
+
+    def number(*records: Any) -> float:
+        nonlocal own
+        start = time.perf_counter()  # guests' copies are made before
+        try:
+            return _number(proxy.function(*records, **proxy.parameters))
+        finally:
+            own = time.perf_counter() - start
+
+    if missing := first_missing(records):
+        value = missing
+    elif proxy.is_guest:
+        value = call_guest(number, records, seed)
+    else:
+        value = attempt(lambda: number(*map(_private, records)))
     seconds = own + sum(passes.get(name, 0.0) for name in plan.passes_of(proxy.name))
     if isinstance(value, Missing):
         return Score(None, value.status, seconds, value.message)
@@ -158,7 +200,7 @@ def _private(record: Any) -> Any:
     if not isinstance(record, FreshNetwork):
         return record
     reseed(record.seed)
-    return replace(record, network=copied_network(record.network))
+    return replace(record, network=deep_copied(record.network))
 
 
 def _number(value: object) -> float:
@@ -186,7 +228,7 @@ def check_batch(batch: Batch) -> None:
     fault = ""
     if x.dim() < 2 or not x.is_floating_point():
         fault = f"x is {x.dtype} {list(x.shape)}, not floating point [N, C, H, W]"
-    elif y.dim() != 1 or not right or len(y) != len(x):
+    elif not _is_row(y, regression) or not right or len(y) != len(x):
         fault = f"y is {y.dtype} {list(y.shape)}, not {kind} [{len(x)}]"
     elif len(x) < 2:
         fault = "it has fewer than 2 images"
@@ -196,6 +238,11 @@ def check_batch(batch: Batch) -> None:
         fault = f"{which} (counted from 0) has a value that is not finite"
     if fault:
         raise UsageError(f"The minibatch cannot be used: {fault}.", "")
+
+
+def _is_row(y: Tensor, regression: bool) -> bool:
+    """Whether it is [N], or [N, K] in a regression of several numbers."""
+    return y.dim() == 1 or (regression and y.dim() == 2 and y.shape[1] > 1)
 
 
 def device_of(network: nn.Module) -> torch.device:

@@ -23,6 +23,8 @@ T = TypeVar("T")
 
 NAMED = ("arch", "arch_str")
 """Columns of architecture strings, the first that is there counts."""
+_ARCHS = (*NAMED, "architecture", "arch_string", "model", "network", "name", "cell")
+"""What they may be called, too, in any capitals, where there is none of `NAMED`."""
 _ACCURACY = re.compile(
     r"val|valid|validation|test|(?:val|valid|validation|test|train|eval)?"
     r"(?:acc|accs|accuracy|accuracies|top1|top5)\d*"
@@ -66,10 +68,24 @@ class FlatFile:
             )
 
 
+def _separators(content: bytes) -> tuple[str, str]:
+    """What divides fields, by the first line, and the decimal mark."""
+    head = content.partition(b"\n")[0].decode("utf-8-sig", errors="replace")
+    mark = max(",;\t", key=head.count)
+    comma = mark == ";" and re.search(rb";\s*\d+,\d", content)
+    return mark, "," if comma and not re.search(rb"\d\.\d", content) else "."
+
+
 def csv_frame(content: bytes) -> pd.DataFrame:
-    """Rows keep their number in the file; blank lines are dropped."""
+    """Rows keep their number in the file; blank lines are dropped.
+
+    Fields may be divided by commas, semicolons or tabs.
+    """
     import pandas as pd
 
+    mark, decimal = _separators(content)
+    head = content.partition(b"\n")[0].decode("utf-8-sig", errors="replace")
+    words = [name.strip().strip('"') for name in head.split(mark)]
     with warnings.catch_warnings():
         # Lines with more fields than the header.
         warnings.simplefilter("error", pd.errors.ParserWarning)
@@ -79,9 +95,12 @@ def csv_frame(content: bytes) -> pd.DataFrame:
             index_col=False,
             low_memory=False,
             skip_blank_lines=False,
+            sep=mark,
+            decimal=decimal,
             # Some architectures look like numbers: 02012100.
-            dtype=dict.fromkeys(NAMED, str),
+            dtype={name: str for name in words if name.casefold() in _ARCHS},
         )
+    frame.columns = frame.columns.map(lambda name: str(name).strip())
     return frame.dropna(how="all")
 
 
@@ -112,9 +131,9 @@ def shown(names: Iterable[object], most: int = 12) -> str:
 
 
 def architectures(
-    file: FlatFile, space: Space
+    file: FlatFile, space: Space, *, repeats: bool = False
 ) -> tuple[pd.Series[Any], dict[str, str]]:
-    """Each row's architecture, none twice.
+    """Each row's architecture, none twice unless repeats are allowed.
 
     Returns:
         The architectures, and column → why it is not used, of those that name them too.
@@ -125,6 +144,10 @@ def architectures(
     """
     frame = file.frame
     key = next((c for c in (*NAMED, "index") if c in frame), None)
+    key = key or next((c for c in frame if str(c).casefold() in _ARCHS), None)
+    if key is None:
+        readable = [c for c in frame if _could_name(file, space, c)]
+        key = readable[0] if len(readable) == 1 else None
     if key is None:
         raise DataError(
             f"{file.path} does not say which architecture a row is: its columns are "
@@ -132,7 +155,7 @@ def architectures(
             "Add a column arch with architecture strings, or index.",
         )
     archs = _of_column(file, space, key)
-    _check(file, space, key, archs)
+    _check(file, space, key, archs, repeats=repeats)
     reasons: dict[str, str] = {}
     for other in frame.columns:
         if other == key or not _could_name(file, space, other):
@@ -186,7 +209,9 @@ def _of_column(file: FlatFile, space: Space, column: str) -> pd.Series[Any]:
     return pd.Series(archs, index=given.index, name=column, dtype=object)
 
 
-def _check(file: FlatFile, space: Space, key: str, archs: pd.Series[Any]) -> None:
+def _check(
+    file: FlatFile, space: Space, key: str, archs: pd.Series[Any], *, repeats: bool
+) -> None:
     """Raise `DataError` unless each row has one, and none has that of another."""
     last = space.architecture(len(space) - 1)
     by_index = f"indices run from 0 to {last.index}"
@@ -201,7 +226,7 @@ def _check(file: FlatFile, space: Space, key: str, archs: pd.Series[Any]) -> Non
             f"Correct or remove them; {like}.",
         )
     twice = archs.map(_index).duplicated()
-    if twice.any():
+    if twice.any() and not repeats:
         row, place = file.first(twice)
         raise DataError(
             f"{file.path}: {twice.sum():,} of {len(archs):,} rows repeat an "

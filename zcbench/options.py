@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+from zcbench.names import split_names
+
 T = TypeVar("T")
 
 
@@ -52,8 +54,7 @@ def _names(value: object) -> tuple[str, ...]:
         isinstance(part, str) for part in parts
     ):
         raise ValueError("a list of names")
-    names = [name.strip() for part in parts for name in part.split(",")]
-    kept = tuple(dict.fromkeys(name for name in names if name))
+    kept = tuple(dict.fromkeys(name for part in parts for name in split_names(part)))
     if not kept:
         raise ValueError("a list of names")
     return kept
@@ -134,6 +135,21 @@ def choice(*words: str) -> Kind:
     return Kind(f"[{'|'.join(words)}]", _text, words)
 
 
+def _seconds(value: object) -> float | str:
+    wanted = "seconds above 0, 'auto' or 'none'"
+    if value in ("auto", "none"):
+        return str(value)
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise ValueError(wanted)
+    try:
+        seconds = float(value)
+    except (ValueError, OverflowError):
+        seconds = 0.0
+    if not 0 < seconds < 1e9:
+        raise ValueError(wanted)
+    return seconds
+
+
 NAME = Kind("NAME", _text)
 NAMES = Kind("NAMES", _names)
 SOURCE = Kind("SOURCE", _text)
@@ -144,4 +160,5 @@ FILE = Kind("FILE", _path)
 FILES = Kind("FILE", _paths)
 DIR = Kind("DIR", _path)
 DEVICE = Kind("DEVICE", _device)
+SECONDS = Kind("SECONDS", _seconds)
 FLAG = Kind("", _flag)

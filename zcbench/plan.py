@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import get_type_hints
 
@@ -22,10 +22,13 @@ def cost_class(proxy: Proxy) -> str:
     """
     if proxy.costly:
         return "training"
-    needs = evidence_of(proxy.function)
+    needs = evidence_of(proxy)
     if FreshNetwork in needs:
         return "own"
-    if {name for record in needs for name in RECORDS[record].passes} <= {"structure"}:
+    if {name for record in needs for name in RECORDS[record].passes} <= {
+        "structure",
+        "dataflow",
+    }:
         return "none"
     forward_only = all(RECORDS[record].forward_only for record in needs)
     return "forward" if forward_only else "backward"
@@ -82,19 +85,24 @@ def make_plan(proxies: Sequence[Proxy]) -> Plan:
     Raises:
         UsageError: a proxy asks for something that is not evidence.
     """
-    return Plan(tuple(proxies), {p.name: evidence_of(p.function) for p in proxies})
+    return Plan(tuple(proxies), {p.name: evidence_of(p) for p in proxies})
 
 
-def evidence_of(function: Callable[..., float]) -> tuple[type, ...]:
-    """Evidence types that a proxy's parameters are annotated with.
+def evidence_of(proxy: Proxy) -> tuple[type, ...]:
+    """Evidence types that a proxy's arguments are annotated with.
+
+    A parameter, which has a default, is no evidence; a value of it may ask for another
+    record (`Proxy.evidence`).
 
     Raises:
-        UsageError: a parameter has no annotation, or one that is not evidence.
+        UsageError: an argument has no annotation, or one that is not evidence.
     """
-    name = getattr(function, "__name__", "the proxy")
+    function, name = proxy.function, proxy.name
     known = ", ".join(record.__name__ for record in RECORDS)
     try:
         hints = get_type_hints(function)
+        for said in proxy.settings:
+            hints |= proxy.evidence.get(said, {})
     except NameError as error:
         raise UsageError(
             f"The annotations of proxy {name!r} cannot be read: {error}.",
@@ -102,6 +110,8 @@ def evidence_of(function: Callable[..., float]) -> tuple[type, ...]:
         ) from error
     needs = []
     for parameter in inspect.signature(function).parameters:
+        if parameter in proxy.defaults:
+            continue
         if hints.get(parameter) not in RECORDS:
             raise UsageError(
                 f"Parameter {parameter!r} of proxy {name!r} is not annotated with "

@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 import traceback
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from zcbench.errors import DataError, UsageError, ZcbenchError
+from zcbench.errors import (
+    DataError,
+    UsageError,
+    ZcbenchError,
+    first_line,
+    is_users,
+)
 from zcbench.proxies import PROXIES
 from zcbench.registry import Registry
 from zcbench.spaces import SPACES
+from zcbench.state import restored
 from zcbench.truth import TRUTHS
 
 _REGISTRIES: tuple[Registry[Any], ...] = (PROXIES, SPACES, TRUTHS)
 _loaded: set[Path] = set()
+
+
+def are_loaded(files: Iterable[Path]) -> bool:
+    """Whether this process has run all of these."""
+    return {file.resolve() for file in files} <= _loaded
 
 
 def load_plugins(files: Iterable[Path]) -> None:
@@ -30,7 +43,7 @@ def load_plugins(files: Iterable[Path]) -> None:
         UsageError: a file raises, or takes a name that exists.
     """
     for file in files:
-        path = file.resolve()
+        path = Path(os.path.realpath(file))  # links in a circle are left as they are
         if path not in _loaded:
             _load(file, path)
             _loaded.add(path)
@@ -50,9 +63,12 @@ def _load(file: Path, path: Path) -> None:
     sys.modules[name] = module  # where dataclasses and annotations look for it
     before = [set(registry.names()) for registry in _REGISTRIES]
     try:
-        spec.loader.exec_module(module)
-    except Exception as error:
+        with restored(lenient=True):
+            spec.loader.exec_module(module)
+    except BaseException as error:  # a plug-in may raise anything
         _undo(name, before)
+        if is_users(error):
+            raise
         raise _broken(file, path, error) from error
 
 
@@ -64,7 +80,7 @@ def _undo(module: str, before: list[set[str]]) -> None:
             registry.remove(name)
 
 
-def _broken(file: Path, path: Path, error: Exception) -> ZcbenchError:
+def _broken(file: Path, path: Path, error: BaseException) -> ZcbenchError:
     if isinstance(error, ZcbenchError):
         return type(error)(f"The plug-in {file}: {error.what}", error.hint)
     if isinstance(error, SyntaxError):
@@ -73,7 +89,8 @@ def _broken(file: Path, path: Path, error: Exception) -> ZcbenchError:
         frames = traceback.extract_tb(error.__traceback__)
         line = next((f.lineno for f in reversed(frames) if f.filename == str(path)), 0)
     where = f", line {line}" if line else ""
+    said = f"{type(error).__name__}: {first_line(error)}"
     return UsageError(
-        f"The plug-in {file}{where} raises {type(error).__name__}: {error}.",
+        f"The plug-in {file}{where} raises {said}.",
         "Correct the file; `python` on it alone shows the whole traceback.",
     )

@@ -7,7 +7,9 @@ from importlib.metadata import entry_points
 from types import MappingProxyType
 from typing import Generic, TypeVar
 
-from zcbench.errors import UsageError, unknown
+from zcbench.errors import UsageError, first_line, is_users, unknown
+from zcbench.names import split_names
+from zcbench.state import restored
 
 T = TypeVar("T")
 
@@ -20,9 +22,12 @@ class Registry(Generic[T]):
         group: entry-point group that installed plug-ins use; read at first use.
         builtins: imports the built-in entries, which register themselves.
         sets: names that stand for all entries with a property; ``"all"`` needs none.
+        variant: makes an entry with other parameters, of an entry and what stands
+            behind its name: ``"[mu=1]"``; raises `UsageError`.
 
     Attributes:
         broken: one line for each installed plug-in that failed to load.
+        installed: names that installed plug-ins have added.
     """
 
     def __init__(
@@ -31,11 +36,14 @@ class Registry(Generic[T]):
         group: str,
         builtins: Callable[[], object],
         sets: Mapping[str, Callable[[T], bool]] = MappingProxyType({}),
+        variant: Callable[[T, str], T] | None = None,
     ) -> None:
         self.kind = kind
         self.group = group
         self.broken: list[str] = []
+        self.installed: set[str] = set()
         self._builtins: Callable[[], object] | None = builtins
+        self._variant = variant
         self._sets = {"all": lambda _: True, **sets}
         self._entries: dict[str, T] = {}
         self._aliases: dict[str, str] = {}
@@ -64,19 +72,22 @@ class Registry(Generic[T]):
     def canonical(self, name: str) -> str:
         """The name that an alias stands for; any other as it is."""
         self._load()
-        return self._aliases.get(name, name)
+        base, bracket, rest = name.partition("[")
+        return f"{self._aliases.get(base, base)}{bracket}{rest}"
 
     def get(self, name: str) -> T:
-        """Entry of that name or alias.
+        """Entry of that name or alias, with parameters if the name has some.
 
         Raises:
             UsageError: there is none; the message suggests the nearest.
         """
-        self._load()
-        canonical = self._aliases.get(name, name)
-        if canonical not in self._entries:
+        base, bracket, parameters = self.canonical(name).partition("[")
+        if base not in self._entries or (bracket and self._variant is None):
             raise unknown(self.kind, name, [*self._entries, *self._aliases])
-        return self._entries[canonical]
+        entry = self._entries[base]
+        if self._variant is None or not bracket:
+            return entry
+        return self._variant(entry, bracket + parameters)
 
     def remove(self, name: str) -> None:
         """Take an entry and its aliases out again (plug-ins under test)."""
@@ -90,12 +101,11 @@ class Registry(Generic[T]):
             UsageError: a name is unknown, or nothing is named.
         """
         parts = [wanted] if isinstance(wanted, str) else list(wanted)
-        names = [name.strip() for part in parts for name in part.split(",")]
-        names = [name for name in names if name]
+        names = [name for part in parts for name in split_names(part)]
         if not names:
             raise UsageError(f"No {self.kind} is named.", "Name some, or say all.")
         entries = [entry for name in names for entry in self._meant(name)]
-        return list({id(entry): entry for entry in entries}.values())
+        return [e for n, e in enumerate(entries) if e not in entries[:n]]
 
     def _meant(self, name: str) -> list[T]:
         if name not in self._sets:
@@ -109,10 +119,16 @@ class Registry(Generic[T]):
             return
         builtins, self._builtins = self._builtins, None
         builtins()
+        own = set(self._entries)
         for point in entry_points(group=self.group):
             try:
-                point.load()
-            except Exception as error:  # a plug-in may raise anything
+                with restored(lenient=True):
+                    point.load()
+            except BaseException as error:  # a plug-in may raise anything
+                if is_users(error):
+                    raise
+                why = first_line(error) or type(error).__name__
                 self.broken.append(
-                    f"{self.kind} plug-in {point.name!r} ({point.value}): {error}"
+                    f"{self.kind} plug-in {point.name!r} ({point.value}): {why}"
                 )
+        self.installed = set(self._entries) - own

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Literal
 
@@ -14,7 +14,7 @@ from zcbench.engine.self_check.finding import Finding, evaluate_by_ways
 from zcbench.engine.self_check.questions import OfNetwork
 from zcbench.engine.self_check.ways import Way, arithmetic_of, is_needed, taking
 from zcbench.evaluate import apply_proxies, check_batch, device_of, evaluate
-from zcbench.evidence.copies import cast, copied_network, left_alone
+from zcbench.evidence.copies import cast, deep_copied, left_alone
 from zcbench.evidence.passes import Missing, attempt
 from zcbench.plan import Plan, make_plan
 from zcbench.proxies import PROXIES
@@ -28,6 +28,7 @@ def score(
     *,
     seed: int = 0,
     precision: Literal["float64", "float32"] = "float64",
+    told: Callable[[str, Score], object] | None = None,
 ) -> dict[str, Score]:
     """Score any image classifier at its present weights.
 
@@ -45,6 +46,7 @@ def score(
             `zcbench run` uses for speed: its rounding flips a few ReLUs, which moves
             single scores of plain, grasp and epe_nas by ten percent and more, and
             hardly any rank (docs/precision.md).
+        told: gets id and score of built-in proxies as soon as each is known.
 
     Returns:
         Proxy id → `Score`, in the order asked for.
@@ -55,11 +57,16 @@ def score(
     plan = make_plan(PROXIES.select(proxies))
     check_batch(batch)
     with torch.inference_mode(False):
-        return _score(network, batch, plan, seed, precision)
+        return _score(network, batch, plan, seed, precision, told)
 
 
 def _score(
-    network: nn.Module, batch: Batch, plan: Plan, seed: int, precision: str
+    network: nn.Module,
+    batch: Batch,
+    plan: Plan,
+    seed: int,
+    precision: str,
+    told: Callable[[str, Score], object] | None,
 ) -> dict[str, Score]:
     dtype = {"float64": torch.float64, "float32": torch.float32}[precision]
 
@@ -69,13 +76,13 @@ def _score(
         images = batch.x.detach().to(wanted, copy=True)
         own = replace(batch, x=images, y=batch.y.detach().clone())
         with taking(way):
-            copied = attempt(lambda: cast(copied_network(network), wanted))
+            copied = attempt(lambda: cast(deep_copied(network), wanted))
             if isinstance(copied, Missing):
                 why = f"the network cannot be copied: {copied.message}"
                 evidence = dict.fromkeys(plan.records, replace(copied, message=why))
                 return [Evaluation(apply_proxies(plan, evidence, {}), {})]
             with left_alone(network, copied):
-                return [evaluate(copied, own, plan, seed=seed)]
+                return [evaluate(copied, own, plan, seed=seed, told=told)]
 
     finding = _finding(network, batch, plan, dtype)
     (evaluation,) = evaluate_by_ways(finding, plan, scored)

@@ -31,7 +31,28 @@ from reference.features import (
 )
 from reference.gradients import fisher, grad_norm, grasp, plain, snip, synflow
 from reference.inputs import epe_nas, jacov
+from reference.spectra import (
+    avg_degree,
+    dextr,
+    dextr_svd,
+    epsinas,
+    meco_opt,
+    n_relus,
+    near,
+    op_balance,
+    vkdnw,
+    vkdnw_entropy,
+    wrcor,
+    wrcor_unweighted,
+)
 from reference.statistics import gradsign, knas, ntk_cond, ntk_trace, zico
+from reference.transformers import (
+    activation_distance,
+    dss,
+    head_confidence,
+    softmax_confidence,
+    w_pca,
+)
 
 REFERENCES: dict[str, Callable[..., float]] = {
     "params": params,
@@ -60,10 +81,27 @@ REFERENCES: dict[str, Callable[..., float]] = {
     "az_expressivity": az_expressivity,
     "az_progressivity": az_progressivity,
     "az_trainability": az_trainability,
+    "near": near,
+    "dextr_svd": dextr_svd,
+    "dextr": dextr,
+    "meco_opt": meco_opt,
+    "wrcor": wrcor,
+    "wrcor_unweighted": wrcor_unweighted,
+    "dss": dss,
+    "head_confidence": head_confidence,
+    "softmax_confidence": softmax_confidence,
+    "activation_distance": activation_distance,
+    "w_pca": w_pca,
+    "vkdnw": vkdnw,
+    "vkdnw_entropy": vkdnw_entropy,
+    "epsinas": epsinas,
+    "avg_degree": avg_degree,
+    "n_relus": n_relus,
+    "op_balance": op_balance,
     "nngp": nngp,
     "gennas": gennas,
 }
-COSTLY = ("nngp", "gennas")
+COSTLY = ("vkdnw", "vkdnw_entropy", "nngp", "gennas")
 """Compared on fewer and smaller networks."""
 
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from zcbench.analysis.block import Block, Options
     from zcbench.analysis.study import Study
-
-Analysis = Callable[["Sequence[Study]", "Options"], "Block"]
 
 _HOME = {
     "verdict": "verdict",
@@ -19,6 +17,7 @@ _HOME = {
     "tasks": "across",
     "ceilings": "ceilings",
     "size": "size",
+    "depth": "depth",
     "search": "top",
     "worth": "worth",
     "agreement": "agreement",
@@ -28,17 +27,20 @@ _HOME = {
 }
 """Every analysis of a report, in reading order → its file, where it has that name."""
 NAMES = tuple(_HOME)
+TABLE = "correlations"
+"""Name of the table of correlations, among those of the sections."""
+CHOICES = (TABLE, *NAMES)
+"""What a report can consist of, in reading order."""
 
 
-def _lazily(name: str) -> Analysis:
-    """The analysis of that name, imported when it is called."""
+def analyse(name: str, studies: Sequence[Study], options: Options) -> Block:
+    """The section of that name, by the function of its file.
 
-    def analysis(studies: Sequence[Study], options: Options) -> Block:
-        module = importlib.import_module(f"zcbench.analysis.{_HOME[name]}")
-        found: Analysis = getattr(module, name)
-        return found(studies, options)
-
-    return analysis
-
-
-SECTIONS: Mapping[str, Analysis] = {name: _lazily(name) for name in NAMES}
+    Args:
+        name: one of `NAMES`; its file is imported now.
+        studies: the datasets of the report.
+        options: what the reader may choose.
+    """
+    module = importlib.import_module(f"zcbench.analysis.{_HOME[name]}")
+    block: Block = getattr(module, name)(studies, options)
+    return block

@@ -6,15 +6,24 @@ import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from zcbench.analysis.block import Block, Column, Options
+from zcbench.analysis.block import (
+    Block,
+    Column,
+    Options,
+    interval,
+    number,
+    p_value,
+    percent,
+)
 from zcbench.analysis.comparisons import by_space
-from zcbench.analysis.study import Study, mixture, tables
-from zcbench.analysis.words import interval, number, p_value, percent
+from zcbench.analysis.rows import frame, mixture, tables, with_ends
+from zcbench.analysis.study import Study
 from zcbench.stats import holm, linear_bootstrap
 from zcbench.stats.ranks import Floats
 from zcbench.stats.tasks import (
@@ -31,26 +40,11 @@ from zcbench.stats.tasks import (
 SCORED = 0.9
 """Scores for fewer of the architectures than this are no order of a dataset."""
 TABLE = (
-    "proxy",
-    "baseline",
-    "datasets",
-    "spaces",
-    "n",
-    "mean_rank",
-    "mean_rank_low",
-    "mean_rank_high",
-    "mean_rank_ordered",
-    "wins",
-    "losses",
-    "silent",
-    "lead",
-    "lead_low",
-    "lead_high",
-    "lead_ordered",
-    "p",
-    "p_holm",
-    "critical_difference",
-    "note",
+    *("proxy", "baseline", "datasets", "spaces", "n"),
+    *with_ends("mean_rank"),
+    *("mean_rank_ordered", "wins", "losses", "silent"),
+    *with_ends("lead"),
+    *("lead_ordered", "p", "p_holm", "critical_difference", "note"),
 )
 """Columns of the table; ``lead`` is the mean Δρ to the best baseline."""
 
@@ -63,26 +57,19 @@ class Field:
         names: of them. [k]
         baselines: which of them are baselines.
         points: for each dataset, the architectures that all score who can score there.
-        silent: for each dataset, those who cannot order its architectures.
+        orders: for each dataset, who orders its architectures. [t, k]
         left_out: proxy → why it is not ranked.
     """
 
     names: tuple[str, ...]
     baselines: tuple[int, ...]
     points: tuple[NDArray[np.bool_], ...]
-    silent: tuple[frozenset[str], ...]
+    orders: NDArray[np.bool_]
     left_out: Mapping[str, str]
 
 
 def tasks(studies: Sequence[Study], options: Options) -> Block:
-    """Mean ranks over datasets, with tests whose unit is the space.
-
-    Args:
-        studies: the datasets of the report.
-        options: confidence and bootstrap.
-    """
-    import pandas as pd
-
+    """Mean ranks over datasets, with tests whose unit is the space."""
     field = _field(studies)
     rows, conclusion = [], "No two proxies can be ranked here."
     if len(field.names) > 1:
@@ -90,27 +77,12 @@ def tasks(studies: Sequence[Study], options: Options) -> Block:
         rows = _rows(studies, field, units, options)
         conclusion = _conclusion(studies, rows, units, options)
     for name, note in field.left_out.items():
-        empty = dict.fromkeys(TABLE, math.nan)
-        rows.append(empty | {"proxy": name, "baseline": False, "note": note})
-    few = fewest_units(options.confidence)
+        rows.append({"proxy": name, "baseline": False, "note": note})
     return Block(
         name="tasks",
         title="Tasks: mean rank over the datasets",
-        about=(
-            "Ranks of ρ among all proxies, 1 the best, over the architectures that all "
-            "of them score. A proxy without an order of a dataset, constant there or "
-            f"with scores for fewer than {percent(SCORED)} of it, counts as ρ 0, which "
-            "is chance; columns named ordered leave those out (ranks among "
-            "those that order them, stretched to all). Wins and losses: datasets on "
-            "which ρ is above or below the best baseline's; Δρ: mean distance to it. "
-            "Datasets of one space share their architectures and count as one unit, "
-            "also in the "
-            f"{percent(options.confidence)} intervals (Student's t over spaces with "
-            "moderated variances; of one space, its architectures are resampled); "
-            f"Wilcoxon's p, corrected by Holm, needs {few} units."
-            f"{mixture(studies)}"
-        ),
-        table=pd.DataFrame(rows, columns=list(TABLE)),
+        about=_about(studies, options),
+        table=frame(rows, TABLE),
         columns=(
             Column("proxy", "proxy", "text"),
             Column("n", "n", "count"),
@@ -127,53 +99,62 @@ def tasks(studies: Sequence[Study], options: Options) -> Block:
     )
 
 
+def _about(studies: Sequence[Study], options: Options) -> str:
+    few = fewest_units(options.confidence)
+    return (
+        "Ranks of ρ among all proxies, 1 the best, over the architectures that all "
+        "of them score. A proxy without an order of a dataset, constant there or "
+        f"with scores for fewer than {percent(SCORED)} of it, counts as ρ 0, which "
+        "is chance; columns named ordered leave those out (ranks among "
+        "those that order them, stretched to all). Wins and losses: datasets on "
+        "which ρ is above or below the best baseline's; Δρ: mean distance to it. "
+        "Datasets of one space share their architectures and count as one unit, "
+        "also in the "
+        f"{percent(options.confidence)} intervals (Student's t over spaces with "
+        "moderated variances; of one space, its architectures are resampled); "
+        f"Wilcoxon's p, corrected by Holm, needs {few} units."
+        f"{mixture(studies)}"
+    )
+
+
 def _field(studies: Sequence[Study]) -> Field:
     """Who can be ranked: those who were run on every dataset and order one of them."""
     every = dict.fromkeys(name for study in studies for name in study.scores)
-    left_out = {
-        name: "not on every dataset"
-        for name in every
-        if any(name not in study.scores for study in studies)
-    }
-    run = [name for name in every if name not in left_out]
-    silent = tuple(_silent(study, run) for study in studies)
-    left_out |= {
-        name: "orders no dataset"
-        for name in run
-        if all(name in silent_there for silent_there in silent)
-    }
-    names = tuple(name for name in run if name not in left_out)
-    known_baselines = {name for study in studies for name in study.baselines}
+    run = [name for name in every if all(name in study.scores for study in studies)]
+    orders = np.array([_orders(study, run) for study in studies], dtype=np.bool_)
+    some = np.asarray(orders.any(axis=0))
+    left_out = {name: "not on every dataset" for name in every if name not in run}
+    for name in compress(run, ~some):
+        left_out[name] = "orders no dataset"
+    names = tuple(compress(run, some))
+    baselines = {name for study in studies for name in study.baselines}
     return Field(
         names=names,
-        baselines=tuple(i for i, name in enumerate(names) if name in known_baselines),
+        baselines=tuple(i for i, name in enumerate(names) if name in baselines),
         points=tuple(
-            _shared(study, [name for name in names if name not in silent_there])
-            for study, silent_there in zip(studies, silent, strict=True)
+            _shared(study, list(compress(run, here)))
+            for study, here in zip(studies, orders, strict=True)
         ),
-        silent=silent,
+        orders=orders[:, some],
         left_out=left_out,
     )
 
 
-def _silent(study: Study, names: Sequence[str]) -> frozenset[str]:
-    """Those without an order of a dataset: scores on too few, or all scores equal."""
-    known = np.isfinite(study.accuracy)
-    scored = {name: known & np.isfinite(study.scores[name]) for name in names}
-    few = {n for n in names if scored[n].sum() < max(1, SCORED * known.sum())}
-    spoken = [name for name in names if name not in few]
-    points = _shared(study, spoken)
-    mute = {
-        name
-        for name in spoken
-        if math.isnan(study.association(name, "spearman", points).value)
-    }
-    return frozenset(few | mute)
+def _orders(study: Study, names: Sequence[str]) -> list[bool]:
+    """Who orders a dataset: with scores on enough of it that are not all equal."""
+    least = max(1, SCORED * study.known.sum())
+    enough = [name for name in names if _shared(study, [name]).sum() >= least]
+    points = _shared(study, enough)
+    return [
+        name in enough
+        and not math.isnan(study.association(name, "spearman", points).value)
+        for name in names
+    ]
 
 
 def _shared(study: Study, names: Sequence[str]) -> NDArray[np.bool_]:
     """Architectures of a dataset that have an accuracy and all these scores."""
-    shared = np.isfinite(study.accuracy)
+    shared = study.known
     for name in names:
         shared = shared & np.isfinite(study.scores[name])
     return shared
@@ -184,32 +165,23 @@ def _units(studies: Sequence[Study], field: Field, options: Options) -> list[Uni
     units = []
     spaces = by_space(studies)
     for rows in spaces.values():
-        values, columns = [], []
-        for position in rows.places:
+        orders = field.orders[list(rows.places)]
+        values = np.zeros(orders.shape)  # no order: as good as chance
+        columns = np.zeros((rows.size, *orders.shape), np.float32)
+        for task, position in enumerate(rows.places):
             points = field.points[position]
-            for name in field.names:
-                if name in field.silent[position]:  # no order: as good as chance
-                    values.append(0.0)
-                    columns.append(np.zeros(rows.size, np.float32))
-                    continue
-                found = studies[position].association(name, "spearman", points)
-                values.append(found.value)
-                moved = rows.scattered(position, points, found.influence / found.n)
-                columns.append(moved.astype(np.float32))
-        shape = len(rows.places), len(field.names)
-        deviations = np.empty((0, *shape))
+            for k in np.flatnonzero(orders[task]).tolist():
+                rho = studies[position].association(field.names[k], "spearman", points)
+                values[task, k] = rho.value
+                moved = rows.scattered(position, points, rho.influence / rho.n)
+                columns[:, task, k] = moved
+        deviations = np.empty((0, *orders.shape))
         if len(spaces) == 1:
             rng = np.random.default_rng([options.seed, 0])
-            moved = linear_bootstrap(np.stack(columns, 1), options.resamples, rng)
-            deviations = moved.reshape(len(moved), *shape)
-        orders = [[n not in field.silent[i] for n in field.names] for i in rows.places]
-        units.append(
-            Unit(
-                values=np.reshape(values, shape),
-                orders=np.array(orders),
-                deviations=deviations,
-            )
-        )
+            flat = columns.reshape(rows.size, -1)
+            moved = linear_bootstrap(flat, options.resamples, rng)
+            deviations = moved.reshape(-1, *orders.shape)
+        units.append(Unit(values=values, orders=orders, deviations=deviations))
     return units
 
 
@@ -235,7 +207,7 @@ def _rows(
         baseline = i in field.baselines
         row = {"proxy": names[i], "baseline": baseline, **about}
         row |= {"note": "baseline" if baseline else note}
-        row["silent"] = sum(names[i] in silent for silent in field.silent)
+        row["silent"] = int((~field.orders[:, i]).sum())
         rows.append(row | {key: float(values[i]) for key, values in numbers.items()})
     return rows
 
@@ -244,12 +216,11 @@ def _mean_ranks(
     field: Field, units: Sequence[Unit], options: Options
 ) -> dict[str, Floats]:
     by_unit = np.stack([ranks(unit.values).mean(axis=0) for unit in units])
-    low, high = (
-        np.clip(end, 1, len(field.names))
-        for end in _ends(
-            by_unit, lambda unit: ranks(unit.resampled).mean(axis=1), units, options
-        )
-    )
+
+    def resampled(unit: Unit) -> Floats:
+        return np.asarray(ranks(unit.resampled).mean(axis=1))
+
+    low, high = np.clip(_ends(by_unit, resampled, units, options), 1, len(field.names))
     return {
         "mean_rank": by_unit.mean(axis=0),
         "mean_rank_low": low,
@@ -290,12 +261,12 @@ def _leads(field: Field, units: Sequence[Unit], options: Options) -> dict[str, F
 def _ranks_ordered(unit: Unit) -> Floats:
     """Ranks among those who order a task, as places from 1 to k; NaN for others."""
     k = unit.values.shape[1]
-    found = np.full(unit.values.shape, np.nan)
-    for row, values, orders in zip(found, unit.values, unit.orders, strict=True):
+    every = np.full(unit.values.shape, np.nan)
+    for row, values, orders in zip(every, unit.values, unit.orders, strict=True):
         if orders.sum() > 1:
             places = ranks(values[orders]) - 1
             row[orders] = 1 + places * (k - 1) / (orders.sum() - 1)
-    return found
+    return every
 
 
 def _where_ordered(by_task: Sequence[Floats]) -> Floats:

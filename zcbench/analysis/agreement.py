@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
-from zcbench.analysis.block import Block, Column, Options
-from zcbench.analysis.rows import by_dataset
-from zcbench.analysis.study import PLACE, Study, place
-from zcbench.analysis.words import number
-from zcbench.stats.agreement import ALIKE, Agreement
-from zcbench.stats.agreement import agreement as agreement_of
+from zcbench.analysis.block import Block, Column, Options, number
+from zcbench.analysis.rows import PLACE, Row, by_dataset, frame, rows_of
+from zcbench.analysis.study import Study
+from zcbench.stats.ensemble import ALIKE, Agreement
+from zcbench.stats.ensemble import agreement as agreement_of
 
 WITH = "rho_"
 """What the columns of the matrix begin with: ``rho_snip`` is ρ with snip."""
@@ -22,19 +20,9 @@ TABLE = (*PLACE, "group", "alike", "proxy", "closest", "rho", "n", "note")
 
 
 def agreement(studies: Sequence[Study], options: Options) -> Block:  # noqa: ARG001
-    """Rank correlations between proxies, those alike together.
-
-    Args:
-        studies: the datasets of the report.
-        options: not used; every analysis takes them.
-    """
-    import pandas as pd
-
-    rows: list[dict[str, Any]] = []
+    """Rank correlations between proxies, those alike together."""
+    rows = rows_of(studies, _rows)
     names = dict.fromkeys(p for study in studies for p in study.scores)
-    for study in studies:
-        about = place(study, studies)
-        rows += [about | row for row in _rows(study)]
     return Block(
         name="agreement",
         title="Agreement: which proxies rank the architectures alike",
@@ -44,7 +32,7 @@ def agreement(studies: Sequence[Study], options: Options) -> Block:  # noqa: ARG
             "(average linkage); those that are alike stand together. CSV and JSON hold "
             "the whole matrix, in columns that begin with rho_."
         ),
-        table=pd.DataFrame(rows, columns=[*TABLE, *(WITH + name for name in names)]),
+        table=frame(rows, (*TABLE, *(WITH + name for name in names))),
         columns=(
             Column("where", "dataset", "text"),
             Column("group", "group", "count"),
@@ -58,25 +46,25 @@ def agreement(studies: Sequence[Study], options: Options) -> Block:  # noqa: ARG
     )
 
 
-def _rows(study: Study) -> list[dict[str, Any]]:
+def _rows(study: Study) -> list[Row]:
     names = list(study.scores)
     if not names:
         return []
-    found = agreement_of([study.scores[name] for name in names])
-    return [_row(names, found, int(i)) for i in found.order]
+    alike = agreement_of([study.scores[name] for name in names])
+    return [_row(names, alike, int(i)) for i in alike.order]
 
 
-def _row(names: list[str], found: Agreement, i: int) -> dict[str, Any]:
+def _row(names: list[str], alike: Agreement, i: int) -> Row:
     """One proxy, its closest one and its row of the matrix."""
-    others = np.abs(found.rho[i])
+    others = np.abs(alike.rho[i])
     others[i] = np.nan
-    row: dict[str, Any] = {
+    row: Row = {
         "proxy": names[i],
-        "group": int(found.group[i]) + 1,
+        "group": int(alike.group[i]) + 1,
         "alike": ", ".join(
             name
             for j, name in enumerate(names)
-            if j != i and found.group[j] == found.group[i]
+            if j != i and alike.group[j] == alike.group[i]
         ),
         "closest": "",
         "rho": math.nan,
@@ -85,13 +73,13 @@ def _row(names: list[str], found: Agreement, i: int) -> dict[str, Any]:
     }
     if np.isfinite(others).any():
         j = int(np.nanargmax(others))
-        row |= {"closest": names[j], "rho": float(found.rho[i, j])}
-        row |= {"n": int(found.n[i, j]), "note": ""}
-    matrix = zip(names, found.rho[i].tolist(), strict=True)
+        row |= {"closest": names[j], "rho": float(alike.rho[i, j])}
+        row |= {"n": int(alike.n[i, j]), "note": ""}
+    matrix = zip(names, alike.rho[i].tolist(), strict=True)
     return row | {WITH + name: value for name, value in matrix}
 
 
-def _conclusion(rows: Sequence[dict[str, Any]], studies: Sequence[Study]) -> str:
+def _conclusion(rows: Sequence[Row], studies: Sequence[Study]) -> str:
     """The groups that hold on every dataset, and those alone on every one."""
     shared: list[set[frozenset[str]]] = []
     for _, _, here in by_dataset(rows, studies):

@@ -8,12 +8,20 @@ from typing import Any
 
 import numpy as np
 
-from zcbench.analysis.block import Block, Column, Options
-from zcbench.analysis.rows import by_dataset, merit
-from zcbench.analysis.study import PLACE, Study, place
-from zcbench.analysis.words import number
+from zcbench.analysis.block import Block, Column, Options, number
+from zcbench.analysis.rows import (
+    PLACE,
+    WHERE,
+    Row,
+    blank,
+    frame,
+    merit,
+    rows_of,
+    said,
+)
+from zcbench.analysis.study import Study
 from zcbench.errors import DataError, UsageError
-from zcbench.stats.agreement import rank_correlations
+from zcbench.stats.ensemble import rank_correlations
 from zcbench.stats.ranks import Floats
 
 ACCURACY = "(accuracy)"
@@ -41,18 +49,8 @@ TABLE = (
 
 
 def bias(studies: Sequence[Study], options: Options) -> Block:  # noqa: ARG001
-    """Rank correlation of proxies with size, depth and counts of operations.
-
-    Args:
-        studies: the datasets of the report.
-        options: not used; every analysis takes them.
-    """
-    import pandas as pd
-
-    rows: list[dict[str, Any]] = []
-    for study in studies:
-        about = place(study, studies)
-        rows += [about | row for row in _rows(study)]
+    """Rank correlation of proxies with size, depth and counts of operations."""
+    rows = rows_of(studies, _rows)
     return Block(
         name="bias",
         title="Bias: what proxies prefer, beside what the accuracy prefers",
@@ -62,10 +60,9 @@ def bias(studies: Sequence[Study], options: Options) -> Block:  # noqa: ARG001
             f"the accuracy, {ACCURACY}: more convolutions do make better networks. "
             "conv − pool: convolutions minus poolings."
         ),
-        table=pd.DataFrame(rows, columns=list(TABLE)),
+        table=frame(rows, TABLE),
         columns=(
-            Column("where", "dataset", "text"),
-            Column("proxy", "proxy", "text"),
+            *WHERE,
             Column("params", "params", "correlation"),
             Column("flops", "FLOPs", "correlation"),
             Column("depth", "depth", "correlation"),
@@ -97,14 +94,14 @@ def counts_of(space: str, archs: Sequence[str]) -> dict[str, Floats]:
         return {}
     if not cells:
         return {}
-    found = {
+    counts = {
         name: np.array([sum(part in op for op in c) for c in cells], dtype=np.float64)
         for name, part in OPERATIONS.items()
     }
-    return found | {"conv_minus_pool": found["conv"] - found["pool"]}
+    return counts | {"conv_minus_pool": counts["conv"] - counts["pool"]}
 
 
-def _rows(study: Study) -> list[dict[str, Any]]:
+def _rows(study: Study) -> list[Row]:
     names = [ACCURACY, *study.scores]
     values = [study.accuracy, *study.scores.values()]
     traits = {
@@ -116,8 +113,8 @@ def _rows(study: Study) -> list[dict[str, Any]]:
     rho, _ = rank_correlations(np.stack([*values, *traits.values()]))
     rows = []
     for i, name in enumerate(names):
-        row: dict[str, Any] = dict.fromkeys(TABLE[len(PLACE) :], math.nan)
-        row |= {"proxy": name, "n": int(np.isfinite(values[i]).sum()), "note": ""}
+        n = int(np.isfinite(values[i]).sum())
+        row = blank(TABLE) | {"proxy": name, "n": n, "note": ""}
         for trait in PROPERTIES:
             row[f"{trait}_note"] = "unknown"
         for j, trait in enumerate(traits, start=len(names)):
@@ -128,17 +125,16 @@ def _rows(study: Study) -> list[dict[str, Any]]:
     return [rows[0], *sorted(rows[1:], key=merit("params"))]
 
 
-def _conclusion(rows: Sequence[dict[str, Any]], studies: Sequence[Study]) -> str:
+def _conclusion(rows: Sequence[Row], studies: Sequence[Study]) -> str:
     """On each dataset, who goes with size, and with anything, more than accuracy."""
-    parts = []
-    for study, where, here in by_dataset(rows, studies):
+
+    def most(study: Study, here: Sequence[Row]) -> str:
         known = [row for row in here if row["proxy"] in study.proxies]
-        texts = [_strongest(known, here[0], names) for names in (("params",), _OTHERS)]
-        if any(texts):
-            parts.append(f"{where}: {'; '.join(filter(None, texts))}.")
-    if not parts:
-        return ""
-    return f"Strongest beyond the accuracy's own. {' '.join(parts)}"
+        texts = (_strongest(known, here[0], names) for names in (("params",), _OTHERS))
+        return "; ".join(filter(None, texts))
+
+    text = said(rows, studies, most)
+    return f"Strongest beyond the accuracy's own. {text}" if text else ""
 
 
 def _strongest(
@@ -147,15 +143,15 @@ def _strongest(
     names: Sequence[str],
 ) -> str:
     """The proxy whose |ρ| with one of these exceeds the accuracy's by most."""
-    found = [
+    beyond = [
         (abs(row[name]) - abs(accuracy[name]), name, row)
         for name in names
         for row in rows
         if not math.isnan(row[f"{name}_excess"])
     ]
-    if not found:
+    if not beyond:
         return ""
-    excess, name, row = max(found, key=lambda entry: entry[0])
+    excess, name, row = max(beyond, key=lambda entry: entry[0])
     if excess <= 0:
         return f"none with {name}" if len(names) == 1 else ""
     against = number(accuracy[name])

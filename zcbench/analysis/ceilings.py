@@ -7,15 +7,25 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from zcbench.analysis.block import Block, Column, Options
-from zcbench.analysis.rows import merit, numbers
-from zcbench.analysis.study import PLACE, Study, place
-from zcbench.analysis.words import interval, number, percent
+from zcbench.analysis.block import Block, Column, Options, interval, number, percent
+from zcbench.analysis.rows import (
+    PLACE,
+    WHERE,
+    Row,
+    blank,
+    frame,
+    merit,
+    numbers,
+    rows_of,
+    said,
+)
+from zcbench.analysis.study import Study
+from zcbench.stats import Estimate
 from zcbench.stats.ceilings import (
-    UNKNOWN,
+    Ceiling,
     Ceilings,
-    Share,
     of_mean,
     repeatability,
 )
@@ -56,27 +66,15 @@ TABLE = (
 
 
 def ceilings(studies: Sequence[Study], options: Options) -> Block:
-    """Correlations beside the highest that the training seeds allow.
-
-    Args:
-        studies: the datasets of the report.
-        options: confidence, and the seed of the bootstrap.
-    """
-    import pandas as pd
-
-    rows = [
-        place(study, studies) | row
-        for study in studies
-        for row in _rows(study, options)
-    ]
+    """Correlations beside the highest that the training seeds allow."""
+    rows = rows_of(studies, lambda study: _rows(study, options))
     return Block(
         name="ceilings",
         title="Ceilings: ρ beside the highest ρ that the training seeds allow",
         about=_about(options),
-        table=pd.DataFrame(rows, columns=list(TABLE)),
+        table=frame(rows, TABLE),
         columns=(
-            Column("where", "dataset", "text"),
-            Column("proxy", "proxy", "text"),
+            *WHERE,
             Column("rho_all", "ρ, all", "interval"),
             Column("share_all", "of ceiling", "share"),
             Column("repeatability", "repeats agree", "correlation"),
@@ -86,14 +84,14 @@ def ceilings(studies: Sequence[Study], options: Options) -> Block:
             Column("rho_top1", "ρ, top 1%", "interval"),
             Column("share_top1", "of ceiling", "share"),
         ),
-        conclusion=_conclusion(rows),
+        conclusion=said(rows, studies, _nearest_of_all),
     )
 
 
-def _rows(study: Study, options: Options) -> list[dict[str, Any]]:
+def _rows(study: Study, options: Options) -> list[Row]:
     """The ceilings of a dataset, then its proxies."""
-    known = np.flatnonzero(np.isfinite(study.accuracy))
-    found = ceilings_of(
+    known = np.flatnonzero(study.known)
+    made = ceilings_of(
         study.accuracy[known],
         study.seeds[known],
         tuple(SETS.values()),
@@ -101,75 +99,59 @@ def _rows(study: Study, options: Options) -> list[dict[str, Any]]:
         confidence=options.confidence,
         seed=options.seed,
     )
-    rows = [_row(study, proxy, known, found, options) for proxy in study.scores]
-    return [_limit(found), *sorted(rows, key=merit("rho_all"))]
+    rows = [_row(study, proxy, known, made, options) for proxy in study.scores]
+    return [_limit(made), *sorted(rows, key=merit("rho_all"))]
 
 
-def _limit(found: Ceilings) -> dict[str, Any]:
+def _limit(made: Ceilings) -> Row:
     """The row of the ceilings themselves."""
-    row: dict[str, Any] = dict.fromkeys(TABLE[len(PLACE) :], math.nan)
-    row |= {"proxy": LIMIT, "note": ""}
-    for name, ceiling in zip(SETS, found.sets, strict=True):
-        row |= _ceiling(name, found)
-        row |= {
-            **numbers(
-                f"rho_{name}", ceiling.value, ceiling.low, ceiling.high, ceiling.note
-            ),
-            f"share_{name}_note": "",
-            f"corrected_{name}_note": "",
-        }
+    row = blank(TABLE) | {"proxy": LIMIT, "note": ""}
+    for name, ceiling in zip(SETS, made.sets, strict=True):
+        row |= _ceiling(name, ceiling) | numbers(f"rho_{name}", ceiling, ceiling.note)
+        row |= {f"share_{name}_note": "", f"corrected_{name}_note": ""}
     return row
 
 
-def _ceiling(name: str, found: Ceilings) -> dict[str, Any]:
-    ceiling = found.sets[list(SETS).index(name)]
-    return {
-        f"n_{name}": ceiling.n,
-        f"seeds_agree_{name}": ceiling.agreement,
-        **numbers(f"ceiling_{name}", ceiling.value, ceiling.low, ceiling.high),
-    }
+def _ceiling(name: str, ceiling: Ceiling) -> Row:
+    row = {f"n_{name}": ceiling.n, f"seeds_agree_{name}": ceiling.agreement}
+    return row | numbers(f"ceiling_{name}", ceiling)
 
 
 def _row(
-    study: Study,
-    proxy: str,
-    known: np.ndarray[Any, np.dtype[np.intp]],
-    found: Ceilings,
-    options: Options,
-) -> dict[str, Any]:
+    study: Study, proxy: str, known: NDArray[np.intp], made: Ceilings, options: Options
+) -> Row:
     """One proxy in each of the sets of the architectures that have an accuracy."""
     repeats = study.by_repeat[proxy]
     count = repeats.shape[1]
     note = "one repeat" if count < 2 else "unknown"
-    row: dict[str, Any] = {"proxy": proxy, "repeats": count, "note": note}
+    row: Row = {"proxy": proxy, "repeats": count, "note": note}
     row["repeatability"] = repeatability(repeats)
     scored = np.isfinite(study.scores[proxy])[known]
-    for which, (name, ceiling) in enumerate(zip(SETS, found.sets, strict=True)):
-        members = found.members[which]
+    level = options.confidence
+    for which, (name, ceiling) in enumerate(zip(SETS, made.sets, strict=True)):
+        members = made.members[which]
         points = np.zeros(len(study.archs), dtype=np.bool_)
         points[known[members]] = True
-        level = options.confidence
         rho = study.association(proxy, "spearman", points, confidence=level)
         agree = repeatability(repeats[points])
         reliability = of_mean(agree, count) if agree > 0 else math.nan
         inside = members[scored[members]]
         share, corrected = (
-            found.share(which, rho, inside, reliability=r, confidence=level)
+            made.share(which, rho, inside, reliability=r, confidence=level)
             for r in (1.0, reliability)
         )
         why = rho.note or (ceiling.note if math.isnan(ceiling.value) else "")
         if len(members) < FEWEST_FOR_A_SHARE:
-            share, corrected, why = UNKNOWN, UNKNOWN, rho.note or "too few"
-        row |= _ceiling(name, found) | {f"n_{name}": rho.n}
-        row |= _numbers(f"rho_{name}", Share(rho.value, rho.low, rho.high), rho.note)
-        row |= _numbers(f"share_{name}", share, why)
-        row |= _numbers(f"corrected_{name}", corrected, why or note)
+            share, corrected, why = Estimate(), Estimate(), rho.note or "too few"
+        row |= _ceiling(name, ceiling) | {f"n_{name}": rho.n}
+        row |= _noted(f"rho_{name}", rho, rho.note)
+        row |= _noted(f"share_{name}", share, why)
+        row |= _noted(f"corrected_{name}", corrected, why or note)
     return row
 
 
-def _numbers(key: str, found: Share, note: str) -> dict[str, Any]:
-    why = note if math.isnan(found.low) else ""
-    return numbers(key, found.value, found.low, found.high, why)
+def _noted(key: str, estimate: Estimate, note: str) -> Row:
+    return numbers(key, estimate, note if math.isnan(estimate.low) else "")
 
 
 def _about(options: Options) -> str:
@@ -185,22 +167,12 @@ def _about(options: Options) -> str:
     )
 
 
-def _conclusion(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The ceilings of each dataset and the proxy that comes nearest."""
-    parts = []
-    for limit in (row for row in rows if row["proxy"] == LIMIT):
-        if math.isnan(limit["ceiling_all"]):
-            parts.append(f"{limit['where']}: no ceiling ({limit['rho_all_note']}).")
-            continue
-        here = [
-            row
-            for row in rows
-            if row["proxy"] != LIMIT
-            and all(row[key] == limit[key] for key in ("run", "dataset"))
-        ]
-        texts = [_nearest(name, limit, here) for name in SETS]
-        parts.append(f"{limit['where']}: {'; '.join(filter(None, texts))}.")
-    return " ".join(parts)
+def _nearest_of_all(_: Study, rows: Sequence[Row]) -> str:
+    """The ceilings of a dataset and the proxy that comes nearest to each."""
+    limit, *proxies = rows
+    if math.isnan(limit["ceiling_all"]):
+        return f"no ceiling ({limit['rho_all_note']})"
+    return "; ".join(filter(None, (_nearest(s, limit, proxies) for s in SETS)))
 
 
 def _nearest(

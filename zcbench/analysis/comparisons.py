@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from zcbench.analysis.block import Options
+from zcbench.analysis.rows import once
 from zcbench.analysis.study import Study
-from zcbench.stats import Difference, Family, Kind, difference, holm
+from zcbench.stats import Difference, Estimate, Family, Kind, difference, holm
 from zcbench.stats.ranks import Floats
 
 
@@ -26,9 +27,8 @@ class Comparison:
         baseline: the baseline.
         value: correlation of the proxy there.
         rival: correlation of the baseline there.
-        found: their difference, with its own interval and p-value.
-        low: lower end of the interval that holds together with all others.
-        high: upper end.
+        single: their difference, with its own interval and p-value.
+        together: the same with the interval that holds together with all others.
         p: p-value corrected likewise.
         p_holm: Holm's corrected p-value.
     """
@@ -38,9 +38,8 @@ class Comparison:
     baseline: str
     value: float
     rival: float
-    found: Difference
-    low: float = math.nan
-    high: float = math.nan
+    single: Difference
+    together: Estimate
     p: float = math.nan
     p_holm: float = math.nan
 
@@ -89,59 +88,47 @@ class Rows:
 
 def by_space(studies: Sequence[Study]) -> dict[str, Rows]:
     """The architectures of each space, shared by its datasets and runs."""
-    import pandas as pd
-
-    found = {}
+    by_name = {}
     for space in dict.fromkeys(study.space for study in studies):
         here = [i for i, s in enumerate(studies) if s.space == space]
         codes, known = pd.factorize(np.concatenate([studies[i].archs for i in here]))
         ends = np.cumsum([len(studies[i].archs) for i in here])
         places = np.split(codes, ends[:-1])
-        found[space] = Rows(len(known), dict(zip(here, places, strict=True)))
-    return found
+        by_name[space] = Rows(len(known), dict(zip(here, places, strict=True)))
+    return by_name
 
 
+@once
 def comparisons(
-    studies: Sequence[Study], options: Options, kind: Kind = "spearman"
+    studies: tuple[Study, ...], options: Options, kind: Kind = "spearman"
 ) -> Comparisons:
     """Compare every proxy with every baseline of every dataset.
-
-    Several sections of a report ask for the same: it is computed once.
 
     Args:
         studies: the datasets of the report.
         options: its confidence, and the seed of what is drawn.
         kind: ``"spearman"`` or ``"kendall"``.
     """
-    return _comparisons(tuple(studies), options, kind)
-
-
-@lru_cache(maxsize=4)
-def _comparisons(
-    studies: tuple[Study, ...], options: Options, kind: Kind
-) -> Comparisons:
     entries: list[Comparison] = []
     influences: list[NDArray[np.float32]] = []
     for rows in by_space(studies).values():
-        here: list[Comparison] = []
-        influence: list[NDArray[np.float32]] = []
-        for position in rows.places:
-            for entry, column in _pairs(
-                studies[position], position, rows, options, kind
-            ):
-                here.append(entry)
-                influence.append(column)
-        if here:
-            influences.append(np.stack(influence, axis=1))
-        entries += here
+        pairs = [
+            pair
+            for position in rows.places
+            for pair in _pairs(studies[position], position, rows, options, kind)
+        ]
+        entries += [entry for entry, _ in pairs]
+        if pairs:
+            influences.append(np.stack([column for _, column in pairs], axis=1))
     family = Family.of(influences, np.random.default_rng(options.seed))
     level = family.level(options.confidence)
-    by_holm = holm([entry.found.p for entry in entries])
+    by_holm = holm([entry.single.p for entry in entries])
     corrected = []
     for entry, p_holm in zip(entries, by_holm, strict=True):
-        low, high = entry.found.interval(level)
-        p = family.adjusted(entry.found.p)
-        corrected.append(replace(entry, low=low, high=high, p=p, p_holm=float(p_holm)))
+        single = entry.single
+        together = Estimate(single.value, *single.interval(level))
+        p = family.adjusted(single.p)
+        corrected.append(replace(entry, together=together, p=p, p_holm=float(p_holm)))
     ordered = sorted(corrected, key=lambda entry: entry.study)
     return Comparisons(
         tuple(ordered), family.comparisons, level, family.levels(options.confidence)
@@ -152,18 +139,19 @@ def _pairs(
     study: Study, position: int, rows: Rows, options: Options, kind: Kind
 ) -> Iterable[tuple[Comparison, NDArray[np.float32]]]:
     """Each comparison of a dataset, with its influence values in their rows."""
-    known = np.isfinite(study.accuracy)
     for proxy in study.proxies:
         for baseline in study.baselines:
             scores = study.scores[proxy], study.scores[baseline]
-            points = known & np.isfinite(scores[0]) & np.isfinite(scores[1])
+            points = study.known & np.isfinite(scores[0]) & np.isfinite(scores[1])
             a, b = (
                 study.association(n, kind, points, confidence=options.confidence)
                 for n in (proxy, baseline)
             )
-            found = difference(a, b, confidence=options.confidence)
+            single = difference(a, b, confidence=options.confidence)
             moved = np.zeros(rows.size)
-            if found.error > 0:
-                moved = rows.scattered(position, points, found.influence)
-            entry = Comparison(position, proxy, baseline, a.value, b.value, found)
+            if single.error > 0:
+                moved = rows.scattered(position, points, single.influence)
+            entry = Comparison(
+                position, proxy, baseline, a.value, b.value, single, single
+            )
             yield entry, moved.astype(np.float32)

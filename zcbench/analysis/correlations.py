@@ -4,51 +4,45 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from zcbench.analysis.block import Block, Column, Options, Style
-from zcbench.analysis.join import studies
-from zcbench.analysis.remarks import grouped
-from zcbench.analysis.rows import numbers, with_ends
-from zcbench.analysis.study import Study, place, tables_of
-from zcbench.analysis.verdict import AHEAD, CLEARLY
-from zcbench.analysis.words import (
-    interval,
+from zcbench.analysis import TABLE
+from zcbench.analysis.block import (
+    Block,
+    Column,
+    Options,
+    Style,
+    difference,
     milliseconds,
     number,
     percent,
     setting,
     title,
 )
-from zcbench.stats import KINDS, Association, association
+from zcbench.analysis.join import studies
+from zcbench.analysis.rows import (
+    Row,
+    frame,
+    numbers,
+    place,
+    rows_about,
+    tables_of,
+    with_ends,
+)
+from zcbench.analysis.scores import grouped
+from zcbench.analysis.study import Study
+from zcbench.analysis.verdict import CLEARLY, ahead_of
+from zcbench.stats import KINDS, Association, Estimate, association
 from zcbench.store.device_check import disagreements
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-TABLE = "correlations"
-"""Name of the table, among those of the sections."""
 COLUMNS = (
-    "space",
-    "dataset",
-    "target",
-    "population",
-    "proxy",
-    "n",
-    "failed",
+    *("space", "dataset", "target", "population", "proxy", "n", "failed"),
     *with_ends("spearman", "kendall"),
-    "seconds_per_arch",
-    "baseline",
-    "direction",
-    "version",
-    "status",
-    "note",
-    "run",
-    "aggregate",
-    "epochs",
-    "remarks",
+    *("seconds_per_arch", "baseline", "direction", "version", "status", "note"),
+    *("run", "aggregate", "epochs", "remarks", "trained"),
 )
 """Columns of the table, of the CSV and of each entry under "correlations"."""
 
@@ -70,7 +64,8 @@ def correlations(
     Returns:
         One row per (run, dataset, proxy) with `COLUMNS`, best first in each dataset.
         Where the truth has accuracies after fewer epochs, early stopping has a row,
-        too, with its number of ``epochs``, which is 0 for a proxy.
+        too, with its number of ``epochs``, which is 0 for a proxy. ``trained`` tells
+        what trains, early stopping and one-shot scores, from proxies.
         ``n`` counts the architectures with a score and an accuracy, ``failed`` those
         whose score is not ok; with several repeats a score is their mean, and not ok
         if one of them is not. ``attrs`` hold ``studies`` (a `Study` for each run and
@@ -84,62 +79,57 @@ def correlations(
 
 
 def tabulate(
-    found: Sequence[Study], runs: Sequence[pd.DataFrame], *, confidence: float = 0.95
+    joined: Sequence[Study], runs: Sequence[pd.DataFrame], *, confidence: float = 0.95
 ) -> pd.DataFrame:
     """The table of `correlations` from what is joined already.
 
     Args:
-        found: from `studies`.
+        joined: from `studies`.
         runs: what they come from.
         confidence: nominal coverage of the intervals.
     """
-    import pandas as pd
-
-    rows = [row for study in found for row in _rows(study, confidence)]
-    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    rows = [row for study in joined for row in _rows(study, confidence)]
+    table = frame(rows, COLUMNS)
     table.attrs = {
-        "studies": list(found),
+        "studies": list(joined),
         "runs": [{"path": run.attrs["path"], **run.attrs["manifest"]} for run in runs],
-        "notes": _notes(found, runs),
+        "notes": _notes(joined, runs),
     }
     return table
 
 
-def _notes(found: Sequence[Study], runs: Sequence[pd.DataFrame]) -> list[str]:
+def _notes(joined: Sequence[Study], runs: Sequence[pd.DataFrame]) -> list[str]:
     """How the files were read, and what was left out; each line once."""
     notes = [note for run in runs for note in run.attrs.get("notes", ())]
-    notes += [
-        line
-        for run in runs
-        for found in run.attrs["manifest"].get("device_check", [])
-        for line in disagreements(found)
-    ]
-    notes += [line for study in found for line in study.note.splitlines()]
+    checks = (c for r in runs for c in r.attrs["manifest"].get("device_check", []))
+    notes += [line for check in checks for line in disagreements(check)]
+    notes += [line for study in joined for line in study.note.splitlines()]
     return list(dict.fromkeys(notes))
 
 
-def _rows(study: Study, confidence: float) -> list[dict[str, Any]]:
-    about = place(study, [study])
-    rows = [about | _row(proxy, study, confidence) for proxy in study.scores]
-    rows += [about | _early_row(name, study, confidence) for name in study.early]
-    return sorted(rows, key=_rank)
+def _rows(study: Study, confidence: float) -> list[Row]:
+    rows = [_row(proxy, study, confidence) for proxy in study.scores]
+    rows += [_early_row(name, study, confidence) for name in study.early]
+    thin = study.thin
+
+    def rank(row: Row) -> tuple[bool, bool, float, str]:
+        """Best first: by ρ, in the proxy's own direction; those of few last."""
+        value, name = row["spearman"], row["proxy"]
+        merit = -value if row["direction"] == "lower" else value
+        return math.isnan(value), name in thin, -merit, name
+
+    return sorted((place(study, [study]) | row for row in rows), key=rank)
 
 
-def _rank(row: dict[str, Any]) -> tuple[bool, float, str]:
-    """Best first: by ρ, in the proxy's own direction."""
-    value = row["spearman"]
-    merit = -value if row["direction"] == "lower" else value
-    return math.isnan(value), -merit, row["proxy"]
-
-
-def _row(proxy: str, study: Study, confidence: float) -> dict[str, Any]:
+def _row(proxy: str, study: Study, confidence: float) -> Row:
     status = study.statuses[proxy]
     failed = sum(count for word, count in status.items() if word != "missing")
     lower = proxy in study.lower
-    row: dict[str, Any] = {
+    row = {
         "proxy": proxy,
         "failed": failed,
-        "seconds_per_arch": study.seconds[proxy],
+        "seconds_per_arch": study.seconds[proxy]
+        + study.trained.get(proxy, 0.0) / study.architectures,
         "baseline": proxy in study.baselines,
         "direction": "lower" if lower else "higher",
         "version": study.versions[proxy],
@@ -147,6 +137,7 @@ def _row(proxy: str, study: Study, confidence: float) -> dict[str, Any]:
         "aggregate": proxy in study.aggregates,
         "epochs": 0,
         "remarks": study.remarks.get(proxy, ""),
+        "trained": proxy in study.trained,
     }
     for kind in KINDS:
         row |= _numbers(study.association(proxy, kind, confidence=confidence), lower)
@@ -155,11 +146,11 @@ def _row(proxy: str, study: Study, confidence: float) -> dict[str, Any]:
     return row
 
 
-def _early_row(name: str, study: Study, confidence: float) -> dict[str, Any]:
+def _early_row(name: str, study: Study, confidence: float) -> Row:
     """Early stopping, by what it costs to train for so many epochs."""
-    method, accuracy = study.early[name], study.accuracy
+    method = study.early[name]
     lacking = int(np.isnan(method.accuracy).sum())
-    row: dict[str, Any] = {
+    row = {
         "proxy": name,
         "failed": lacking,
         "seconds_per_arch": method.share * study.mean_train_seconds,
@@ -170,19 +161,18 @@ def _early_row(name: str, study: Study, confidence: float) -> dict[str, Any]:
         "aggregate": False,
         "epochs": method.epochs,
         "remarks": "",
+        "trained": True,
     }
     for kind in KINDS:
-        found = association(method.accuracy, accuracy, kind, confidence=confidence)
-        row |= _numbers(found, lower=False)
+        values = method.accuracy, study.accuracy
+        row |= _numbers(association(*values, kind, confidence=confidence), lower=False)
     return row
 
 
-def _numbers(found: Association, lower: bool) -> dict[str, Any]:
+def _numbers(rho: Association, lower: bool) -> Row:
     """A correlation in the columns of its kind; every proxy with its own sign."""
-    kind, value, low, high = found.kind, found.value, found.low, found.high
-    if lower:
-        value, low, high = -value, -high, -low
-    return {"n": found.n, "note": found.note, **numbers(kind, value, low, high)}
+    own = Estimate(-rho.value, -rho.high, -rho.low) if lower else rho
+    return {"n": rho.n, "note": rho.note, **numbers(rho.kind, own)}
 
 
 def tidy(table: pd.DataFrame) -> dict[str, Any]:
@@ -200,30 +190,29 @@ def tidy(table: pd.DataFrame) -> dict[str, Any]:
 
 
 def printed(
-    found: Sequence[Study], table: pd.DataFrame, verdict: Block, options: Options
+    joined: Sequence[Study], table: pd.DataFrame, verdict: Block, options: Options
 ) -> list[Block]:
     """The table of each dataset, and which proxies are ahead of its best baseline.
 
     Args:
-        found: the datasets.
+        joined: the datasets.
         table: of their correlations, from `tabulate`.
         verdict: of the same datasets.
         options: those of the report.
     """
     several = len(table.attrs["runs"]) > 1
     blocks = []
-    for study, (_, rows) in zip(found, tables_of(table), strict=True):
-        verdicts = verdict.table
-        here = (verdicts["run"] == study.run) & (verdicts["dataset"] == study.dataset)
+    for study, (_, rows) in zip(joined, tables_of(table), strict=True):
+        verdicts = rows_about(study, verdict.table)
         block = Block(
             name=TABLE,
             title=title(study) + (f" · {study.run}" if several else ""),
             about=setting(study),
             table=rows.loc[:, list(COLUMNS)],
             columns=_PRINTED,
-            conclusion=_conclusion(rows, verdicts[here], options),
-            styles=_styles(rows, verdicts[here]),
-            where=place(study, found)["where"],
+            conclusion=_conclusion(rows, verdicts, options),
+            styles=_styles(rows, verdicts),
+            where=place(study, joined)["where"],
             foot=_foot(table, options),
             remarks=grouped(dict(zip(rows["proxy"], rows["remarks"], strict=True))),
         )
@@ -232,7 +221,7 @@ def printed(
 
 
 def _name(row: Mapping[str, Any]) -> str:
-    marks = {"baseline": " *", "aggregate": " †", "epochs": " ‡"}
+    marks = {"baseline": " *", "aggregate": " †", "trained": " ‡"}
     mark = next((mark for key, mark in marks.items() if row[key]), "")
     turned = " (lower is better)" if row["direction"] == "lower" else ""
     return f"{row['proxy']}{turned}{mark}"
@@ -264,7 +253,7 @@ _PRINTED = (
 
 
 def _styles(rows: pd.DataFrame, verdicts: pd.DataFrame) -> tuple[Style, ...]:
-    ahead = set(verdicts.loc[verdicts["word"].isin([CLEARLY, AHEAD]), "proxy"])
+    ahead = ahead_of(verdicts)["proxy"].tolist()
     pairs = zip(rows["proxy"], rows["baseline"], strict=True)
     return tuple(
         "ahead" if proxy in ahead else "baseline" if baseline else ""
@@ -279,8 +268,11 @@ def _foot(table: pd.DataFrame, options: Options) -> str:
             "† combines ranks among the architectures of its table, and has another "
             "value among others; "
         )
-    if table["epochs"].any():
-        cohort += "‡ early stopping: trained for some epochs, no zero-cost proxy; "
+    if table["trained"].any():
+        cohort += (
+            "‡ trained, no zero-cost proxy: for some epochs, or one supernet for all, "
+            "whose training they share; "
+        )
     return (
         f"ρ Spearman, τ-b Kendall, with {percent(options.confidence)} intervals; * a "
         f"baseline; {cohort}ms/arch: cost of that proxy alone."
@@ -297,19 +289,19 @@ def _conclusion(rows: pd.DataFrame, verdicts: pd.DataFrame, options: Options) ->
     if verdicts["delta"].isna().all():
         return f"No proxy has a correlation to set against {best}."
     how = f"by paired {percent(options.confidence)} intervals corrected for all pairs"
-    ahead = verdicts[verdicts["word"].isin([CLEARLY, AHEAD])]
+    ahead = ahead_of(verdicts)
     if ahead.empty:
         return f"No proxy is ahead of {best}, {how}."
-    leads = "; ".join(_lead(row, first) for row in ahead.to_dict("records"))
+    leads = "; ".join(_lead(row, first, options) for row in ahead.to_dict("records"))
     margin = number(options.clearly, signed=True)
     clearly = ahead.loc[ahead["word"] == CLEARLY, "proxy"]
     named = ", ".join(clearly) or "none"
     return f"Ahead of {best}, {how}: {leads}. Clearly (above {margin}): {named}."
 
 
-def _lead(row: Mapping[str, Any], best: Mapping[str, Any]) -> str:
-    text = f"{row['proxy']} {number(row['delta'], signed=True)}"
-    text += f" {interval(row['delta_low'], row['delta_high'])}"
+def _lead(row: Mapping[str, Any], best: Mapping[str, Any], options: Options) -> str:
+    lead = row["delta"], row["delta_low"], row["delta_high"]
+    text = f"{row['proxy']} {difference(*lead, (0.0, options.clearly))}"
     if row["missing"] or row["baseline"] != best["proxy"]:
         against = f"{row['baseline']} {number(row['baseline_value'])}"
         text += f" (on the {row['n']:,.0f} where it has a score, {against})"

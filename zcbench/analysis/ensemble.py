@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
-from zcbench.analysis.block import Block, Column, Options
-from zcbench.analysis.rows import by_dataset, numbers, with_ends
-from zcbench.analysis.study import PLACE, Study, place
-from zcbench.analysis.words import interval, number, percent
-from zcbench.stats import Difference, difference
+from zcbench.analysis.block import Block, Column, Options, interval, number, percent
+from zcbench.analysis.rows import (
+    PLACE,
+    Row,
+    blank,
+    frame,
+    numbers,
+    rows_of,
+    said,
+    with_ends,
+)
+from zcbench.analysis.study import Study
+from zcbench.stats import Estimate, difference
 from zcbench.stats.association import association
 from zcbench.stats.ensemble import FOLDS, Ensemble, ensembles
+from zcbench.stats.ranks import Floats
 
 LARGEST = 8
 """Most scores in an ensemble."""
@@ -22,10 +30,7 @@ FEWEST = 50
 """Architectures below which nothing is chosen."""
 TABLE = (
     *PLACE,
-    "size",
-    "added",
-    "n",
-    "repeated",
+    *("size", "added", "n", "repeated"),
     *with_ends("rho", "gain"),
     "control",
     *with_ends("over_control", note=True),
@@ -37,18 +42,8 @@ TABLE = (
 
 
 def ensemble(studies: Sequence[Study], options: Options) -> Block:
-    """Mean-rank ensembles, chosen greedily and judged on other architectures.
-
-    Args:
-        studies: the datasets of the report.
-        options: confidence, and the seed of folds and shuffling.
-    """
-    import pandas as pd
-
-    rows: list[dict[str, Any]] = []
-    for study in studies:
-        about = place(study, studies)
-        rows += [about | row for row in _rows(study, options)]
+    """Mean-rank ensembles, chosen greedily and judged on other architectures."""
+    rows = rows_of(studies, lambda study: _rows(study, options))
     return Block(
         name="ensemble",
         title="Ensemble: what each proxy adds to the others",
@@ -61,7 +56,7 @@ def ensemble(studies: Sequence[Study], options: Options) -> Block:
             "chosen. Baselines may join. "
             f"{percent(options.confidence)} intervals, for the proxies as chosen."
         ),
-        table=pd.DataFrame(rows, columns=list(TABLE)),
+        table=frame(rows, TABLE),
         columns=(
             Column("where", "dataset", "text"),
             Column("size", "size", "count"),
@@ -76,76 +71,69 @@ def ensemble(studies: Sequence[Study], options: Options) -> Block:
     )
 
 
-def _rows(study: Study, options: Options) -> list[dict[str, Any]]:
-    known = np.isfinite(study.accuracy)
+def _rows(study: Study, options: Options) -> list[Row]:
+    known, accuracy = study.known, study.accuracy[study.known]
     names = [p for p in study.scores if np.isfinite(study.scores[p][known]).any()]
-    accuracy = study.accuracy[known]
-    empty: dict[str, Any] = dict.fromkeys(TABLE[len(PLACE) :], math.nan)
     why = "too few" if known.sum() < FEWEST else "" if names else "all failed"
     if not why and np.ptp(accuracy) == 0:
         why = "constant truth"
     if why:
-        return [empty | {"size": 1, "added": "", "repeated": "", "note": why}]
-    found = ensembles(
-        [study.scores[name][known] for name in names],
-        accuracy,
-        LARGEST,
-        seed=options.seed,
-    )
-    return _steps(found, names, accuracy, options)
+        return [
+            blank(TABLE) | {"size": 1, "added": "", "repeated": "", "note": why},
+        ]
+    scores = [study.scores[name][known] for name in names]
+    made = ensembles(scores, accuracy, LARGEST, seed=options.seed)
+    return _steps(made, names, accuracy, options)
 
 
 def _steps(
-    found: Ensemble, names: list[str], accuracy: np.ndarray[Any, Any], options: Options
-) -> list[dict[str, Any]]:
+    made: Ensemble, names: list[str], accuracy: Floats, options: Options
+) -> list[Row]:
     """One row for each size."""
     level = options.confidence
     reached, controls = (
         [association(row, accuracy, "spearman", confidence=level) for row in of]
-        for of in (found.held_out, found.control)
+        for of in (made.held_out, made.control)
     )
     best = max(reached, key=lambda rho: rho.value)
-    rows: list[dict[str, Any]] = []
+    rows: list[Row] = []
     for k, (rho, control) in enumerate(zip(reached, controls, strict=True)):
-        row: dict[str, Any] = {
+        row: Row = {
             "size": k + 1,
-            "added": names[found.members[k]],
+            "added": names[made.members[k]],
             "n": rho.n,
-            "repeated": f"{found.repeated[k]} of {FOLDS}",
-            **numbers("rho", rho.value, rho.low, rho.high),
+            "repeated": f"{made.repeated[k]} of {FOLDS}",
+            **numbers("rho", rho),
             "control": control.value,
             "note": rho.note,
         }
-        over = difference(rho, control, confidence=level)
-        more = difference(rho, reached[k - 1], confidence=level) if k else None
-        behind = difference(best, rho, confidence=level)
-        row |= _numbers("gain", more) | _numbers("over_control", over)
-        rows.append(row | _numbers("behind", behind))
+        more = difference(rho, reached[k - 1], confidence=level) if k else Estimate()
+        steps = {
+            "gain": more,
+            "over_control": difference(rho, control, confidence=level),
+            "behind": difference(best, rho, confidence=level),
+        }
+        for key, step in steps.items():
+            row |= numbers(key, step, step.note)
+        rows.append(row)
     return rows
 
 
-def _numbers(key: str, found: Difference | None) -> dict[str, Any]:
-    nan = math.nan
-    if found is None:
-        return numbers(key, nan, nan, nan, "")
-    return numbers(key, found.delta, found.low, found.high, found.note)
-
-
-def _conclusion(rows: Sequence[dict[str, Any]], studies: Sequence[Study]) -> str:
+def _conclusion(rows: Sequence[Row], studies: Sequence[Study]) -> str:
     """The smallest ensemble of each dataset that is not shown to be behind the best."""
-    parts = []
-    for _, where, all_here in by_dataset(rows, studies):
-        here = [row for row in all_here if not math.isnan(row["rho"])]
-        if not here:
-            continue
-        enough = next(k for k, row in enumerate(here) if not row["behind_low"] > 0)
-        last, first = here[enough], here[0]
-        named = " + ".join(row["added"] for row in here[: enough + 1])
-        text = f"{where}: {named} {number(last['rho'])}"
-        text += f" {interval(last['rho_low'], last['rho_high'])}"
-        if enough:
-            text += f", {first['added']} alone {number(first['rho'])}"
-        parts.append(f"{text}.")
-    if not parts:
+    text = said(rows, studies, _smallest)
+    about = "Smallest ensemble that no larger one is shown to beat."
+    return f"{about} {text}" if text else ""
+
+
+def _smallest(_: Study, rows: Sequence[Row]) -> str:
+    here = [row for row in rows if not math.isnan(row["rho"])]
+    if not here:
         return ""
-    return f"Smallest ensemble that no larger one is shown to beat. {' '.join(parts)}"
+    enough = next(k for k, row in enumerate(here) if not row["behind_low"] > 0)
+    last, first = here[enough], here[0]
+    named = " + ".join(row["added"] for row in here[: enough + 1])
+    text = (
+        f"{named} {number(last['rho'])} {interval(last['rho_low'], last['rho_high'])}"
+    )
+    return text + (f", {first['added']} alone {number(first['rho'])}" if enough else "")

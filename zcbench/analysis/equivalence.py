@@ -11,12 +11,11 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
-from zcbench.analysis.block import Block, Column, Options
+from zcbench.analysis.block import Block, Column, Options, number, percent
 from zcbench.analysis.comparisons import Comparison, comparisons
-from zcbench.analysis.study import Study, mixture, tables
-from zcbench.analysis.words import number, percent
+from zcbench.analysis.rows import Row, everywhere, frame, mixture, numbers
+from zcbench.analysis.study import Study
 
 BETTER, EQUIVALENT, WORSE, UNDECIDED = "better", "equivalent", "worse", "undecided"
 WORDS = (BETTER, EQUIVALENT, WORSE, UNDECIDED)
@@ -31,28 +30,15 @@ TABLE = (
 
 
 def equivalence(studies: Sequence[Study], options: Options) -> Block:
-    """Every proxy against #params: whether the difference is shown to be small.
-
-    Args:
-        studies: the datasets of the report.
-        options: ``clearly`` is the margin; the confidence.
-    """
-    import pandas as pd
-
+    """Every proxy against #params: whether the difference is shown to be small."""
     every = dict.fromkeys(name for study in studies for name in study.baselines)
     baseline = AGAINST if AGAINST in every else next(iter(every), "")
-    pairs = [
-        entry
-        for entry in comparisons(studies, options).entries
-        if entry.baseline == baseline
-    ]
-    proxies = dict.fromkeys(entry.proxy for entry in pairs)
-    rows = [
-        _row([e for e in pairs if e.proxy == proxy], len(studies), options.clearly)
-        for proxy in proxies
-    ]
+    pairs: dict[str, list[Comparison]] = {}
+    for entry in comparisons(studies, options).entries:
+        if entry.baseline == baseline:
+            pairs.setdefault(entry.proxy, []).append(entry)
+    rows = [_row(several, len(studies), options.clearly) for several in pairs.values()]
     rows.sort(key=lambda row: (WORDS.index(row["word"]), row["proxy"]))
-    table = pd.DataFrame(rows, columns=list(TABLE))
     margin = number(options.clearly)
     return Block(
         name="equivalence",
@@ -63,7 +49,7 @@ def equivalence(studies: Sequence[Study], options: Options) -> Block:
             f"±{margin}; else better or worse: it leaves out 0; else undecided. In "
             f"all: the word that holds on every dataset.{mixture(studies)}"
         ),
-        table=table,
+        table=frame(rows, TABLE),
         columns=(
             Column("proxy", "proxy", "text"),
             Column("delta_least", "least Δρ", "signed"),
@@ -84,42 +70,37 @@ def word_of(low: float, high: float, margin: float) -> str:
     return WORSE if high < 0 else UNDECIDED
 
 
-def _row(entries: Sequence[Comparison], datasets: int, margin: float) -> dict[str, Any]:
-    words = Counter(word_of(e.low, e.high, margin) for e in entries)
+def _row(entries: Sequence[Comparison], datasets: int, margin: float) -> Row:
+    deltas = [e.together for e in entries]
+    words = Counter(word_of(delta.low, delta.high, margin) for delta in deltas)
     same = [word for word in WORDS if words[word] == datasets]
-    row: dict[str, Any] = {
+    row: Row = {
         "proxy": entries[0].proxy,
         "baseline": entries[0].baseline,
         "datasets": datasets,
-        "n": min(e.found.n for e in entries),
+        "n": min(e.single.n for e in entries),
         **{word: words[word] for word in WORDS},
         "word": same[0] if same else UNDECIDED,
     }
-    known = [e for e in entries if not math.isnan(e.found.delta)]
+    known = [delta for delta in deltas if not math.isnan(delta.value)]
     if not known:
-        return row | {"note": entries[0].found.note}
-    least = min(known, key=lambda e: e.found.delta)
-    most = max(known, key=lambda e: e.found.delta)
-    return row | {
-        "delta_least": least.found.delta,
-        "delta_least_low": least.low,
-        "delta_most": most.found.delta,
-        "delta_most_high": most.high,
-    }
+        return row | {"note": entries[0].single.note}
+    least, most = (pick(known, key=lambda delta: delta.value) for pick in (min, max))
+    return row | numbers("delta_least", least) | numbers("delta_most", most)
 
 
 def _conclusion(
-    rows: Sequence[dict[str, Any]], baseline: str, margin: str, studies: Sequence[Study]
+    rows: Sequence[Row], baseline: str, margin: str, studies: Sequence[Study]
 ) -> str:
     if not rows:
         return "There is no baseline to be equivalent to."
-    place = f"on all {tables(studies)}" if len(studies) > 1 else "here"
     parts = []
     for word in WORDS[:-1]:
         named = ", ".join(row["proxy"] for row in rows if row["word"] == word)
         parts.append(f"{word}: {named or 'none'}")
     rest = sum(row["word"] == UNDECIDED for row in rows)
     return (
-        f"Against {baseline} {place}, within ±{margin}: {'; '.join(parts)}. "
-        f"Undecided or not the same everywhere: {rest} of {len(rows)}."
+        f"Against {baseline} {everywhere(studies)}, within ±{margin}: "
+        f"{'; '.join(parts)}. Undecided or not the same everywhere: {rest} of "
+        f"{len(rows)}."
     )

@@ -8,20 +8,19 @@ them, or orders them by chance, is judged many times on one network.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zcbench.analysis.block import Block, Column, Options
-from zcbench.analysis.study import PLACE, Study, mixture
+from zcbench.analysis.rows import PLACE, WHERE, Row, frame, mixture
+from zcbench.analysis.study import Study
 from zcbench.analysis.verdict import verdict
-from zcbench.errors import DataError
 
 if TYPE_CHECKING:
-    from zcbench.types import Architecture
+    pass
 
 TABLE = (
     *PLACE,
@@ -31,18 +30,11 @@ TABLE = (
 
 
 def functions(studies: Sequence[Study], options: Options) -> Block:
-    """The verdict among all architectures and among one for each function.
-
-    Args:
-        studies: the datasets of the report.
-        options: as of the verdict.
-    """
-    import pandas as pd
-
+    """The verdict among all architectures and among one for each function."""
     kept = [_first_of_each(study) for study in studies]
-    once = [_part(s, points) for s, points in zip(studies, kept, strict=True)]
+    once = [s.among(points) for s, points in zip(studies, kept, strict=True)]
     rows = _rows(verdict(studies, options).table, verdict(once, options).table)
-    table = pd.DataFrame(rows, columns=list(TABLE))
+    table = frame(rows, TABLE)
     return Block(
         name="functions",
         title="One architecture for each function",
@@ -53,8 +45,7 @@ def functions(studies: Sequence[Study], options: Options) -> Block:
         ),
         table=table,
         columns=(
-            Column("where", "dataset", "text"),
-            Column("proxy", "proxy", "text"),
+            *WHERE,
             Column("value", "ρ", "correlation"),
             Column("value_functions", "once", "correlation"),
             Column("delta", "Δρ", "signed"),
@@ -68,52 +59,18 @@ def functions(studies: Sequence[Study], options: Options) -> Block:
 
 def _first_of_each(study: Study) -> NDArray[np.bool_]:
     """Architectures that are the first of their function, [n]."""
-    from zcbench.spaces import load_space
-    from zcbench.spaces.base import Isomorphic
-
-    space = load_space(study.space)
-    if not isinstance(space, Isomorphic):
-        return np.ones(len(study.archs), dtype=bool)
-    parse, class_of = space.parse, space.function_class
-    names = [_function(arch, parse, class_of) for arch in study.archs]
-    first = np.zeros(len(names), dtype=bool)
-    first[np.unique(names, return_index=True)[1]] = True
+    names = study.functions
+    first = np.full(len(study.archs), names is None)
+    if names is not None:
+        first[np.unique(names, return_index=True)[1]] = True
     return first
 
 
-def _function(
-    arch: str,
-    parse: Callable[[str], Architecture],
-    class_of: Callable[[Architecture], str],
-) -> str:
-    """Of an architecture; itself where the space does not know it, as in tables."""
-    try:
-        return class_of(parse(arch))
-    except DataError:
-        return arch
-
-
-def _part(study: Study, points: NDArray[np.bool_]) -> Study:
-    """A study of some of its architectures."""
-    trained = study.train_seconds
-    return replace(
-        study,
-        archs=[a for a, kept in zip(study.archs, points, strict=True) if kept],
-        scores={name: values[points] for name, values in study.scores.items()},
-        by_repeat={name: v[points] for name, v in study.by_repeat.items()},
-        accuracy=study.accuracy[points],
-        seeds=study.seeds[points],
-        whole=None,
-        train_seconds=None if trained is None else trained[points],
-        early={},
-    )
-
-
-def _rows(every: Any, once: Any) -> list[dict[str, Any]]:
+def _rows(every: Any, once: Any) -> list[Row]:
     key = ["where", "proxy"]
     columns = ["n", "value", "delta", "word"]
     joined = every.merge(once[key + columns], on=key, suffixes=("", "_functions"))
-    rows: list[dict[str, Any]] = joined.to_dict("records")
+    rows: list[Row] = joined.to_dict("records")
     return rows
 
 

@@ -6,26 +6,29 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from zcbench.aggregates import Aggregate, check_parts
-from zcbench.analysis.remarks import counted
 from zcbench.analysis.scores import (
     Reasons,
     count_reasons,
     mean_scores,
     mean_seconds,
+    remarks_of,
     scores_by_repeat,
+    traits,
+    without_noise,
 )
 from zcbench.analysis.study import PERCENT, Early, Study
-from zcbench.analysis.traits import traits
 from zcbench.errors import DataError, UsageError
+from zcbench.files import read, reason
 from zcbench.stats.ranks import Floats
-
-if TYPE_CHECKING:
-    import pandas as pd
+from zcbench.store import ONESHOT
+from zcbench.store.directory import ARCHS
+from zcbench.store.records import RESTORE
 
 
 def studies(
@@ -61,17 +64,16 @@ def studies(
     for run in runs:
         config = run.attrs["manifest"]["config"]
         space = space_of(str(run["space"].iloc[0]), run.attrs["manifest"])
-        accuracy = target or config.get("target", "val")
+        asked = target or config.get("target", "val")
         source = truth or config.get("truth", "auto")
         source = "auto" if source == "none" else source
         for dataset in _datasets(run):
-            table = load_truth(space, dataset, source, accuracy)
-            joined.append(
-                study_of(run, dataset, table, accuracy, population, aggregates)
-            )
+            table = load_truth(space, dataset, source, asked)
+            joined += [study_of(run, dataset, table, asked, population, aggregates)]
     return joined
 
 
+# Over 40 lines: one field of a study after the other, each once.
 def study_of(
     run: pd.DataFrame,
     dataset: str,
@@ -100,19 +102,19 @@ def study_of(
     config = manifest["config"]
     target = choose_target(truth, target)
     rows, notes = _known_rows(run, dataset, truth, population)
+    rows = without_noise(rows)
     sampled = "list" if config.get("archs") else config.get("population", "all")
     scores, reasons = mean_scores(rows, run.attrs["proxies"])
     values = {proxy: scores[proxy].to_numpy() for proxy in scores}
     known = traits(manifest, scores)
     notes += known.notes(run.attrs["path"])
-    sign = {proxy: -1 if proxy in known.lower else 1 for proxy in scores}
     study = Study(
         **_setting(run, dataset),
         **_trained(truth, target, scores.index),
         population=population or sampled,
         archs=list(scores.index),
-        scores={p: sign[p] * v for p, v in values.items()},
-        by_repeat={p: sign[p] * v for p, v in scores_by_repeat(rows, scores).items()},
+        scores=known.oriented(values),
+        by_repeat=known.oriented(scores_by_repeat(rows, scores)),
         whole=_whole(truth, target, len(scores), population or sampled),
         seconds=mean_seconds(rows["seconds"], run.attrs["proxies"]),
         baselines=known.baselines,
@@ -120,7 +122,10 @@ def study_of(
         versions={proxy: manifest["proxies"].get(proxy, 1) for proxy in scores},
         statuses={p: count_reasons(v, [reasons.get(p, {})]) for p, v in values.items()},
         note="\n".join(notes),
-        remarks=_remarks(rows),
+        remarks=remarks_of(rows),
+        trained={
+            name: _seconds_once(manifest, name, dataset) for name in known.trained
+        },
     )
     for aggregate in aggregates:
         study = _with_aggregate(study, aggregate, reasons)
@@ -129,28 +134,29 @@ def study_of(
 
 def _trained(truth: pd.DataFrame, target: str, archs: pd.Index[Any]) -> dict[str, Any]:
     """What a study says of its truth, and the truth of its architectures."""
+    from zcbench.truth.units import is_percent
+
     known = truth.set_index("arch").reindex(archs)
+    percent = is_percent(target) or truth.attrs.get("unit") == "percent"
+    times = known.get("train_time")
     return {
+        "part": str(truth.attrs.get("part", "")),
         "target": target,
-        "unit": _unit(truth, target),
+        "unit": PERCENT if percent else f"units of {target}",
         "truth": str(truth.attrs.get("truth", "")),
         "release": str(truth.attrs.get("release", "")),
         "truth_digest": str(truth.attrs.get("digest", "")),
         "accuracy": known[target].to_numpy(dtype=np.float64),
         "seeds": _seeds(known, target),
-        "train_seconds": _train_seconds(known),
+        "train_seconds": None if times is None else times.to_numpy(dtype=np.float64),
         "early": _early(known, truth.attrs.get("epochs", {}), target),
     }
 
 
-def _remarks(rows: pd.DataFrame) -> dict[str, str]:
-    """Proxy → what its scores note of their networks, counted."""
-    notes: dict[str, dict[str, list[str]]] = {}
-    if "notes" in rows:
-        for arch, said in zip(rows["arch"], rows["notes"], strict=True):
-            for proxy, note in said.items():
-                notes.setdefault(proxy, {}).setdefault(arch, []).append(str(note))
-    return {proxy: counted(several) for proxy, several in notes.items()}
+def _seconds_once(manifest: Mapping[str, Any], name: str, dataset: str) -> float:
+    """Mean training time of the supernets behind a column; NaN if not known."""
+    spent = manifest[ONESHOT][name].get(dataset, {}).get("seconds", {})
+    return float(np.mean(list(spent.values()))) if spent else math.nan
 
 
 def _datasets(run: pd.DataFrame) -> list[str]:
@@ -173,13 +179,14 @@ def _setting(run: pd.DataFrame, dataset: str) -> dict[str, Any]:
         "dataset": dataset,
         "sampled": "all" if config.get("n") == "all" and kind == "sample" else kind,
         "networks": int((run["dataset"] == dataset).sum()),
-        "expected": _expected_networks(run),
+        "expected": _expected_networks(run, dataset),
         "minibatch": str(images.get("name", "")),
         "minibatch_digest": str(images.get("digest", "")),
         "batch_size": config.get("batch_size"),
         "seed": config.get("seed"),
         "repeats": config.get("repeats", 1),
         "precision": config.get("precision", "float32"),
+        "input_size": config.get("input_size", "auto"),
     }
 
 
@@ -218,17 +225,21 @@ def _members(run: pd.DataFrame, population: str | None) -> pd.Series[bool]:
     Raises:
         UsageError: the run was sampled from a population without some of these.
     """
-    import pandas as pd
-
     from zcbench.spaces import load_space
+    from zcbench.spaces.base import Unlisted
 
     config = run.attrs["manifest"]["config"]
     sampled = config.get("population", "all")
     if population in (None, sampled):
         return pd.Series(True, index=run.index)
     space = load_space(str(run["space"].iloc[0]))
-    wanted = space.population(population)
-    if not np.isin(wanted, space.population(sampled)).all():
+    if isinstance(space, Unlisted):
+        wanted = space.among(population, run["index"].unique())
+        covered = sampled == space.populations[0]
+    else:
+        wanted = space.population(population)
+        covered = bool(np.isin(wanted, space.population(sampled)).all())
+    if not covered:
         raise UsageError(
             f"{run.attrs['path']} was sampled from the population {sampled}, which "
             f"says nothing about {population}.",
@@ -237,7 +248,7 @@ def _members(run: pd.DataFrame, population: str | None) -> pd.Series[bool]:
     return run["index"].isin(wanted)
 
 
-def _expected_networks(run: pd.DataFrame) -> int | None:
+def _expected_networks(run: pd.DataFrame, dataset: str) -> int | None:
     """How many (architecture, repeat) a run asks for on each dataset; None if unknown.
 
     Raises:
@@ -248,9 +259,9 @@ def _expected_networks(run: pd.DataFrame) -> int | None:
     manifest = run.attrs["manifest"]
     config = manifest["config"]
     n: int | None = manifest.get("architectures")
+    n = manifest.get("architectures_of", {}).get(dataset, n)
     if config.get("archs"):
-        listed = Path(run.attrs["path"]) / str(config["archs"])
-        n = len(listed.read_text(encoding="utf-8").split()) if listed.exists() else None
+        n = _listed(Path(run.attrs["path"]) / ARCHS)
     elif n is None and config.get("n"):  # written before runs kept the number
         space = load_space(str(run["space"].iloc[0]))
         n = len(space.population(config.get("population", "all")))
@@ -258,11 +269,14 @@ def _expected_networks(run: pd.DataFrame) -> int | None:
     return n and n * int(config.get("repeats", 1))
 
 
-def _unit(truth: pd.DataFrame, target: str) -> str:
-    from zcbench.truth.units import is_percent
-
-    percent = is_percent(target) or truth.attrs.get("unit") == "percent"
-    return PERCENT if percent else f"units of {target}"
+def _listed(file: Path) -> int | None:
+    """Architectures in a file; None if it is not there."""
+    try:
+        return len(read(file).decode().splitlines())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{file} cannot be read: {reason(error)}.", RESTORE) from None
 
 
 def _seeds(accuracies: pd.DataFrame, target: str) -> Floats:
@@ -276,7 +290,7 @@ def _whole(
 ) -> tuple[Floats, Floats] | None:
     """Accuracy and seeds of all that a sample of the whole space stands for."""
     known = truth[truth[target].notna()]
-    if population != "all" or n >= len(known):
+    if population not in ("all", "trained") or n >= len(known):
         return None
     return known[target].to_numpy(dtype=np.float64), _seeds(known, target)
 
@@ -291,12 +305,6 @@ def _early(
         for name, count in epochs.items()
         if name.startswith("val_") and name in accuracies and 0 < count < whole
     }
-
-
-def _train_seconds(accuracies: pd.DataFrame) -> Floats | None:
-    """Seconds of one training, [n]."""
-    times = accuracies.get("train_time")
-    return None if times is None else np.asarray(times.to_numpy(dtype=np.float64))
 
 
 def _with_aggregate(study: Study, aggregate: Aggregate, reasons: Reasons) -> Study:

@@ -23,11 +23,11 @@ _WRAPPING: Mapping[str, Any] = {
 _KEYS = ("network", "proxy", "value", "status", "rank", "seconds", "message", "note")
 
 
-def ranks(found: Mapping[str, Scores], proxy: str) -> dict[str, float]:
-    """Rank of each network by a proxy, 1 the best; those without a score have none.
+def ranks(networks: Mapping[str, Scores], proxy: str) -> dict[str, float]:
+    """Rank of each network by a proxy, 1 the best; what is no score or noise has none.
 
     Args:
-        found: network → proxy → score.
+        networks: network → proxy → score.
         proxy: by which.
     """
     from scipy.stats import rankdata
@@ -37,22 +37,22 @@ def ranks(found: Mapping[str, Scores], proxy: str) -> dict[str, float]:
     sign = 1 if PROXIES.get(proxy).direction == "lower" else -1
     values = {
         name: sign * scores[proxy].value  # type: ignore[operator]
-        for name, scores in found.items()
-        if scores[proxy].value is not None
+        for name, scores in networks.items()
+        if scores[proxy].is_ranked
     }
     return dict(zip(values, rankdata(list(values.values())).tolist(), strict=True))
 
 
-def network_scores(found: Mapping[str, Scores]) -> Listing:
+def network_scores(networks: Mapping[str, Scores]) -> Listing:
     """Every score with its rank, a row each, for programs.
 
     Args:
-        found: network → proxy → score.
+        networks: network → proxy → score.
     """
     rows: list[dict[str, Any]] = []
-    for proxy in next(iter(found.values())):
-        placed = ranks(found, proxy)
-        for name, scores in found.items():
+    for proxy in next(iter(networks.values())):
+        placed = ranks(networks, proxy)
+        for name, scores in networks.items():
             one = scores[proxy]
             seconds = round(one.seconds, 6)
             cells = (name, proxy, one.value, one.status, placed.get(name), seconds)
@@ -62,21 +62,21 @@ def network_scores(found: Mapping[str, Scores]) -> Listing:
 
 
 def side_by_side(
-    found: Mapping[str, Scores], width: int | None = None
+    networks: Mapping[str, Scores], width: int | None = None
 ) -> list[Listing]:
     """The scores for readers: a row for each proxy, a column for each network.
 
     Args:
-        found: network → proxy → score.
+        networks: network → proxy → score.
         width: characters of a line; where that is too few, networks are the rows, in
             as many tables as it takes for all proxies to have room.
     """
-    head, rows = ("proxy", *found), _rows(found)
+    head, rows = ("proxy", *networks), _rows(networks)
     tables: list[Sequence[Texts]] = [list(zip(head, *rows, strict=True))]
     if width is not None and _width(tables[0]) > width:
-        tables = list(_turned(("network", *found), rows, width))
-    lines = ["(rank, 1 the best by that proxy)"] if len(found) > 1 else []
-    notes = _notes(found)
+        tables = list(_turned(("network", *networks), rows, width))
+    lines = ["(rank, 1 the best by that proxy)"] if len(networks) > 1 else []
+    notes = _notes(networks)
     if width is not None:
         notes = [textwrap.fill(note, _NOTE_WIDTH, **_WRAPPING) for note in notes]
     conclusion = "\n".join(lines + notes)
@@ -127,13 +127,13 @@ def readable(value: float) -> str:
     return f"{value:.6g}"
 
 
-def _rows(found: Mapping[str, Scores]) -> list[tuple[str, ...]]:
-    first = next(iter(found.values()))
+def _rows(networks: Mapping[str, Scores]) -> list[tuple[str, ...]]:
+    first = next(iter(networks.values()))
     rows = []
     for proxy in first:
-        placed = ranks(found, proxy) if len(found) > 1 else {}
+        placed = ranks(networks, proxy) if len(networks) > 1 else {}
         cells = []
-        for name, scores in found.items():
+        for name, scores in networks.items():
             value = scores[proxy].value
             text = scores[proxy].status if value is None else readable(value)
             cells.append(text + (f" ({placed[name]:g})" if name in placed else ""))
@@ -141,10 +141,10 @@ def _rows(found: Mapping[str, Scores]) -> list[tuple[str, ...]]:
     return rows
 
 
-def _notes(found: Mapping[str, Scores]) -> list[str]:
+def _notes(networks: Mapping[str, Scores]) -> list[str]:
     """Why scores are not there, each reason once, and remarks on those that are."""
     reasons: dict[tuple[str, str], list[str]] = {}
-    for name, scores in found.items():
+    for name, scores in networks.items():
         for proxy, one in scores.items():
             remark = getattr(one, "note", "")
             if one.value is None:
@@ -154,7 +154,7 @@ def _notes(found: Mapping[str, Scores]) -> list[str]:
                 reasons.setdefault((name, f"({remark})"), []).append(proxy)
     alike: dict[str, list[str]] = {}
     for (name, said), proxies in reasons.items():
-        line = f"{_named(proxies, found[name])} {said}"
+        line = f"{_named(proxies, networks[name])} {said}"
         alike.setdefault(line, []).append(name)
     return [f"{', '.join(names)}: {line}" for line, names in alike.items()]
 

@@ -11,19 +11,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from zcbench.analysis.correlations import tabulate
 from zcbench.analysis.join import study_of
+from zcbench.analysis.published import as_run
 from zcbench.analysis.report import Report, report_of
+from zcbench.analysis.study import FEWEST
 from zcbench.errors import DataError
+from zcbench.files import read, reason
+from zcbench.flat_file import is_accuracy, shown
+from zcbench.stats import KINDS
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from zcbench.types import Score
 
-FEWEST = 5
-"""Networks below which a correlation has no interval, and a proxy no verdict."""
 _NAMES = ("network", "model", "name", "arch", "architecture")
 _ACCURACIES = (
     *("accuracy", "acc", "top1", "top-1", "top_1", "acc1", "acc@1", "test", "val"),
@@ -51,24 +53,32 @@ class Accuracies:
     fractions: bool
 
     def of(self, target: str) -> float:
-        """Accuracy of a target, by its whole or by its bare name; NaN if not there."""
-        bare = target.rpartition(":")[2]
-        for name in (target, bare, bare.partition(".")[0]):
+        """Accuracy of a target, by its whole or by its bare name; NaN if not there.
+
+        One with arguments needs them in the file, too: others may bear the same name.
+        """
+        named, space, arguments = target.partition(" ")
+        bare = named.rpartition(":")[2]
+        plain = () if space else (bare.partition(".")[0],)
+        for name in (target, f"{bare}{space}{arguments}", *plain):
             if name in self.values:
                 return self.values[name]
         return math.nan
 
 
-def read_accuracies(path: Path) -> Accuracies:
+def read_accuracies(path: Path, target: str | None = None) -> Accuracies:
     """Read a CSV of names and accuracies, with commas or semicolons.
+
+    Args:
+        path: the file.
+        target: the column of accuracies; None for the one that is called so, or the
+            only one of numbers.
 
     Raises:
         DataError: it cannot be read, or a name or an accuracy in it cannot be used.
     """
-    import pandas as pd
-
     try:
-        content = path.read_bytes()
+        content = read(path)
         text = content.decode("utf-8-sig")
         head = text.partition("\n")[0]
         semicolons = head.count(";") > head.count(",")
@@ -76,12 +86,11 @@ def read_accuracies(path: Path) -> Accuracies:
             io.StringIO(text), sep=";" if semicolons else ",", dtype=str
         )
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise DataError(f"{path} cannot be read: {reason}.", _COLUMNS) from None
+        raise DataError(f"{path} cannot be read: {reason(error)}.", _COLUMNS) from None
     except ValueError as error:  # no UTF-8, no table
-        reason = " ".join(str(error).split()).rstrip(".")[:200]
-        raise DataError(f"{path} cannot be read as CSV: {reason}.", _COLUMNS) from None
-    key, column = _column(path, table, _NAMES), _column(path, table, _ACCURACIES)
+        words = " ".join(str(error).split()).rstrip(".")[:200]
+        raise DataError(f"{path} cannot be read as CSV: {words}.", _COLUMNS) from None
+    key, column = _columns(path, table, target)
     values: dict[str, float] = {}
     for name, written in zip(table[key], table[column], strict=True):
         if not isinstance(name, str) or not isinstance(written, str):
@@ -97,12 +106,51 @@ def read_accuracies(path: Path) -> Accuracies:
     return Accuracies(path, column.strip().lower(), values, digest, fractions)
 
 
-def _column(path: Path, table: pd.DataFrame, names: Sequence[str]) -> str:
-    by_fold = {str(name).strip().lower(): str(name) for name in table.columns}
-    for name in names:
-        if name in by_fold:
-            return by_fold[name]
-    raise DataError(f"{path} has no column {names[0]}.", _COLUMNS)
+def _columns(path: Path, table: pd.DataFrame, target: str | None) -> tuple[str, str]:
+    """The columns of names and of accuracies.
+
+    Raises:
+        DataError: one is not there, or there are several; says how to name it.
+    """
+    names = [str(name) for name in table.columns]
+    folded = {name.strip().casefold(): name for name in names}
+    numeric = [name for name in names if _are_numbers(table[name])]
+    texts = [name for name in names if name not in numeric]
+    key = _first(_NAMES, folded) or (texts[0] if len(texts) == 1 else None)
+    if key is None:
+        raise DataError(f"{path} has no column network.", _COLUMNS)
+    if target is not None and target.strip().casefold() not in folded:
+        raise DataError(
+            f"{path} has no column {target}: its columns are {shown(names)}.",
+            "Name one of them with --target.",
+        )
+    if target is not None:
+        return key, folded[target.strip().casefold()]
+    called = [name for name in names if is_accuracy(name)]
+    among = [name for name in called or numeric if name != key]
+    column = _first(_ACCURACIES, folded) or (among[0] if len(among) == 1 else None)
+    if column is None and among:
+        raise DataError(
+            f"{path} does not say which column has the accuracies: its columns are "
+            f"{shown(names)}.",
+            f"If it is {among[0]}, say --target {among[0]}.",
+        )
+    if column is None:
+        raise DataError(f"{path} has no column accuracy.", _COLUMNS)
+    return key, column
+
+
+def _first(known: Sequence[str], folded: Mapping[str, str]) -> str | None:
+    return next((folded[name] for name in known if name in folded), None)
+
+
+def _are_numbers(column: pd.Series[Any]) -> bool:
+    import pandas as pd
+
+    written = column.dropna().str.strip().str.removesuffix("%")
+    return bool(
+        pd.to_numeric(written.str.replace(",", "."), errors="coerce").notna().all()
+    )
 
 
 def _accuracy(path: Path, name: str, written: str) -> float:
@@ -138,31 +186,18 @@ def report_networks(
     run = _run(scores, accuracies, setting)
     truth = _truth(scores, accuracies)
     study = study_of(run, accuracies.path.stem, truth, accuracies.column)
-    counts = {name: study.association(name, "spearman").n for name in study.scores}
-    few = [name for name, n in counts.items() if _is_few(n, counts)]
-    judged = replace(
-        study, scores={n: v for n, v in study.scores.items() if n not in few}
-    )
-    report = report_of([judged], [run], sections=sections)
-    return replace(report, studies=[study], table=_cautious(tabulate([study], [run])))
-
-
-def _is_few(n: int, counts: Mapping[str, int]) -> bool:
-    return n < FEWEST or 2 * n < max(counts.values())
+    ranked = {n: v for n, v in study.scores.items() if n not in study.thin}
+    report = report_of([replace(study, scores=ranked)], [run], sections=sections)
+    table = _cautious(tabulate([study], [run]))
+    return replace(report, studies=[study], table=table)
 
 
 def _cautious(table: pd.DataFrame) -> pd.DataFrame:
-    """Few networks: no interval, and no place above what stands on many."""
-    attributes = table.attrs
+    """No interval for a correlation of few networks."""
     few = (table["n"] < FEWEST) & table["spearman"].notna()
-    for kind in ("spearman", "kendall"):
+    for kind in KINDS:
         table.loc[few, [f"{kind}_low", f"{kind}_high"]] = np.nan
     table.loc[few, "note"] = "too few for an interval"
-    most = table["n"].max()
-    behind = (2 * table["n"] < most) | table["spearman"].isna()
-    behind |= (table["n"] < FEWEST) & (most >= FEWEST)
-    table = table.loc[behind.sort_values(kind="stable").index].reset_index(drop=True)
-    table.attrs = attributes
     return table
 
 
@@ -172,68 +207,35 @@ def _run(
     setting: Mapping[str, Any],
 ) -> pd.DataFrame:
     """Scores as `load_run` gives those of a run."""
-    import pandas as pd
-
-    names = [name for name in scores if math.isfinite(accuracies.of(name))]
-    proxies = list(next(iter(scores.values())))
-    dataset = accuracies.path.stem
-    columns: dict[str, Any] = {
-        "space": "networks",
-        "dataset": dataset,
-        "arch": names,
-        "index": range(len(names)),
-        "repeat": 0,
-    }
-    for proxy in proxies:
-        values = [scores[name][proxy].value for name in names]
-        columns[proxy] = [math.nan if value is None else value for value in values]
-    columns["status"] = [
-        {p: s.status for p, s in scores[name].items() if s.status != "ok"}
-        for name in names
-    ]
-    columns["notes"] = [
-        {p: s.note for p, s in scores[name].items() if s.note} for name in names
-    ]
-    columns["seconds"] = [
-        {"proxies": {p: s.seconds for p, s in scores[name].items() if s.value}}
-        for name in names
-    ]
-    table = pd.DataFrame(columns)
-    table.attrs = {
-        "manifest": _manifest(dataset, proxies, setting),
-        "proxies": proxies,
-        "path": "zcbench score",
-    }
-    return table
-
-
-def _manifest(
-    dataset: str, proxies: Sequence[str], setting: Mapping[str, Any]
-) -> dict[str, Any]:
     from zcbench.proxies import PROXIES
 
-    given = {key: value for key, value in setting.items() if key != "minibatch"}
-    return {
-        "schema": 1,
-        "config": {
+    named = [(n, s) for n, s in scores.items() if math.isfinite(accuracies.of(n))]
+    rows = [
+        {
             "space": "networks",
-            "datasets": [dataset],
-            "proxies": list(proxies),
-            "n": None,
-            "archs": "networks",
-            "population": "all",
-            "repeats": 1,
-            **given,
-        },
-        "proxies": {name: PROXIES.get(name).version for name in proxies},
-        "minibatch": {dataset: setting["minibatch"]},
-    }
+            "dataset": accuracies.path.stem,
+            "arch": name,
+            "index": index,
+            "repeat": 0,
+            "scores": {p: _number(s.value) for p, s in one.items()},
+            "status": {p: s.status for p, s in one.items() if s.status != "ok"},
+            "seconds": {"proxies": {p: s.seconds for p, s in one.items() if s.value}},
+            "notes": {p: s.note for p, s in one.items() if s.note},
+        }
+        for index, (name, one) in enumerate(named)
+    ]
+    versions = {name: PROXIES.get(name).version for name in next(iter(scores.values()))}
+    config = {"archs": "networks", **setting}
+    images = config.pop("minibatch")
+    return as_run(rows, "zcbench score", versions, images, config)
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
 
 
 def _truth(scores: Mapping[str, object], accuracies: Accuracies) -> pd.DataFrame:
     """Accuracies as `load_truth` gives those of a benchmark."""
-    import pandas as pd
-
     column = {"arch": list(scores), accuracies.column: map(accuracies.of, scores)}
     table = pd.DataFrame(column)
     table.attrs = {

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
-from zcbench.analysis.block import Block, Column, Options
+from zcbench.analysis.block import Block, Column, Options, percent
 from zcbench.analysis.comparisons import Comparison, Comparisons, comparisons
-from zcbench.analysis.rows import merit, numbers
-from zcbench.analysis.study import Study, mixture, place, tables
-from zcbench.analysis.words import percent
+from zcbench.analysis.rows import (
+    PLACE,
+    Row,
+    everywhere,
+    frame,
+    merit,
+    mixture,
+    numbers,
+    place,
+)
+from zcbench.analysis.study import Study
 
 TABLE = (
-    "run",
-    "space",
-    "dataset",
-    "target",
-    "population",
-    "where",
-    "proxy",
-    "baseline",
-    "n",
+    *PLACE,
+    *("proxy", "baseline", "n"),
     *(
         f"{kind}{end}"
         for kind in ("spearman", "kendall")
@@ -35,14 +36,7 @@ TABLE = (
 
 
 def paired(studies: Sequence[Study], options: Options) -> Block:
-    """Differences of ρ and τ between every proxy and every baseline.
-
-    Args:
-        studies: the datasets of the report.
-        options: confidence and bootstrap.
-    """
-    import pandas as pd
-
+    """Differences of ρ and τ between every proxy and every baseline."""
     by_rho = comparisons(studies, options, "spearman")
     by_tau = comparisons(studies, options, "kendall")
     rows = [
@@ -61,7 +55,7 @@ def paired(studies: Sequence[Study], options: Options) -> Block:
             f"(each at level {by_rho.level:.2g} for ρ, {by_tau.level:.2g} for τ)."
             f"{mixture(studies)}"
         ),
-        table=pd.DataFrame(rows, columns=list(TABLE)),
+        table=frame(rows, TABLE),
         columns=(
             Column("where", "dataset", "text"),
             Column("baseline", "baseline", "text"),
@@ -77,7 +71,7 @@ def paired(studies: Sequence[Study], options: Options) -> Block:
     )
 
 
-def _about(studies: Sequence[Study], entry: Comparison) -> dict[str, Any]:
+def _about(studies: Sequence[Study], entry: Comparison) -> Row:
     study = studies[entry.study]
     return {
         "study": entry.study,
@@ -85,37 +79,35 @@ def _about(studies: Sequence[Study], entry: Comparison) -> dict[str, Any]:
         **place(study, studies),
         "proxy": entry.proxy,
         "baseline": entry.baseline,
-        "n": entry.found.n,
-        "note": entry.found.note,
+        "n": entry.single.n,
+        "note": entry.single.note,
     }
 
 
-def _numbers(entry: Comparison, kind: str) -> dict[str, Any]:
-    found = entry.found
-    return {
-        **numbers(kind, found.delta, entry.low, entry.high),
-        f"{kind}_single_low": found.low,
-        f"{kind}_single_high": found.high,
-        f"{kind}_p_single": found.p,
+def _numbers(entry: Comparison, kind: str) -> Row:
+    return numbers(kind, entry.together) | {
+        f"{kind}_single_low": entry.single.low,
+        f"{kind}_single_high": entry.single.high,
+        f"{kind}_p_single": entry.single.p,
         f"{kind}_p": entry.p,
         f"{kind}_p_holm": entry.p_holm,
     }
 
 
-def _conclusion(studies: Sequence[Study], found: Comparisons) -> str:
+def _conclusion(studies: Sequence[Study], compared: Comparisons) -> str:
     """Who is ahead of each baseline on every dataset where it stands."""
-    baselines = dict.fromkeys(b for study in studies for b in study.baselines)
-    parts = []
-    for baseline in baselines:
-        entries = [e for e in found.entries if e.baseline == baseline]
-        proxies = dict.fromkeys(e.proxy for e in entries)
-        ahead = [
-            proxy
-            for proxy in proxies
-            if sum(e.low > 0 for e in entries if e.proxy == proxy) == len(studies)
-        ]
-        parts.append(f"{baseline}: {', '.join(ahead) or 'none'}")
-    if not found.count:
+    if not compared.count:
         return ""
-    place = f"on all {tables(studies)}" if len(studies) > 1 else "here"
-    return f"Ahead {place} (corrected interval of Δρ above 0) of {'; '.join(parts)}."
+    parts = []
+    for baseline in dict.fromkeys(b for study in studies for b in study.baselines):
+        ahead = Counter(
+            e.proxy
+            for e in compared.entries
+            if e.baseline == baseline and e.together.low > 0
+        )
+        named = [proxy for proxy, count in ahead.items() if count == len(studies)]
+        parts.append(f"{baseline}: {', '.join(named) or 'none'}")
+    return (
+        f"Ahead {everywhere(studies)} (corrected interval of Δρ above 0) of "
+        f"{'; '.join(parts)}."
+    )

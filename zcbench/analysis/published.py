@@ -15,25 +15,23 @@ Aliases of proxies become their names.
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from zcbench.errors import DataError, UsageError, ZcbenchError
+from zcbench.files import read, reason, unpacked
 from zcbench.flat_file import FlatFile, architectures, csv_frame, is_accuracy, unused
 from zcbench.spaces import Space, load_space
 from zcbench.spaces.base import check_name
 from zcbench.spaces.names import read_name
 from zcbench.tasks import given_tasks, load_task, task_names, with_tasks
-
-if TYPE_CHECKING:
-    import pandas as pd
-
 
 _NOT_COMPUTED = (0.0, -1.0)
 _NASLIB_NAN = -1e8
@@ -48,6 +46,7 @@ Entry = Mapping[str, Any]
 """Proxy → what is said of it, for one architecture."""
 
 
+# Over 40 lines: half of them say what it reads and raises.
 def load_scores(
     path: Path, space: str | Space, datasets: Sequence[str] = ()
 ) -> pd.DataFrame:
@@ -70,7 +69,8 @@ def load_scores(
     """
     searched = load_space(space) if isinstance(space, str) else space
     named = [n for n in datasets if n not in searched.tasks and n in task_names()]
-    searched = with_tasks(searched, map(load_task, named))
+    given = [load_task(name, searched.name) for name in named]
+    searched = with_tasks(searched, given)
     for name in datasets:
         check_name(searched, "dataset", name)
     content = _content(path)
@@ -84,71 +84,73 @@ def load_scores(
     proxies = list(dict.fromkeys(name for row in rows for name in row["scores"]))
     if not proxies:
         raise DataError(f"{path} holds no scores.", _FORMATS)
-    table = _table(rows, proxies)
-    table.attrs = {
-        "manifest": _manifest(path, content, searched, list(by_dataset), proxies),
-        "proxies": proxies,
-        "path": str(path),
-        "notes": notes,
+    digest = hashlib.sha256(content).hexdigest()
+    table = as_run(
+        rows,
+        str(path),
+        dict.fromkeys(proxies, 0),
+        {"name": f"of {path.name}", "digest": digest},
+        {"archs": path.name, "target": "auto", "truth": "auto"},
+    )
+    table.attrs["notes"] = notes
+    table.attrs["manifest"]["tasks"] = {
+        given.task.name: given.as_dict()
+        for given in given_tasks(searched)
+        if given.task.name in by_dataset
     }
     return table
 
 
-def _table(rows: Sequence[Mapping[str, Any]], proxies: list[str]) -> pd.DataFrame:
-    import pandas as pd
+# Over 40 lines: a manifest written out, and what it is made of.
+def as_run(
+    rows: Sequence[Mapping[str, Any]],
+    path: str,
+    versions: Mapping[str, int],
+    images: Mapping[str, str],
+    config: Mapping[str, Any],
+) -> pd.DataFrame:
+    """Scores that no run has written, as `zcbench.load_run` gives those of a run.
 
-    columns: dict[str, Any] = {
-        name: [row[name] for row in rows]
-        for name in ("space", "dataset", "arch", "index", "repeat")
-    }
-    for name in proxies:
-        columns[name] = [row["scores"].get(name, math.nan) for row in rows]
-    columns |= {name: [row[name] for row in rows] for name in ("status", "seconds")}
-    return pd.DataFrame(columns).sort_values(
-        ["dataset", "index"], ignore_index=True, kind="stable"
-    )
-
-
-def _manifest(
-    path: Path,
-    content: bytes,
-    space: Space,
-    datasets: list[str],
-    proxies: list[str],
-) -> dict[str, Any]:
-    digest = hashlib.sha256(content).hexdigest()
-    images = {"name": f"of {path.name}", "digest": digest}
-    return {
+    Args:
+        rows: with space, dataset, arch, index, repeat, scores (proxy → number; NaN
+            where it is not there), status and seconds as in a run.
+        path: what stands for the run directory.
+        versions: of the proxies, in the order of their columns.
+        images: name and digest of the minibatch.
+        config: what is known of the configuration besides.
+    """
+    flat = [{**row, **row["scores"]} for row in rows]
+    more = [key for key in flat[0] if key in ("status", "seconds", "notes")]
+    columns = ["space", "dataset", "arch", "index", "repeat", *versions, *more]
+    table = pd.DataFrame(flat, columns=columns)
+    order = ["dataset", "index"]
+    table = table.sort_values(order, ignore_index=True, kind="stable")
+    datasets = list(dict.fromkeys(row["dataset"] for row in rows))
+    manifest = {
         "schema": 1,
         "config": {
-            "space": space.name,
+            "space": rows[0]["space"],
             "datasets": datasets,
-            "proxies": proxies,
+            "proxies": list(versions),
             "n": None,
-            "archs": path.name,
+            "archs": None,
             "population": "all",
             "repeats": 1,
-            "target": "auto",
-            "truth": "auto",
+            **config,
         },
-        "proxies": dict.fromkeys(proxies, 0),
+        "proxies": dict(versions),
         "minibatch": dict.fromkeys(datasets, images),
-        "tasks": {
-            given.task.name: given.as_dict()
-            for given in given_tasks(space)
-            if given.task.name in datasets
-        },
     }
+    table.attrs = {"manifest": manifest, "proxies": list(versions), "path": path}
+    return table
 
 
 def _content(path: Path) -> bytes:
     try:
-        content = path.read_bytes()
-        return gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
-    except (OSError, EOFError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
+        return unpacked(read(path))
+    except OSError as error:
         raise DataError(
-            f"The scores {path} cannot be read: {reason}.", _FORMATS
+            f"The scores {path} cannot be read: {reason(error)}.", _FORMATS
         ) from None
 
 
@@ -241,15 +243,15 @@ def _from_csv(
     try:
         frame = csv_frame(content)
     except Exception as error:  # parsers raise many kinds
-        reason = " ".join(str(error).split()).rstrip(".")[:200]
-        raise DataError(f"{path} cannot be read as CSV: {reason}.", _FORMATS) from None
+        words = " ".join(str(error).split()).rstrip(".")[:200]
+        raise DataError(f"{path} cannot be read as CSV: {words}.", _FORMATS) from None
     frame.columns = frame.columns.map(str)
     file = FlatFile(path, frame, before=1)
     archs, reasons = architectures(file, space)
     for name in frame.columns:
         if name not in (*reasons, archs.name):
-            reason = _why_not(file, space, name)
-            reasons |= {name: reason} if reason else {}
+            why = _why_not(file, space, name)
+            reasons |= {name: why} if why else {}
     names = [name for name in frame if name not in (*reasons, archs.name)]
     if not names:
         raise DataError(f"{path} holds no scores.", _FORMATS)
@@ -268,8 +270,6 @@ def _why_not(file: FlatFile, space: Space, column: str) -> str:
     Raises:
         DataError: it is one, but for entries that are no numbers.
     """
-    import pandas as pd
-
     from zcbench.proxies import PROXIES
 
     if _NO_PROXY.fullmatch(column):
@@ -302,47 +302,32 @@ def _rows(
                 "Keep one.",
             )
         seen[arch.index] = written
-        scores: dict[str, float] = {}
-        status: dict[str, str] = {}
-        seconds: dict[str, float] = {}
-        for name, said in entry.items():
-            _add(path, name, said, scores, status, seconds)
+        said_of = {name: _read_score(path, name, said) for name, said in entry.items()}
+        times = {name: time for name, (*_, time) in said_of.items() if time >= 0}
         yield {
             "space": space.name,
             "dataset": dataset,
             "arch": arch.spec,
             "index": arch.index,
             "repeat": 0,
-            "scores": scores,
-            "status": status,
-            "seconds": {"proxies": seconds},
+            "scores": {name: score for name, (score, *_) in said_of.items()},
+            "status": {name: why for name, (_, why, _) in said_of.items() if why},
+            "seconds": {"proxies": times},
         }
 
 
-def _add(
-    path: Path,
-    name: str,
-    said: Entry,
-    scores: dict[str, float],
-    status: dict[str, str],
-    seconds: dict[str, float],
-) -> None:
+def _read_score(path: Path, name: str, said: Entry) -> tuple[float, str, float]:
+    """(score, why there is none, seconds), NaN or empty where there is nothing."""
     try:
         score, time = float(said["score"]), float(said.get("time", math.nan))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise DataError(
             f"{path} has the score {str(said['score'])[:40]!r} of {name}, which is no "
             "number.",
             _FORMATS,
         ) from None
-    scores[name] = math.nan
     if (score, time) == _NOT_COMPUTED:
-        return
-    if time >= 0:
-        seconds[name] = time
+        return math.nan, "", math.nan
     if math.isnan(score) or score == _NASLIB_NAN:
-        status[name] = "nan"
-    elif math.isinf(score):
-        status[name] = "inf"
-    else:
-        scores[name] = score
+        return math.nan, "nan", time
+    return (math.nan, "inf", time) if math.isinf(score) else (score, "", time)

@@ -8,15 +8,17 @@ a change of .03 shows among 1,000 architectures where each ρ alone is known to 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from zcbench.analysis.block import Block, Column, Style
-from zcbench.analysis.rows import numbers, with_ends
+from zcbench.analysis.block import Block, Column, Style, number, places_of
+from zcbench.analysis.rows import frame, numbers, with_ends
+from zcbench.analysis.scores import grouped
 from zcbench.analysis.side import (
     Key,
     Side,
@@ -25,30 +27,17 @@ from zcbench.analysis.side import (
     shared,
     side_of,
 )
-from zcbench.analysis.words import number
 from zcbench.errors import DataError, UsageError
 from zcbench.stats import Difference, Family, Kind, paired_difference
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 VERDICTS = ("worse", "gone", "not comparable", "better", "new", "same")
 """What a row can say; the first two are regressions."""
 REGRESSIONS = frozenset({"worse", "gone"})
+_BOTH = ("spearman", "kendall", "failed")
 COLUMNS = (
-    "space",
-    "dataset",
-    "proxy",
-    "verdict",
-    "reason",
-    "spearman_before",
-    "spearman_after",
-    "kendall_before",
-    "kendall_after",
-    "failed_before",
-    "failed_after",
-    "scores",
-    "scores_differ",
+    *("space", "dataset", "proxy", "verdict", "reason"),
+    *(f"{name}_{when}" for name in _BOTH for when in ("before", "after")),
+    *("scores", "scores_differ"),
     *with_ends("spearman_change", "kendall_change"),
 )
 """Columns of the table that `compare` returns."""
@@ -99,44 +88,50 @@ def compare(
         and ``scores_differ`` those beyond the tolerance, and the columns of changes
         have the paired differences, up is better. ``attrs["notes"]`` says which
         datasets were compared on a part of their architectures, and how scores and
-        truth were read.
+        truth were read; ``attrs["failures"]`` what is told of proxies that fail now.
 
     Raises:
         DataError: one of them cannot be read, or its truth is missing.
         UsageError: a strict comparison of scores is asked for where there are none.
     """
-    import pandas as pd
-
     tolerances = tolerances or Tolerances()
-    if tolerances.strict:
-        for path in (baseline, run):
-            if not path.is_dir() and path.exists():
-                raise UsageError(
-                    f"{path} is a report, which holds no scores to compare.",
-                    "Give two run directories, or drop --scores.",
-                )
-    old, new = load(baseline), load(run)
+    before, after, target, notes = _sides(baseline, run, target, tolerances.strict)
+    paired = _paired(before, after, tolerances.confidence)
+    keys = dict.fromkeys((*before.rows, *after.rows))
+    rows = [_row(k, before, after, paired.get(k, {}), tolerances) for k in keys]
+    rows.sort(key=lambda row: VERDICTS.index(row["verdict"]))
+    table = frame(rows, COLUMNS)
+    table.attrs = {"baseline": before.name, "run": after.name, "target": target}
+    failing = {
+        key[2]: row["remarks"] for key, row in after.rows.items() if row["failed"]
+    }
+    table.attrs |= {"notes": notes, "failures": failing}
+    return table
+
+
+def _sides(
+    baseline: Path, run: Path, target: str | None, strict: bool
+) -> tuple[Side, Side, str | None, list[str]]:
+    """Both of them, the target that they are compared on, and lines for the user."""
+    for path in (baseline, run) if strict else ():
+        if not path.is_dir() and path.exists():
+            raise UsageError(
+                f"{path} is a report, which holds no scores to compare.",
+                "Give two run directories, or drop --scores.",
+            )
     notes: list[str] = []
+    old, new = (load(path, notes) for path in (baseline, run))
     if isinstance(old, pd.DataFrame) and isinstance(new, pd.DataFrame):
-        old, new, notes = shared(old, new)
+        old, new, said = shared(old, new)
+        notes += said
     before = side_of(baseline, old, target)
     targets = {row["target"] for row in before.rows.values()}
     if target is None and len(targets) == 1:
         (target,) = targets
     after = side_of(run, new, target)
-    paired = _paired(before, after, tolerances.confidence)
-    rows = [
-        _row(key, before, after, paired.get(key, {}), tolerances)
-        for key in _keys(before, after)
-    ]
-    table = pd.DataFrame(rows, columns=list(COLUMNS))
-    rank = table["verdict"].map(VERDICTS.index)
-    table = table.loc[rank.sort_values(kind="stable").index].reset_index(drop=True)
-    table.attrs = {"baseline": before.name, "run": after.name, "target": target}
     read = [s.note for side in (before, after) for s in side.studies.values()]
     notes += [line for note in read for line in note.splitlines()]
-    table.attrs["notes"] = list(dict.fromkeys(notes))
-    return table
+    return before, after, target, list(dict.fromkeys(notes))
 
 
 def comparison(table: pd.DataFrame) -> Block:
@@ -162,6 +157,7 @@ def comparison(table: pd.DataFrame) -> Block:
             Column("reason", "why", "text"),
         ),
         conclusion=f"{', '.join(parts)}.",
+        remarks=grouped(table.attrs["failures"]),
         styles=tuple(_STYLES.get(verdict, "") for verdict in table["verdict"]),
     )
 
@@ -171,7 +167,7 @@ def _move(kind: Kind) -> Callable[[Mapping[str, Any]], str]:
 
     def words(row: Mapping[str, Any]) -> str:
         then, now = (
-            "–" if math.isnan(row[name]) else number(row[name], places=3)
+            "–" if _missing(row[name]) else number(row[name], places=3)
             for name in (f"{kind}_before", f"{kind}_after")
         )
         return now if then == now else f"{then} → {now}"
@@ -180,9 +176,14 @@ def _move(kind: Kind) -> Callable[[Mapping[str, Any]], str]:
 
 
 def _differing(row: Mapping[str, Any]) -> str:
-    if math.isnan(row["scores"]):
+    if _missing(row["scores"]):  # of a report, which has none
         return ""
     return f"{row['scores_differ']:,.0f} of {row['scores']:,.0f} differ"
+
+
+def _missing(value: float | None) -> bool:
+    """Whether a cell has no number: None where no row of its column has one."""
+    return value is None or math.isnan(value)
 
 
 def check_comparable(table: pd.DataFrame) -> None:
@@ -201,11 +202,6 @@ def check_comparable(table: pd.DataFrame) -> None:
         )
 
 
-def _keys(before: Side, after: Side) -> Iterator[Key]:
-    yield from before.rows
-    yield from (key for key in after.rows if key not in before.rows)
-
-
 def _row(
     key: Key,
     before: Side,
@@ -216,8 +212,10 @@ def _row(
     old, new = before.rows.get(key), after.rows.get(key)
     row: dict[str, Any] = dict(zip(("space", "dataset", "proxy"), key, strict=True))
     for when, side in (("before", old), ("after", new)):
-        for name in ("spearman", "kendall", "failed"):
+        for name in _BOTH:
             row[f"{name}_{when}"] = None if side is None else side[name]
+    if failure := _total_failure(old, new):
+        return row | {"verdict": "worse", "reason": failure}
     if old is None or new is None:
         return row | {"verdict": "new" if old is None else "gone", "reason": ""}
     reason = _obstacle(key, before, after)
@@ -225,8 +223,8 @@ def _row(
         return row | {"verdict": "not comparable", "reason": reason}
     compared, differing = count_differences(key, before, after, tolerances.score)
     row |= {"scores": compared, "scores_differ": differing}
-    for kind, found in paired.items():
-        row |= numbers(f"{kind}_change", found.delta, found.low, found.high)
+    for kind, change in paired.items():
+        row |= numbers(f"{kind}_change", change)
     worse, better, noise = _changes(old, new, paired, tolerances.table)
     if tolerances.strict and differing:
         worse.append(
@@ -235,6 +233,23 @@ def _row(
         )
     verdict = "worse" if worse else "better" if better else "same"
     return row | {"verdict": verdict, "reason": ", ".join(worse or better or noise)}
+
+
+def _total_failure(old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> str:
+    """Why a proxy has no score at all now, whatever its version; empty if it has some.
+
+    What is undefined everywhere, and was not defined before, is no failure.
+    """
+    if new is None or not _is_without(new):
+        return ""
+    if {*new["status"]} <= {"undefined"} and (old is None or _is_without(old)):
+        return ""
+    why = ", ".join(f"{count:,} {word}" for word, count in new["status"].items())
+    return f"no network has a score ({why})"
+
+
+def _is_without(row: Mapping[str, Any]) -> bool:
+    return not row["n"] and row["failed"] > 0 and not row["missing"]
 
 
 def _obstacle(key: Key, before: Side, after: Side) -> str:
@@ -261,7 +276,7 @@ def _paired(
     else be called worse by chance. Datasets are taken as independent of each other,
     which if they are not makes the intervals wider, not narrower.
     """
-    found: dict[Key, dict[Kind, Difference]] = {}
+    by_row: dict[Key, dict[Kind, Difference]] = {}
     influences = []
     for where, new in after.studies.items():
         old = before.studies.get(where)
@@ -278,18 +293,18 @@ def _paired(
         same = np.array([place[arch] for arch in new.archs])
         for key in keys:
             scores = new.scores[key[2]], old.scores[key[2]][same]
-            found[key] = {
+            by_row[key] = {
                 kind: paired_difference(*scores, new.accuracy, kind)
                 for kind, _ in _KINDS
             }
-        here = [d.influence for key in keys for d in found[key].values()]
+        here = [d.influence for key in keys for d in by_row[key].values()]
         influences.append(np.stack(here, axis=1))
     level = Family.of(influences, np.random.default_rng(0)).level(confidence)
-    for key, differences in found.items():
+    for key, differences in by_row.items():
         for kind, d in differences.items():
             low, high = d.interval(level)
-            found[key][kind] = replace(d, low=low, high=high)
-    return found
+            by_row[key][kind] = replace(d, low=low, high=high)
+    return by_row
 
 
 def _changes(
@@ -302,19 +317,20 @@ def _changes(
     worse, better, noise = [], [], []
     sign = -1 if new["direction"] == "lower" else 1
     for name, symbol in _KINDS:
-        then, now, found = old[name], new[name], paired.get(name)
+        then, now, moved = old[name], new[name], paired.get(name)
         if then is None or now is None:
             if then is not None:
                 worse.append(f"{symbol} is gone")
             elif now is not None:
                 better.append(f"{symbol} is there")
             continue
-        if found is None or math.isnan(found.low):
+        if moved is None or math.isnan(moved.low):
             gain, words, certain = sign * (now - then), "", True
         else:
-            gain, certain = found.delta, not found.low <= 0 <= found.high
-            low, high = sorted((sign * found.low, sign * found.high))
-            words = f" [{low:+.3f}, {high:+.3f}]"
+            gain, certain = moved.value, not moved.low <= 0 <= moved.high
+            low, high = sorted((sign * moved.low, sign * moved.high))
+            places = places_of(low, high, (0.0,), least=3)
+            words = f" [{low:+.{places}f}, {high:+.{places}f}]"
         if math.fabs(gain) <= tolerance:
             continue
         change = f"{symbol} {sign * gain:+.3f}{words}"

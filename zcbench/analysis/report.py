@@ -4,23 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from zcbench.aggregates import Aggregate
-from zcbench.analysis import NAMES, SECTIONS
-from zcbench.analysis.block import Block, Options
-from zcbench.analysis.correlations import TABLE, printed, tabulate
+from zcbench.analysis import CHOICES, TABLE, analyse
+from zcbench.analysis.block import Block, Options, setting, title
+from zcbench.analysis.correlations import printed, tabulate
 from zcbench.analysis.join import studies
 from zcbench.analysis.study import Study
-from zcbench.analysis.verdict import AHEAD, CLEARLY
-from zcbench.analysis.words import setting, title
+from zcbench.analysis.verdict import AHEAD, CLEARLY, verdict
 from zcbench.errors import UsageError, unknown
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-CHOICES = (TABLE, *NAMES)
-"""What a report can consist of, in reading order."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,36 +80,34 @@ def make_report(
             aggregate, or there is no such section.
     """
     choose(sections)
-    found = studies(runs, target, truth, population, aggregates)
-    return report_of(found, runs, sections=sections, options=options)
+    joined = studies(runs, target, truth, population, aggregates)
+    return report_of(joined, runs, sections=sections, options=options)
 
 
 def report_of(
-    found: Sequence[Study],
+    joined: Sequence[Study],
     runs: Sequence[pd.DataFrame],
     *,
     sections: Sequence[str] = (TABLE,),
     options: Options | None = None,
 ) -> Report:
-    """Analyse what is joined with its accuracies already.
+    """The same of what is joined with its accuracies already.
 
     Args:
-        found: each dataset of each run.
+        joined: each dataset of each run.
         runs: what they come from.
-        sections: which of `CHOICES`, or ``"all"``.
-        options: what the reader may choose; None for the defaults.
+        sections: as of `make_report`.
+        options: likewise.
     """
     chosen = choose(sections)
     options = options or Options()
-    verdict = SECTIONS["verdict"](found, options)
-    made = {"verdict": verdict}
-    made |= {n: SECTIONS[n](found, options) for n in chosen if n not in (TABLE, *made)}
-    baselines = {name for study in found for name in study.baselines}
+    made = (analyse(name, joined, options) for name in chosen if name != TABLE)
+    baselines = {name for study in joined for name in study.baselines}
     return Report(
-        studies=found,
-        table=tabulate(found, runs, confidence=options.confidence),
-        verdict=verdict,
-        blocks=[styled(made[name], baselines) for name in chosen if name != TABLE],
+        studies=joined,
+        table=tabulate(joined, runs, confidence=options.confidence),
+        verdict=verdict(joined, options),
+        blocks=[styled(block, baselines) for block in made],
         shows_table=TABLE in chosen,
         options=options,
     )

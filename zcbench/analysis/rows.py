@@ -1,14 +1,55 @@
-"""What the rows of tables have in common: columns that belong together, and order."""
+"""What the rows of tables have in common: where they are from, numbers, order."""
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from zcbench.analysis.study import Study, place
+import pandas as pd
 
-R = TypeVar("R", bound=Mapping[str, Any])
+from zcbench.analysis.block import Column
+from zcbench.analysis.study import Study
+from zcbench.stats import Estimate
+
+Row = dict[str, Any]
+P = ParamSpec("P")
+T = TypeVar("T")
+
+PLACE = ("run", "space", "dataset", "target", "population", "where")
+"""What a row of an analysis is about; ``where`` is how it is printed."""
+WHERE = (Column("where", "dataset", "text"), Column("proxy", "proxy", "text"))
+"""What is printed first of most tables."""
+
+
+def place(study: Study, studies: Sequence[Study]) -> dict[str, str]:
+    """The columns `PLACE` of the rows of a dataset.
+
+    Args:
+        study: the dataset.
+        studies: all of the report: with several runs, each is named.
+    """
+    several = len({s.run for s in studies}) > 1
+    where = study.task + (f" · {study.run}" if several else "")
+    return {name: getattr(study, name) for name in PLACE[:-1]} | {"where": where}
+
+
+def rows_of(
+    studies: Sequence[Study], make: Callable[[Study], Iterable[Row]]
+) -> list[Row]:
+    """The rows of every dataset, each with where it is from."""
+    return [place(study, studies) | row for study in studies for row in make(study)]
+
+
+def frame(rows: Iterable[Row], columns: Iterable[str]) -> pd.DataFrame:
+    """A table of rows with these columns; what a row lacks is NaN."""
+    return pd.DataFrame(list(rows), columns=list(columns))
+
+
+def blank(columns: Sequence[str]) -> Row:
+    """A row of NaN, but for where it is from."""
+    return dict.fromkeys((name for name in columns if name not in PLACE), math.nan)
 
 
 def with_ends(*names: str, note: bool = False) -> tuple[str, ...]:
@@ -21,20 +62,18 @@ def with_ends(*names: str, note: bool = False) -> tuple[str, ...]:
     return tuple(f"{name}{end}" for name in names for end in ends)
 
 
-def numbers(
-    name: str, value: float, low: float, high: float, note: str | None = None
-) -> dict[str, Any]:
+def numbers(name: str, estimate: Estimate, note: str | None = None) -> Row:
     """The cells of such a column.
 
     Args:
         name: the column.
-        value: the number.
-        low: lower end of its interval; NaN without one.
-        high: upper end.
+        estimate: the number and its interval.
         note: why something is missing; None if the column has no notes.
     """
-    found: dict[str, Any] = {name: value, f"{name}_low": low, f"{name}_high": high}
-    return found if note is None else found | {f"{name}_note": note}
+    ends: Row = {"": estimate.value, "_low": estimate.low, "_high": estimate.high}
+    if note is not None:
+        ends |= {"_note": note}
+    return {f"{name}{end}": value for end, value in ends.items()}
 
 
 def merit(
@@ -50,8 +89,8 @@ def merit(
 
 
 def by_dataset(
-    rows: Sequence[R], studies: Sequence[Study]
-) -> Iterator[tuple[Study, str, list[R]]]:
+    rows: Sequence[Row], studies: Sequence[Study]
+) -> Iterator[tuple[Study, str, list[Row]]]:
     """Each dataset, how tables name it, and its rows.
 
     Args:
@@ -59,10 +98,65 @@ def by_dataset(
         studies: the datasets.
     """
     for study in studies:
-        here = place(study, studies)
-        keys = here["run"], here["dataset"]
-        yield (
-            study,
-            here["where"],
-            [row for row in rows if (row["run"], row["dataset"]) == keys],
-        )
+        here = [
+            r for r in rows if (r["run"], r["dataset"]) == (study.run, study.dataset)
+        ]
+        yield study, place(study, studies)["where"], here
+
+
+def said(
+    rows: Sequence[Row],
+    studies: Sequence[Study],
+    say: Callable[[Study, list[Row]], str],
+) -> str:
+    """What is to be said of each dataset, after its name; nothing where it is empty."""
+    texts = [
+        (where, say(study, here)) for study, where, here in by_dataset(rows, studies)
+    ]
+    return " ".join(f"{where}: {text}." for where, text in texts if text)
+
+
+def rows_about(study: Study, table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a table that are about a dataset."""
+    return table[(table["run"] == study.run) & (table["dataset"] == study.dataset)]
+
+
+def tables_of(table: pd.DataFrame) -> Iterator[tuple[Study, pd.DataFrame]]:
+    """Each study of a table of correlations with its rows, best first."""
+    for study in table.attrs["studies"]:
+        yield study, rows_about(study, table)
+
+
+def mixture(studies: Sequence[Study]) -> str:
+    """A sentence on what these mix, to follow another; empty if nothing."""
+    parts = []
+    for word in ("target", "population"):
+        values = dict.fromkeys(getattr(s, word) for s in studies)
+        if len(values) > 1:
+            parts.append(f"{word}s {', '.join(values)}")
+    return f" Mixed here: {'; '.join(parts)}." if parts else ""
+
+
+def tables(studies: Sequence[Study]) -> str:
+    """How many datasets these are: "3 datasets", or "6 tables of 3 datasets"."""
+    count = len({(s.space, s.dataset) for s in studies})
+    text = f"{count} dataset{'s' if count != 1 else ''}"
+    return text if count == len(studies) else f"{len(studies)} tables of {text}"
+
+
+def everywhere(studies: Sequence[Study]) -> str:
+    """Where something holds that holds for all: "here", or "on all 3 datasets"."""
+    return f"on all {tables(studies)}" if len(studies) > 1 else "here"
+
+
+def once(
+    analysis: Callable[Concatenate[tuple[Study, ...], P], T],
+) -> Callable[Concatenate[Sequence[Study], P], T]:
+    """An analysis that several sections ask for, computed once for all of them."""
+    remembered = functools.lru_cache(maxsize=4)(analysis)
+
+    @functools.wraps(analysis)
+    def ask(studies: Sequence[Study], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return remembered(tuple(studies), *args, **kwargs)  # type: ignore[arg-type]
+
+    return ask

@@ -6,26 +6,28 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from zcbench.analysis.correlations import tabulate, tidy
 from zcbench.analysis.join import studies
 from zcbench.analysis.study import Study
 from zcbench.errors import DataError
+from zcbench.files import CHECKSUM, is_intact, read, reason
 from zcbench.stats.ranks import Floats
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Key = tuple[str, str, str]
 """(space, dataset, proxy)."""
 _HOW_TO_REPORT = "Give a run directory, or what `zcbench report --format json` writes."
 _FEWEST = 10
 """Shared architectures with which two samples can be compared."""
-_ROW_FIELDS = ("target", "version", "direction", "failed", "spearman", "kendall")
+_ROW_FIELDS = (
+    *("target", "version", "direction", "n", "failed", "status"),
+    *("spearman", "kendall"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +49,23 @@ class Side:
     studies: Mapping[tuple[str, str], Study]
 
 
-def load(path: Path) -> pd.DataFrame | Mapping[str, Any]:
+def load(path: Path, notes: list[str]) -> pd.DataFrame | Mapping[str, Any]:
     """Scores of a run directory, or a JSON report.
+
+    Args:
+        path: of the one or the other.
+        notes: lines for the user are added to it.
 
     Raises:
         DataError: it is neither.
     """
     from zcbench.store import load_run
 
-    return read_report(path) if path.is_file() else load_run(path)
+    if path.is_file():
+        return read_report(path, notes)
+    run = load_run(path)
+    notes += run.attrs.get("notes", [])
+    return run
 
 
 def shared(
@@ -100,9 +110,9 @@ def side_of(
     """
     if isinstance(loaded, Mapping):
         return _parsed(path, loaded, None, {})
-    found = studies([loaded], target)
-    by_place = {(s.space, s.dataset): s for s in found}
-    return _parsed(path, tidy(tabulate(found, [loaded])), loaded, by_place)
+    joined = studies([loaded], target)
+    by_place = {(s.space, s.dataset): s for s in joined}
+    return _parsed(path, tidy(tabulate(joined, [loaded])), loaded, by_place)
 
 
 def _parsed(
@@ -143,14 +153,27 @@ def _checked(row: Mapping[str, Any]) -> Mapping[str, Any]:
         TypeError: one is not of its type.
     """
     kept = {name: row[name] for name in _ROW_FIELDS}
+    kept["missing"] = row["status"].get("missing", 0)
     for kind in ("spearman", "kendall"):
-        if not isinstance(kept[kind], float | int | None):
-            raise TypeError
-        if kept[kind] != kept[kind]:
+        if kept[kind] is not None and kept[kind] != kept[kind]:
             kept[kind] = None
-    if not isinstance(kept["failed"], int):
+        if not (
+            kept[kind] is None or (_is_number(kept[kind]) and abs(kept[kind]) <= 1)
+        ):
+            raise TypeError
+    texts = (row["space"], row["dataset"], row["proxy"], kept["target"])
+    counts = (kept["n"], kept["failed"], kept["missing"])
+    if (
+        not all(isinstance(text, str) for text in texts)
+        or not all(type(count) is int and 0 <= count < 1 << 63 for count in counts)
+        or kept["direction"] not in ("higher", "lower")
+    ):
         raise TypeError
-    return kept | {"missing": row["status"].get("missing", 0)}
+    return kept | {"remarks": str(row.get("remarks") or "")}
+
+
+def _is_number(value: object) -> bool:
+    return type(value) in (int, float)
 
 
 def _settings(
@@ -167,31 +190,38 @@ def _settings(
         "sample of architectures": section["sample_digest"],
         "minibatch": (section["minibatch"], section["minibatch_digest"]),
         "batch size": config.get("batch_size"),
+        "input size": config.get("input_size", "auto"),
         "precision": config.get("precision", "float32"),
         "seed": config.get("seed"),
         "repeats": config.get("repeats", 1),
     }
 
 
-def read_report(path: Path) -> Mapping[str, Any]:
+def read_report(path: Path, notes: list[str]) -> Mapping[str, Any]:
     """What ``zcbench report --format json`` has written.
 
     Raises:
         DataError: it cannot be read, or is no such report.
     """
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        text = read(path)
+        document = json.loads(text)
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}.") from None
+        raise DataError(f"{path} cannot be read: {reason(error)}.") from None
     except (ValueError, RecursionError):
         raise DataError(f"{path} is no valid JSON.", _HOW_TO_REPORT) from None
     if not isinstance(document, dict) or not {"runs", "correlations"} <= set(document):
         raise DataError(f"{path} is not a report of zcbench.", _HOW_TO_REPORT)
-    if document.get("schema") != 1:
+    schema = document.get("schema")
+    if schema != 1:
         raise DataError(
-            f"{path} has schema {document.get('schema')}, this zcbench reads 1.",
+            f"{path} has schema {str(schema)[:40]}, this zcbench reads 1.",
             "Make the report again, or update zcbench.",
         )
+    if CHECKSUM not in document:
+        notes.append(f"{path} has no checksum, so that changes to it may not show.")
+    elif not is_intact(text):
+        notes.append(f"{path} is not as zcbench wrote it: its checksum is of another.")
     return document
 
 

@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
-from zcbench.analysis.block import Block, Column, Options
-from zcbench.analysis.rows import by_dataset, merit, numbers, with_ends
-from zcbench.analysis.study import PLACE, Study, place
-from zcbench.analysis.words import interval, number, percent
-from zcbench.stats.gain import Gain, gain
-from zcbench.stats.partial import partial_association
-from zcbench.stats.within_bins import Pooled, bins_of, within_bins
+from zcbench.analysis.block import Block, Column, Options, interval, number, percent
+from zcbench.analysis.rows import (
+    PLACE,
+    WHERE,
+    Row,
+    blank,
+    frame,
+    merit,
+    numbers,
+    rows_of,
+    said,
+    with_ends,
+)
+from zcbench.analysis.study import Study
+from zcbench.stats.partial import (
+    Gain,
+    bins_of,
+    gain,
+    partial_association,
+    within_bins,
+)
 
 SIZES = ("params", "flops")
 """What is held fixed, as far as it was run."""
@@ -20,50 +33,26 @@ ADDS, ADDS_NOT, HARMS = "yes", "not shown", "less"
 _KEYS = ("partial", "within", "before", "after", "gain")
 TABLE = (
     *PLACE,
-    "proxy",
-    "given",
-    "n",
-    "rho",
-    *with_ends("partial", note=True),
-    *with_ends("within", note=True),
-    "binned_by",
-    "bins",
-    "n_in_bins",
-    "smallest_bin",
-    "before",
-    "before_note",
-    "after",
-    "after_note",
+    *("proxy", "given", "n", "rho"),
+    *with_ends("partial", "within", note=True),
+    *("binned_by", "bins", "n_in_bins", "smallest_bin"),
+    *("before", "before_note", "after", "after_note"),
     *with_ends("gain", note=True),
-    "word",
-    "note",
+    *("word", "note"),
 )
 """Columns of the table."""
 
 
 def size(studies: Sequence[Study], options: Options) -> Block:
-    """What proxies tell beyond params and FLOPs.
-
-    Args:
-        studies: the datasets of the report.
-        options: confidence, and the seed of the folds.
-    """
-    import pandas as pd
-
-    rows: list[dict[str, Any]] = []
-    for study in studies:
-        names = [p for p in study.scores if p not in SIZES]
-        about = place(study, studies)
-        found = [about | _row(study, proxy, options) for proxy in names]
-        rows += sorted(found, key=merit("gain"))
+    """What proxies tell beyond params and FLOPs."""
+    rows = rows_of(studies, lambda study: _rows(study, options))
     return Block(
         name="size",
         title="Beyond size: what a proxy knows that params and FLOPs do not",
         about=_about(options),
-        table=pd.DataFrame(rows, columns=list(TABLE)),
+        table=frame(rows, TABLE),
         columns=(
-            Column("where", "dataset", "text"),
-            Column("proxy", "proxy", "text"),
+            *WHERE,
             Column("n", "n", "count"),
             Column("rho", "ρ", "correlation"),
             Column("partial", "ρ given size", "interval"),
@@ -73,65 +62,49 @@ def size(studies: Sequence[Study], options: Options) -> Block:
             Column("gain", "gain ↑", "difference"),
             Column("word", "adds to size", "text"),
         ),
-        conclusion=_conclusion(rows, studies),
+        conclusion=said(rows, studies, _most),
     )
 
 
-def _row(study: Study, proxy: str, options: Options) -> dict[str, Any]:
+def _rows(study: Study, options: Options) -> list[Row]:
+    names = [proxy for proxy in study.scores if proxy not in SIZES]
+    return sorted((_row(study, p, options) for p in names), key=merit("gain"))
+
+
+def _row(study: Study, proxy: str, options: Options) -> Row:
     plain = study.association(proxy, "spearman", confidence=options.confidence)
-    row: dict[str, Any] = dict.fromkeys(TABLE[len(PLACE) :], math.nan)
-    row |= {"proxy": proxy, "n": plain.n, "rho": plain.value, "note": plain.note}
+    row = blank(TABLE) | {
+        "proxy": proxy,
+        "n": plain.n,
+        "rho": plain.value,
+        "note": plain.note,
+    }
     sizes = [name for name in SIZES if name in study.scores]
     row |= {"given": ", ".join(sizes), "word": "", "binned_by": ""}
     if not sizes:
         none = "size was not run"
         return row | {f"{key}_note": none for key in _KEYS}
-    score, accuracy = study.scores[proxy], study.accuracy
-    partial = partial_association(
-        score,
-        accuracy,
-        [study.scores[name] for name in sizes],
-        confidence=options.confidence,
-    )
-    row |= numbers("partial", partial.value, partial.low, partial.high, partial.note)
-    pooled = within_bins(
-        score,
-        accuracy,
-        bins_of(study.scores[sizes[-1]]),
-        confidence=options.confidence,
-    )
-    row |= _within(pooled) | {"binned_by": sizes[-1]}
-    others = [name for name in study.baselines if name != proxy]
-    known = gain(
-        score,
-        accuracy,
-        [study.scores[name] for name in others],
-        confidence=options.confidence,
-        seed=options.seed,
-    )
+    score, accuracy, level = study.scores[proxy], study.accuracy, options.confidence
+    held = [study.scores[name] for name in sizes]
+    partial = partial_association(score, accuracy, held, confidence=level)
+    row |= numbers("partial", partial, partial.note) | {"binned_by": sizes[-1]}
+    pooled = within_bins(score, accuracy, bins_of(held[-1]), confidence=level)
+    row |= numbers("within", pooled, pooled.note)
+    row |= {"bins": pooled.bins, "n_in_bins": pooled.n, "smallest_bin": pooled.smallest}
+    others = [study.scores[name] for name in study.baselines if name != proxy]
+    known = gain(score, accuracy, others, confidence=level, seed=options.seed)
     return row | _gained(known)
 
 
-def _within(found: Pooled) -> dict[str, Any]:
-    cells = numbers("within", found.value, found.low, found.high, found.note)
-    return cells | {
-        "bins": found.bins,
-        "n_in_bins": found.n,
-        "smallest_bin": found.smallest,
-    }
-
-
-def _gained(known: Gain) -> dict[str, Any]:
-    found = known.found
-    word = ""
-    if not math.isnan(found.low):
-        word = ADDS if found.low > 0 else HARMS if found.high < 0 else ADDS_NOT
-    cells = numbers("gain", found.delta, found.low, found.high, found.note)
-    return cells | {
+def _gained(known: Gain) -> Row:
+    moved, word = known.difference, ""
+    if not math.isnan(moved.low):
+        word = ADDS if moved.low > 0 else HARMS if moved.high < 0 else ADDS_NOT
+    return numbers("gain", moved, moved.note) | {
         "before": known.before,
-        "before_note": found.note,
+        "before_note": moved.note,
         "after": known.after,
-        "after_note": found.note,
+        "after_note": moved.note,
         "word": word,
     }
 
@@ -148,24 +121,18 @@ def _about(options: Options) -> str:
     )
 
 
-def _conclusion(rows: Sequence[dict[str, Any]], studies: Sequence[Study]) -> str:
-    """How many proxies add to size on each dataset, and which adds most."""
-    parts = []
-    for study, where, here in by_dataset(rows, studies):
-        tested = [row for row in here if row["word"] and row["proxy"] in study.proxies]
-        if not tested:
-            continue
-        adding = [row for row in tested if row["word"] == ADDS]
-        text = (
-            f"{where}: {len(adding)} of {len(tested)} proxies improve on the "
-            "baselines together"
-        )
-        if adding:
-            best = max(adding, key=lambda row: float(row["gain"]))
-            text += (
-                f", most {best['proxy']}, from {number(best['before'])} to "
-                f"{number(best['after'])} ({number(best['gain'], signed=True)} "
-                f"{interval(best['gain_low'], best['gain_high'])})"
-            )
-        parts.append(f"{text}.")
-    return " ".join(parts)
+def _most(study: Study, rows: Sequence[Row]) -> str:
+    """How many proxies add to size, and which adds most."""
+    tested = [row for row in rows if row["word"] and row["proxy"] in study.proxies]
+    if not tested:
+        return ""
+    adding = [row for row in tested if row["word"] == ADDS]
+    text = f"{len(adding)} of {len(tested)} proxies improve on the baselines together"
+    if not adding:
+        return text
+    best = max(adding, key=lambda row: float(row["gain"]))
+    return (
+        f"{text}, most {best['proxy']}, from {number(best['before'])} to "
+        f"{number(best['after'])} ({number(best['gain'], signed=True)} "
+        f"{interval(best['gain_low'], best['gain_high'])})"
+    )

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from zcbench.errors import DataError
 from zcbench.stats import Association, Kind, association
 from zcbench.stats.ranks import Floats
 
-if TYPE_CHECKING:
-    import pandas as pd
+FEWEST = 5
+"""Networks below which a correlation has no interval, and a proxy no verdict."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,8 @@ class Study:
         seed: of the run.
         repeats: initialisations and minibatches for each architecture.
         precision: arithmetic of the passes.
+        input_size: height and width of the images; ``"auto"`` is the dataset's own.
+        part: what was built of the networks that were trained; empty if all.
         archs: [n] architecture strings.
         scores: proxy → [n] mean over repeats; NaN where it has no score.
         by_repeat: proxy → [n, r] scores; NaN where it has no score.
@@ -78,6 +82,8 @@ class Study:
         remarks: proxy → what its scores note of their networks, counted.
         aggregates: those of the proxies that are combinations of others' ranks.
         early: early stopping, which trains and is no proxy.
+        trained: those of the scores that come from a supernet, no proxies either → the
+            seconds that it was trained for, once for all architectures.
         remembered: correlations that were asked for.
     """
 
@@ -99,6 +105,8 @@ class Study:
     seed: int | None
     repeats: int
     precision: str
+    input_size: int | str = "auto"
+    part: str = ""
     archs: list[str]
     scores: Mapping[str, Floats]
     by_repeat: Mapping[str, Floats]
@@ -115,6 +123,7 @@ class Study:
     remarks: Mapping[str, str] = field(default_factory=dict)
     aggregates: tuple[str, ...] = ()
     early: Mapping[str, Early] = field(default_factory=dict)
+    trained: Mapping[str, float] = field(default_factory=dict)
     remembered: dict[tuple[str, Kind, float, bytes], Association] = field(
         default_factory=dict, init=False, repr=False
     )
@@ -141,6 +150,18 @@ class Study:
         return (int(trained.min()), int(trained.max())) if len(trained) else (0, 0)
 
     @property
+    def task(self) -> str:
+        """The dataset, and which part of the networks was scored for it."""
+        return f"{self.dataset} ({self.part})" if self.part else self.dataset
+
+    @property
+    def images(self) -> str:
+        """Where the images come from, and their size if not the dataset's own."""
+        size = self.input_size
+        at = "" if size == "auto" else f" at {size}×{size}"
+        return f"{self.minibatch or 'unknown'}{at}"
+
+    @property
     def partial(self) -> bool:
         """Whether the run has not got to all its networks."""
         return self.expected is not None and self.networks < self.expected
@@ -155,8 +176,53 @@ class Study:
 
     @property
     def proxies(self) -> tuple[str, ...]:
-        """Those that are no baselines, in the order of the run."""
-        return tuple(name for name in self.scores if name not in self.baselines)
+        """Those that are no baselines and do not train, in the order of the run."""
+        others = {*self.baselines, *self.trained}
+        return tuple(name for name in self.scores if name not in others)
+
+    @property
+    def known(self) -> NDArray[np.bool_]:
+        """Which architectures have an accuracy, [n]."""
+        return np.isfinite(self.accuracy)
+
+    @property
+    def functions(self) -> tuple[str, ...] | None:
+        """What each architecture computes, [n]; None if the space does not tell."""
+        return _functions(self.space, tuple(self.archs))
+
+    def among(self, points: NDArray[np.bool_]) -> Self:
+        """A study of some of its architectures.
+
+        Args:
+            points: which. [n]
+        """
+        trained = self.train_seconds
+        early = {
+            name: replace(method, accuracy=method.accuracy[points])
+            for name, method in self.early.items()
+        }
+        return replace(
+            self,
+            archs=[a for a, kept in zip(self.archs, points, strict=True) if kept],
+            scores={name: values[points] for name, values in self.scores.items()},
+            by_repeat={name: v[points] for name, v in self.by_repeat.items()},
+            accuracy=self.accuracy[points],
+            seeds=self.seeds[points],
+            whole=None,
+            train_seconds=None if trained is None else trained[points],
+            early=early,
+        )
+
+    @property
+    def thin(self) -> frozenset[str]:
+        """Proxies whose correlation is of too few networks to stand beside the others.
+
+        Fewer than `FEWEST`, or less than half of those of another.
+        """
+        known = np.isfinite(self.accuracy)
+        counts = {p: (np.isfinite(s) & known).sum() for p, s in self.scores.items()}
+        least = max(FEWEST, max(counts.values(), default=0) / 2)
+        return frozenset(p for p, n in counts.items() if n < least)
 
     def about(self) -> dict[str, Any]:
         """What it is about, for JSON."""
@@ -179,7 +245,7 @@ class Study:
             confidence: nominal coverage of the interval.
         """
         score = self.scores[proxy]
-        used = np.isfinite(score) & np.isfinite(self.accuracy)
+        used = np.isfinite(score) & self.known
         used = used if points is None else used & points
         key = proxy, kind, confidence, used.tobytes()
         if key not in self.remembered:
@@ -194,45 +260,26 @@ _ABOUT = (
     *("run", "space", "dataset", "target", "population", "sampled", "architectures"),
     *("networks", "expected", "sample_digest", "truth", "release", "truth_digest"),
     *("training_seeds", "minibatch", "minibatch_digest", "batch_size", "seed"),
-    *("repeats", "precision", "partial"),
+    *("repeats", "precision", "input_size", "part", "partial"),
 )
 PERCENT = "percent of accuracy"
 """The unit of a study whose accuracies are in percent; any other is the target's."""
-PLACE = ("run", "space", "dataset", "target", "population", "where")
-"""What a row of an analysis is about; ``where`` is how it is printed."""
 
 
-def place(study: Study, studies: Sequence[Study]) -> dict[str, str]:
-    """The columns `PLACE` of the rows of a dataset.
+@lru_cache(maxsize=8)
+def _functions(space_name: str, archs: tuple[str, ...]) -> tuple[str, ...] | None:
+    from zcbench.spaces import load_space
+    from zcbench.spaces.base import Isomorphic
 
-    Args:
-        study: the dataset.
-        studies: all of the report: with several runs, each is named.
-    """
-    several = len({s.run for s in studies}) > 1
-    where = study.dataset + (f" · {study.run}" if several else "")
-    return {name: getattr(study, name) for name in PLACE[:-1]} | {"where": where}
+    space = load_space(space_name)
+    if not isinstance(space, Isomorphic):
+        return None
+    parse, class_of = space.parse, space.function_class
 
+    def function(arch: str) -> str:
+        try:
+            return class_of(parse(arch))
+        except DataError:  # not of the space, as in tables of others
+            return arch
 
-def tables_of(table: pd.DataFrame) -> Iterator[tuple[Study, pd.DataFrame]]:
-    """Each study of a table of correlations with its rows, best first."""
-    for study in table.attrs["studies"]:
-        chosen = (table["run"] == study.run) & (table["dataset"] == study.dataset)
-        yield study, table[chosen]
-
-
-def mixture(studies: Sequence[Study]) -> str:
-    """A sentence on what these mix, to follow another; empty if nothing."""
-    parts = []
-    for word in ("target", "population"):
-        values = dict.fromkeys(getattr(s, word) for s in studies)
-        if len(values) > 1:
-            parts.append(f"{word}s {', '.join(values)}")
-    return f" Mixed here: {'; '.join(parts)}." if parts else ""
-
-
-def tables(studies: Sequence[Study]) -> str:
-    """How many datasets these are: "3 datasets", or "6 tables of 3 datasets"."""
-    count = len({(s.space, s.dataset) for s in studies})
-    text = f"{count} dataset{'s' if count != 1 else ''}"
-    return text if count == len(studies) else f"{len(studies)} tables of {text}"
+    return tuple(map(function, archs))

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
-from zcbench.analysis.block import Block, Column, Options
-from zcbench.analysis.rows import by_dataset, merit, numbers, with_ends
-from zcbench.analysis.study import PERCENT, PLACE, Study, place
-from zcbench.analysis.words import percent
+from zcbench.analysis.block import Block, Column, Options, percent
+from zcbench.analysis.rows import (
+    PLACE,
+    WHERE,
+    Row,
+    blank,
+    frame,
+    merit,
+    numbers,
+    rows_of,
+    said,
+    with_ends,
+)
+from zcbench.analysis.study import PERCENT, Study
 from zcbench.stats import Kind
 from zcbench.stats.ceilings import top
 from zcbench.stats.ranks import Floats
@@ -22,11 +31,13 @@ CANDIDATES = (10, 100, 1000)
 """Architectures drawn at random, of which the best by proxy is taken."""
 RANDOM, TRAINED = "(at random)", "(all trained)"
 """Stand for the proxy where nothing and everything is known."""
-_FOUND: Mapping[str, tuple[str, ...]] = {
+_ENDS: Mapping[str, tuple[str, ...]] = {
     "found": ("",),
     "regret": ("", "_note"),
     "seconds": ("", "_note"),
 }
+_MANY = "found_100"
+_NOTES = tuple(f"{key}_{k}_note" for key in ("regret", "seconds") for k in CANDIDATES)
 TABLE = (
     *PLACE,
     "proxy",
@@ -38,7 +49,7 @@ TABLE = (
     "ndcg_note",
     *(
         f"{key}_{k}{end}"
-        for key, ends in _FOUND.items()
+        for key, ends in _ENDS.items()
         for k in CANDIDATES
         for end in ends
     ),
@@ -48,28 +59,15 @@ TABLE = (
 
 
 def search(studies: Sequence[Study], options: Options) -> Block:
-    """How well proxies serve to find good architectures, and at what cost.
-
-    Args:
-        studies: the datasets of the report.
-        options: the confidence.
-    """
-    import pandas as pd
-
-    rows: list[dict[str, Any]] = []
-    for study in studies:
-        about = place(study, studies)
-        here = [about | _row(study, proxy, options) for proxy in study.scores]
-        rows += sorted(here, key=merit(f"regret_{CANDIDATES[0]}", 1))
-        rows += [about | _bound(study, name) for name in (RANDOM, TRAINED)]
+    """How well proxies serve to find good architectures, and at what cost."""
+    rows = rows_of(studies, lambda study: _rows(study, options))
     return Block(
         name="search",
         title="What a search feels: the best architectures, and what is found",
         about=_about(options),
-        table=pd.DataFrame(rows, columns=list(TABLE)),
+        table=frame(rows, TABLE),
         columns=(
-            Column("where", "dataset", "text"),
-            Column("proxy", "proxy", "text"),
+            *WHERE,
             Column("rho_top10", "ρ, top 10%", "interval"),
             Column("tau_top10", "τ-b", "correlation"),
             Column("rho_top1", "ρ, top 1%", "interval"),
@@ -82,50 +80,51 @@ def search(studies: Sequence[Study], options: Options) -> Block:
             Column("regret_100", "of 100 ↓", "number"),
             Column("seconds_100", "s for 100", "number"),
         ),
-        conclusion=_conclusion(rows, studies),
+        conclusion=said(rows, studies, _best),
     )
 
 
-def _row(study: Study, proxy: str, options: Options) -> dict[str, Any]:
+def _rows(study: Study, options: Options) -> list[Row]:
+    rows = [_row(study, proxy, options) for proxy in study.scores]
+    rows.sort(key=merit(f"regret_{CANDIDATES[0]}", 1))
+    return rows + [_bound(study, name) for name in (RANDOM, TRAINED)]
+
+
+def _row(study: Study, proxy: str, options: Options) -> Row:
     plain = study.association(proxy, "spearman", confidence=options.confidence)
-    row: dict[str, Any] = dict.fromkeys(TABLE[len(PLACE) :], math.nan)
-    row |= {"proxy": proxy, "n": plain.n}
+    row = blank(TABLE) | {"proxy": proxy, "n": plain.n}
     row["note"] = row["ndcg_note"] = plain.note if math.isnan(plain.value) else ""
     row |= _inside(study, proxy, options)
     if row["note"]:
-        keys = (f"{key}_{k}_note" for key in ("regret", "seconds") for k in CANDIDATES)
-        return row | dict.fromkeys(keys, row["note"])
-    known = np.isfinite(study.accuracy)
-    score, accuracy = study.scores[proxy][known], study.accuracy[known]
+        return row | dict.fromkeys(_NOTES, row["note"])
+    score, accuracy = study.scores[proxy][study.known], study.accuracy[study.known]
     for name, fraction in SETS.items():
         k = math.ceil(round(fraction * len(accuracy), 9))
         row[f"precision_{name}"] = precision_at(score, accuracy, k)
     row["weighted_tau"] = weighted_tau(score, accuracy)
     row["ndcg"] = ndcg(score, accuracy)
     row["ndcg_note"] = "not in percent" if math.isnan(row["ndcg"]) else ""
-    return row | _found(score, accuracy, study.seconds[proxy])
+    return row | _reached(score, accuracy, study.seconds[proxy])
 
 
-def _inside(study: Study, proxy: str, options: Options) -> dict[str, Any]:
+def _inside(study: Study, proxy: str, options: Options) -> Row:
     """Correlations among the best by accuracy."""
     kinds: tuple[tuple[str, Kind], ...] = (("rho", "spearman"), ("tau", "kendall"))
-    row: dict[str, Any] = {}
+    row: Row = {}
     for name, fraction in SETS.items():
         points = top(study.accuracy, fraction)
         for of, kind in kinds:
-            found = study.association(
-                proxy, kind, points, confidence=options.confidence
-            )
-            key = f"{of}_{name}"
-            row |= numbers(key, found.value, found.low, found.high, found.note)
+            level = options.confidence
+            inside = study.association(proxy, kind, points, confidence=level)
+            row |= numbers(f"{of}_{name}", inside, inside.note)
     return row
 
 
-def _found(score: Floats, accuracy: Floats, seconds: float) -> dict[str, Any]:
+def _reached(score: Floats, accuracy: Floats, seconds: float) -> Row:
     """Expected accuracy, regret and cost of the best by score of k candidates."""
     ks = [k for k in CANDIDATES if k <= len(accuracy)]
     reached, best = best_of(score, accuracy, ks), best_of(accuracy, accuracy, ks)
-    row: dict[str, Any] = {f"regret_{k}_note": "too few" for k in CANDIDATES}
+    row: Row = {f"regret_{k}_note": "too few" for k in CANDIDATES}
     unknown = "unknown" if math.isnan(seconds) else ""
     row |= {f"seconds_{k}_note": unknown for k in CANDIDATES}
     row |= {f"seconds_{k}": k * seconds for k in CANDIDATES}
@@ -134,23 +133,21 @@ def _found(score: Floats, accuracy: Floats, seconds: float) -> dict[str, Any]:
     return row
 
 
-def _bound(study: Study, name: str) -> dict[str, Any]:
+def _bound(study: Study, name: str) -> Row:
     """The rows of a search that knows nothing, and of one that trains everything."""
-    row: dict[str, Any] = dict.fromkeys(TABLE[len(PLACE) :], math.nan)
-    row |= {"proxy": name, "note": ""}
+    row = blank(TABLE) | {"proxy": name, "note": ""}
     row |= {f"{kind}_{of}_note": "" for kind in ("rho", "tau") for of in SETS}
-    accuracy = study.accuracy[np.isfinite(study.accuracy)]
+    accuracy = study.accuracy[study.known]
     if not len(accuracy):
-        keys = (f"{key}_{k}_note" for key in ("regret", "seconds") for k in CANDIDATES)
-        return row | dict.fromkeys(keys, "no accuracy") | {"ndcg_note": "no accuracy"}
+        return row | dict.fromkeys((*_NOTES, "ndcg_note"), "no accuracy")
     if name == RANDOM:
         blind = np.zeros(len(accuracy))
         row |= {"weighted_tau": 0.0, "ndcg": ndcg(blind, accuracy)}
         row |= {f"precision_{of}": share for of, share in SETS.items()}
-        return row | _found(blind, accuracy, 0.0)
+        return row | _reached(blind, accuracy, 0.0)
     exact = dict.fromkeys(["weighted_tau", "ndcg"], 1.0)
     exact |= {f"precision_{of}": 1.0 for of in SETS}
-    return row | exact | _found(accuracy, accuracy, study.mean_train_seconds)
+    return row | exact | _reached(accuracy, accuracy, study.mean_train_seconds)
 
 
 def _about(options: Options) -> str:
@@ -166,25 +163,17 @@ def _about(options: Options) -> str:
     )
 
 
-def _conclusion(rows: Sequence[Mapping[str, Any]], studies: Sequence[Study]) -> str:
+def _best(study: Study, rows: Sequence[Row]) -> str:
     """Who finds most with 100 candidates, against chance and the best baseline."""
-    parts = []
-    for study, where, here in by_dataset(rows, studies):
-        text = _best({row["proxy"]: row for row in here}, study)
-        parts += [f"{where}: {text}."] if text else []
-    return " ".join(parts)
-
-
-def _best(rows: Mapping[str, Mapping[str, Any]], study: Study) -> str:
-    key = "found_100"
-    known = {name: row[key] for name, row in rows.items() if not math.isnan(row[key])}
+    by_proxy = {row["proxy"]: row for row in rows}
+    known = {p: row[_MANY] for p, row in by_proxy.items() if not math.isnan(row[_MANY])}
     proxies = [name for name in study.proxies if name in known]
     if not proxies:
         return ""
     best = max(proxies, key=known.__getitem__)
     sign = "%" if study.unit == PERCENT else ""
     text = f"of 100 at random, {best} finds {known[best]:.2f}{sign}"
-    seconds = rows[best]["seconds_100"]
+    seconds = by_proxy[best]["seconds_100"]
     text += f" in {seconds:,.3g} s" if seconds < 1000 else ""
     baselines = [name for name in study.baselines if name in known]
     others = [
@@ -192,7 +181,7 @@ def _best(rows: Mapping[str, Mapping[str, Any]], study: Study) -> str:
         for name in sorted(baselines, key=known.__getitem__)[-1:]
     ]
     others.append(f"{known[RANDOM]:.2f}{sign} without looking")
-    training = rows[TRAINED]["seconds_100"]
+    training = by_proxy[TRAINED]["seconds_100"]
     cost = "" if math.isnan(training) else f" in {training:,.0f} s"
     others.append(f"{known[TRAINED]:.2f}{sign} by training them all{cost}")
     return f"{text}, against {', '.join(others)}"

@@ -13,12 +13,28 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from zcbench.analysis.block import Block, Column, Options
+import pandas as pd
+
+from zcbench.analysis.block import Block, Column, Options, difference, number, percent
 from zcbench.analysis.comparisons import Comparison, Comparisons, comparisons
-from zcbench.analysis.rows import merit, numbers
-from zcbench.analysis.study import Study, mixture, place, tables
-from zcbench.analysis.words import interval, number, percent
-from zcbench.stats.multiple import DRAWS
+from zcbench.analysis.rows import (
+    PLACE,
+    WHERE,
+    Row,
+    blank,
+    everywhere,
+    frame,
+    merit,
+    mixture,
+    numbers,
+    once,
+    place,
+    tables,
+    with_ends,
+)
+from zcbench.analysis.study import Study
+from zcbench.stats import Estimate
+from zcbench.stats.paired import DRAWS
 
 CLEARLY, AHEAD, NONE, BEHIND = (
     "clearly ahead",
@@ -29,28 +45,15 @@ CLEARLY, AHEAD, NONE, BEHIND = (
 WORDS = (CLEARLY, AHEAD, NONE, BEHIND)
 """What is said of a proxy, best first."""
 TABLE = (
-    "run",
-    "space",
-    "dataset",
-    "target",
-    "population",
-    "where",
-    "proxy",
-    "baseline",
-    "n",
-    "missing",
-    "value",
-    "baseline_value",
-    "delta",
-    "delta_low",
-    "delta_high",
-    "p",
-    "p_holm",
-    "word",
-    "borderline",
-    "note",
+    *PLACE,
+    *("proxy", "baseline", "n", "missing", "value", "baseline_value"),
+    *with_ends("delta"),
+    *("p", "p_holm", "word", "borderline", "note"),
 )
 """Columns of the table; ``dataset`` is empty in rows across all datasets."""
+
+
+_FEW = "of too few for a verdict"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,19 +62,17 @@ class Lead:
 
     Attributes:
         best: the comparison with the smallest difference.
-        low: lower end of the corrected interval of that difference; NaN without one.
-        high: upper end.
+        together: that difference with the corrected interval of all.
         p: corrected p-value of what the sign of the difference says.
         p_holm: the same by Holm's correction.
         note: why a number is missing.
     """
 
     best: Comparison
-    low: float
-    high: float
-    p: float
-    p_holm: float
-    note: str
+    together: Estimate
+    p: float = math.nan
+    p_holm: float = math.nan
+    note: str = ""
 
     @classmethod
     def over(cls, entries: Sequence[Comparison]) -> Lead | None:
@@ -80,28 +81,30 @@ class Lead:
         To be ahead of the best is to be ahead of all: the largest p-value. To be
         behind the best is to be behind one: the smallest p-value of those.
         """
-        defined = [e for e in entries if not math.isnan(e.found.delta)]
+        defined = [e for e in entries if not math.isnan(e.single.value)]
         if not defined:
             return None
-        best = min(defined, key=lambda e: e.found.delta)
-        note = next((e.found.note for e in defined if math.isnan(e.low)), "")
+        best = min(defined, key=lambda e: e.single.value)
+        delta = best.single.value
+        note = next((e.single.note for e in defined if math.isnan(e.together.low)), "")
         if note:
-            return cls(best, math.nan, math.nan, math.nan, math.nan, note)
-        ahead = best.found.delta > 0
-        tests = defined if ahead else [e for e in defined if e.found.delta <= 0]
-        pick = max if ahead else min
+            return cls(best, Estimate(delta), note=note)
+        tests = defined if delta > 0 else [e for e in defined if e.single.value <= 0]
+        pick = max if delta > 0 else min
+        low = min(e.together.low for e in defined)
+        high = min(e.together.high for e in defined)
         return cls(
             best=best,
-            low=min(e.low for e in defined),
-            high=min(e.high for e in defined),
+            together=Estimate(delta, low, high),
             p=pick(e.p for e in tests),
             p_holm=pick(e.p_holm for e in tests),
-            note=best.found.note,
+            note=best.single.note,
         )
 
     def word(self, clearly: float) -> str:
         """One of `WORDS`, or empty where there is no interval."""
-        return "" if math.isnan(self.low) else _word(self.low, self.high, clearly)
+        low, high = self.together.low, self.together.high
+        return "" if math.isnan(low) else _word(low, high, clearly)
 
 
 def _word(low: float, high: float, clearly: float) -> str:
@@ -114,38 +117,33 @@ def _borderline(
     entries: Sequence[Comparison], levels: tuple[float, float], clearly: float
 ) -> bool:
     """Whether other random numbers of the report could give another word."""
-    words = set()
-    for level in levels:
-        ends = [e.found.interval(level) for e in entries if math.isfinite(e.low)]
-        low, high = min(low for low, _ in ends), min(high for _, high in ends)
-        words.add(_word(low, high, clearly))
+    known = [e.single for e in entries if math.isfinite(e.together.low)]
+    ends = ([single.interval(level) for single in known] for level in levels)
+    words = {
+        _word(min(low for low, _ in at), min(high for _, high in at), clearly)
+        for at in ends
+    }
     return len(words) > 1
 
 
-def verdict(studies: Sequence[Study], options: Options) -> Block:
-    """Every proxy against the best baseline, by dataset and across datasets.
-
-    Args:
-        studies: the datasets of the report.
-        options: what "clearly" means, and the confidence.
-    """
-    import pandas as pd
-
-    found = comparisons(studies, options)
-    rows: list[dict[str, Any]] = []
+@once
+def verdict(studies: tuple[Study, ...], options: Options) -> Block:
+    """Every proxy against the best baseline, by dataset and across datasets."""
+    compared = comparisons(studies, options)
+    rows: list[Row] = []
     for position, study in enumerate(studies):
-        here = [_row(studies, position, p, found, options) for p in study.proxies]
-        rows += sorted(here, key=merit("delta"))
-    across = _across(studies, rows, found) if len(studies) > 1 else []
-    table = pd.DataFrame(rows + across, columns=list(TABLE))
+        here = [_row(studies, position, p, compared, options) for p in study.proxies]
+        here.sort(key=merit("delta"))
+        rows += sorted(here, key=lambda row: row["note"] == _FEW)
+    across = _across(studies, rows, compared) if len(studies) > 1 else []
+    table = frame(rows + across, TABLE)
     return Block(
         name="verdict",
         title="Verdict: against the best baseline, on the same architectures",
-        about=_about(found, options, studies),
+        about=_about(compared, options, studies),
         table=table,
         columns=(
-            Column("where", "dataset", "text"),
-            Column("proxy", "proxy", "text"),
+            *WHERE,
             Column("n", "n", "count"),
             Column("value", "ρ", "correlation"),
             Column("baseline", "best baseline", "text"),
@@ -159,41 +157,44 @@ def verdict(studies: Sequence[Study], options: Options) -> Block:
     )
 
 
+def ahead_of(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a verdict whose proxy is ahead, clearly or not."""
+    return table[table["word"].isin([CLEARLY, AHEAD])]
+
+
 def _row(
     studies: Sequence[Study],
     position: int,
     proxy: str,
-    found: Comparisons,
+    compared: Comparisons,
     options: Options,
-) -> dict[str, Any]:
+) -> Row:
     study = studies[position]
     own = study.association(proxy, "spearman", confidence=options.confidence)
-    row = dict.fromkeys(TABLE, math.nan) | {
-        **place(study, studies),
-        "proxy": proxy,
-        "baseline": "",
-        "n": own.n,
-        "missing": len(study.archs) - own.n,
-        "value": own.value,
-    }
-    entries = found.of(position, proxy)
+    row = blank(TABLE) | place(study, studies)
+    row |= {"proxy": proxy, "baseline": "", "value": own.value}
+    row |= {"n": own.n, "missing": len(study.archs) - own.n}
+    entries = compared.of(position, proxy)
     lead = Lead.over(entries)
     if lead is None:
-        note = own.note or ("no baseline" if not entries else entries[0].found.note)
+        note = own.note or ("no baseline" if not entries else entries[0].single.note)
         return row | {"word": "", "borderline": False, "note": note}
+    if proxy in study.thin:
+        alone = Lead(lead.best, Estimate(lead.together.value), note=_FEW)
+        return row | _numbers(alone) | {"word": "", "borderline": False}
     word = lead.word(options.clearly)
-    near = bool(word) and _borderline(entries, found.levels, options.clearly)
+    near = bool(word) and _borderline(entries, compared.levels, options.clearly)
     return row | _numbers(lead) | {"word": word, "borderline": near}
 
 
-def _numbers(lead: Lead) -> dict[str, Any]:
+def _numbers(lead: Lead) -> Row:
     best = lead.best
     return {
         "baseline": best.baseline,
-        "n": best.found.n,
+        "n": best.single.n,
         "value": best.value,
         "baseline_value": best.rival,
-        **numbers("delta", best.found.delta, lead.low, lead.high),
+        **numbers("delta", lead.together),
         "p": lead.p,
         "p_holm": lead.p_holm,
         "note": lead.note,
@@ -201,35 +202,26 @@ def _numbers(lead: Lead) -> dict[str, Any]:
 
 
 def _across(
-    studies: Sequence[Study],
-    rows: Sequence[dict[str, Any]],
-    found: Comparisons,
-) -> list[dict[str, Any]]:
+    studies: Sequence[Study], rows: Sequence[Row], compared: Comparisons
+) -> list[Row]:
     """One row for each proxy: its least lead on any dataset, and where it leads."""
+    about: Row = dict.fromkeys(("run", "space", "dataset"), "")
+    about |= {"where": f"all {tables(studies)}"}
+    for name in ("target", "population"):
+        about[name] = ", ".join(dict.fromkeys(row[name] for row in rows))
     across = []
     for proxy in dict.fromkeys(row["proxy"] for row in rows):
-        words = [row["word"] for row in rows if row["proxy"] == proxy]
-        lead = Lead.over([e for e in found.entries if e.proxy == proxy])
+        here = [row for row in rows if row["proxy"] == proxy]
+        lead = Lead.over([e for e in compared.entries if e.proxy == proxy])
         if lead is None:
             continue
-        about = {
-            "run": "",
-            "space": "",
-            "dataset": "",
-            "where": f"all {tables(studies)}",
-            "proxy": proxy,
-        }
-        for name in ("target", "population"):
-            values = dict.fromkeys(row[name] for row in rows)
-            about[name] = ", ".join(values)
-        word = _summary(words, len(studies))
-        note = lead.note
-        if sum(bool(w) for w in words) < len(studies):
-            note = "not on every dataset"
-            lead = Lead(lead.best, math.nan, math.nan, math.nan, math.nan, note)
-        row = dict.fromkeys(TABLE, math.nan) | about | _numbers(lead)
-        row["borderline"] = any(r["borderline"] for r in rows if r["proxy"] == proxy)
-        across.append(row | {"missing": math.nan, "word": word, "note": note})
+        words = [row["word"] for row in here]
+        if sum(map(bool, words)) < len(studies):
+            delta = Estimate(lead.together.value)
+            lead = Lead(lead.best, delta, note="not on every dataset")
+        row = blank(TABLE) | about | _numbers(lead)
+        row |= {"proxy": proxy, "word": _summary(words, len(studies))}
+        across.append(row | {"borderline": any(r["borderline"] for r in here)})
     return sorted(across, key=merit("delta"))
 
 
@@ -249,12 +241,12 @@ def _summary(words: Sequence[str], datasets: int) -> str:
     return ", ".join(parts) or (NONE if NONE in words else "")
 
 
-def _about(found: Comparisons, options: Options, studies: Sequence[Study]) -> str:
+def _about(compared: Comparisons, options: Options, studies: Sequence[Study]) -> str:
     text = (
         f"Δρ: ρ of the proxy minus that of the best baseline where both have a score; "
         f"{percent(options.confidence)} intervals and p corrected for all "
-        f"{found.count:,} comparisons (largest |z| of {DRAWS:,} draws from their joint "
-        f"distribution). Ahead: the interval lies above 0; clearly: "
+        f"{compared.count:,} comparisons (largest |z| of {DRAWS:,} draws from their "
+        f"joint distribution). Ahead: the interval lies above 0; clearly: "
         f"above {number(options.clearly, signed=True)}."
     )
     if len(studies) > 1:
@@ -268,24 +260,24 @@ def _conclusion(table: Any, studies: Sequence[Study], options: Options) -> str:
         return "No proxy can be set against a baseline here."
     many = len(studies) > 1
     rows = table[table["dataset"] == ""] if many else table
-    place = f"on all {tables(studies)}" if many else "here"
+    here = everywhere(studies)
     margin = number(options.clearly, signed=True)
     clear = rows[rows["word"] == CLEARLY]
     text = (
-        f"Clearly ahead of the best baseline {place} (corrected "
+        f"Clearly ahead of the best baseline {here} (corrected "
         f"{percent(options.confidence)} interval of Δρ above {margin}): "
-        f"{', '.join(map(_lead, clear.to_dict('records'))) or 'no proxy'}."
+        f"{_leads(clear, options) or 'no proxy'}."
     )
     ahead = rows[rows["word"] == AHEAD]
-    text += f" Ahead {place} by less: " if len(clear) else f" Ahead {place} (above 0): "
-    text += (", ".join(map(_lead, ahead.to_dict("records"))) or "none") + "."
+    text += f" Ahead {here} by less: " if len(clear) else f" Ahead {here} (above 0): "
+    text += (_leads(ahead, options) or "none") + "."
     if many:
         some = rows[rows["word"].str.startswith(f"{AHEAD} on")]
         if len(some):
             named = ", ".join(f"{r.proxy} ({r.word})" for r in some.itertuples())
             text += f" On some: {named}."
     behind = int((rows["word"] == BEHIND).sum())
-    text += f" Behind {place}: {behind} of {len(rows)} proxies."
+    text += f" Behind {here}: {behind} of {len(rows)} proxies."
     near = table[(table["dataset"] != "") & table["borderline"]]
     if len(near):
         named = ", ".join(f"{r.proxy} ({r.where})" for r in near.itertuples())
@@ -293,6 +285,11 @@ def _conclusion(table: Any, studies: Sequence[Study], options: Options) -> str:
     return text
 
 
-def _lead(row: dict[str, Any]) -> str:
-    ends = interval(row["delta_low"], row["delta_high"])
-    return f"{row['proxy']} {number(row['delta'], signed=True)} {ends}"
+def _leads(rows: pd.DataFrame, options: Options) -> str:
+    """Every proxy with its lead; empty where there is none."""
+    decides = (0.0, options.clearly)
+    columns = (rows[name] for name in ("proxy", "delta", "delta_low", "delta_high"))
+    return ", ".join(
+        f"{name} {difference(delta, low, high, decides)}"
+        for name, delta, low, high in zip(*columns, strict=True)
+    )

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from zcbench.analysis.block import Block, Column, Options
-from zcbench.analysis.study import PLACE, Study, mixture, place
-from zcbench.analysis.words import number
+from zcbench.analysis.block import Block, Column, Options, number
+from zcbench.analysis.rows import PLACE, WHERE, Row, frame, mixture, rows_of
+from zcbench.analysis.study import Study
 from zcbench.stats.search_metrics import best_of
 
 TABLE = (
@@ -25,15 +25,8 @@ TABLE = (
 
 
 def worth(studies: Sequence[Study], _: Options) -> Block:
-    """The best by proxy against the best of as many trainings as its seconds buy.
-
-    Args:
-        studies: the datasets of the report.
-    """
-    import pandas as pd
-
-    rows = [row for study in studies for row in _rows(study, studies)]
-    table = pd.DataFrame(rows, columns=list(TABLE))
+    """The best by proxy against the best of as many trainings as its seconds buy."""
+    table = frame(rows_of(studies, _rows), TABLE)
     return Block(
         name="worth",
         title="Worth in trainings: at equal seconds",
@@ -47,8 +40,7 @@ def worth(studies: Sequence[Study], _: Options) -> Block:
         ),
         table=table,
         columns=(
-            Column("where", "dataset", "text"),
-            Column("proxy", "proxy", "text"),
+            *WHERE,
             Column("hours", "hours", "number"),
             Column("trainings", "trainings", "number"),
             Column("regret", "regret ↓", "number"),
@@ -59,9 +51,8 @@ def worth(studies: Sequence[Study], _: Options) -> Block:
     )
 
 
-def _rows(study: Study, studies: Sequence[Study]) -> list[dict[str, Any]]:
-    known = np.isfinite(study.accuracy)
-    accuracy = study.accuracy[known]
+def _rows(study: Study) -> list[Row]:
+    accuracy = study.accuracy[study.known]
     one = study.mean_train_seconds
     if not len(accuracy):
         return []
@@ -69,23 +60,23 @@ def _rows(study: Study, studies: Sequence[Study]) -> list[dict[str, Any]]:
     trained = best_of(accuracy, accuracy, counts.tolist())
     rows = []
     for proxy, score in study.scores.items():
-        about = {**place(study, studies), "proxy": proxy, "n": len(accuracy)}
-        about["baseline"] = proxy in study.baselines
-        here = score[known]
+        row: Row = {"proxy": proxy, "n": len(accuracy)}
+        row["baseline"] = proxy in study.baselines
+        here = score[study.known]
         if not np.isfinite(here).any():
-            rows.append(about | {"note": "no score"})
+            rows.append(row | {"note": "no score"})
             continue
         seconds = study.seconds.get(proxy, math.nan) * len(accuracy)
         bought = seconds / one
-        found = float(best_of(here, accuracy, [len(accuracy)])[0])
-        reached = np.flatnonzero(trained >= found - 1e-12)
+        best = float(best_of(here, accuracy, [len(accuracy)])[0])
+        reached = np.flatnonzero(trained >= best - 1e-12)
         rows.append(
-            about
+            row
             | {
                 "hours": seconds / 3600,
                 "trainings": bought,
-                "accuracy": found,
-                "regret": float(accuracy.max()) - found,
+                "accuracy": best,
+                "regret": float(accuracy.max()) - best,
                 "regret_trained": _regret_of_trained(accuracy, bought),
                 "worth": int(counts[reached[0]]),
                 "note": "" if bought >= 1 else "none trained",

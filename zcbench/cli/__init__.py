@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import importlib
 import importlib.util
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any
 
 import click
 
 import zcbench
-from zcbench.errors import ZcbenchError, unknown
+from zcbench.errors import ZcbenchError, first_line, unknown, visible
 
 _COMMANDS: dict[str, tuple[str, str, str]] = {
     # name: (module, attribute, summary)
@@ -24,6 +27,7 @@ _COMMANDS: dict[str, tuple[str, str, str]] = {
     "agree": ("agree", "agree", "Compare scores with those that others publish."),
     "predict": ("predict", "predict", "Predict accuracy from proxies and encodings."),
     "search": ("search", "search", "Simulate searches with and without proxies."),
+    "oneshot": ("oneshot", "oneshot", "Score by the weights of one trained supernet."),
     "site": ("site", "site", "A leaderboard of pages from runs."),
     "list": ("catalogue", "list_names", "List proxies, spaces, datasets and more."),
     "show": ("catalogue", "show", "Explain one proxy."),
@@ -33,6 +37,9 @@ _COMMANDS: dict[str, tuple[str, str, str]] = {
     "data": ("data", "data", "Fetch, import and verify images and ground truth."),
     "doctor": ("doctor", "doctor", "Check this installation."),
 }
+UNEXPECTED = "This should not happen"
+"""How zcbench speaks of an error of its own."""
+_UNREADABLE = 3
 _CLOSED_PIPE = 141  # what a shell reports of a program that SIGPIPE ended
 
 
@@ -55,8 +62,8 @@ class LazyGroup(click.Group):
         if cmd_name not in _COMMANDS or not _exists(cmd_name):
             return None
         module, attribute, _ = _COMMANDS[cmd_name]
-        found = importlib.import_module(f"zcbench.cli.{module}")
-        command: click.Command = getattr(found, attribute)
+        file = importlib.import_module(f"zcbench.cli.{module}")
+        command: click.Command = getattr(file, attribute)
         return command
 
     def resolve_command(
@@ -77,6 +84,16 @@ class LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(rows)
 
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        """As click; see `_ClosedPipe`."""
+        with _closed_pipes():
+            return super().make_context(*args, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """As click; see `_ClosedPipe`."""
+        with _closed_pipes():
+            return super().invoke(ctx)
+
     def main(
         self,
         args: Sequence[str] | None = None,
@@ -94,46 +111,95 @@ class LazyGroup(click.Group):
 
         if not standalone_mode:
             return program()
-        sys.exit(exit_code_of(program))
+        try:
+            sys.exit(exit_code_of(program))
+        except Exception as error:  # of our own; 1 would mean a regression
+            if os.environ.get("ZCBENCH_DEBUG"):
+                raise
+            _say(_unexpected(error))
+            sys.exit(_UNREADABLE)
+
+
+class _ClosedPipe(Exception):
+    """Nobody reads on. Of a BrokenPipeError click would make the exit code 1."""
+
+
+@contextlib.contextmanager
+def _closed_pipes() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise _ClosedPipe from None
 
 
 def exit_code_of(program: Callable[[], object]) -> int:
     """Run something and say its failures in one line on stderr.
 
     Returns:
-        The exit code: 0, that of a `ZcbenchError`, 2 for a click error, 130 if
-        interrupted. ``ZCBENCH_DEBUG=1`` shows where errors come from.
+        The exit code: 0, that of a `ZcbenchError`, 2 for a click error, 3 if files or
+        memory fail, 130 if interrupted. ``ZCBENCH_DEBUG=1`` shows where errors come
+        from.
     """
     try:
         result = program()
         sys.stdout.flush()
-    except ZcbenchError as error:
-        if os.environ.get("ZCBENCH_DEBUG"):
-            traceback.print_exc()
-        click.echo(f"zcbench: {error}", err=True)
-        return error.exit_code
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return error.exit_code
-    except click.ClickException as error:
-        click.echo(f"zcbench: {_sentence(error)}", err=True)
-        return error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        click.echo("zcbench: Interrupted.", err=True)
+        _say("Interrupted.")
         return 130
-    except BrokenPipeError:
-        # Whatever is still buffered has nowhere to go; Python would complain at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (BrokenPipeError, _ClosedPipe):
+        _let_go(sys.stdout)
         return _CLOSED_PIPE
+    except (ZcbenchError, click.ClickException, OSError, MemoryError) as error:
+        if os.environ.get("ZCBENCH_DEBUG"):
+            traceback.print_exc()
+        _say(_sentence(error))
+        return getattr(error, "exit_code", _UNREADABLE)
     return result if isinstance(result, int) else 0
 
 
-def _sentence(error: click.ClickException) -> str:
-    text = error.format_message().replace("\n", " ").strip()
-    context = getattr(error, "ctx", None)
-    if context is not None and "Did you mean" not in text:
-        text += f" See {context.command_path} --help."
-    return text
+def _say(text: str) -> None:
+    """One line on stderr, if that can be written."""
+    try:
+        click.echo(f"zcbench: {visible(text)}", err=True)
+    except OSError:
+        _let_go(sys.stderr)
+
+
+def _let_go(stream: IO[str]) -> None:
+    """What is buffered has nowhere to go; Python would complain of it at the end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _sentence(error: Exception) -> str:
+    """What has gone wrong, of errors that are expected."""
+    if isinstance(error, click.ClickException):
+        text = error.format_message().replace("\n", " ").strip()
+        context = getattr(error, "ctx", None)
+        if context is not None and "Did you mean" not in text:
+            text += f" See {context.command_path} --help."
+        return text
+    if isinstance(error, OSError):
+        if error.filename is None and error.errno == errno.ENOSPC:
+            _let_go(sys.stdout)
+        why = error.strerror or error
+        if error.filename is None:
+            return f"The output cannot be written: {why}."
+        return f"{error.filename} cannot be read or written: {why}."
+    if isinstance(error, MemoryError):
+        return "There is not enough memory for this."
+    return str(error)
+
+
+def _unexpected(error: Exception) -> str:
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return (
+        f"{UNEXPECTED}: {type(error).__name__} ({first_line(error)}) in "
+        f"{Path(place.filename).name}, line {place.lineno}. Please report it; "
+        "ZCBENCH_DEBUG=1 shows all."
+    )
 
 
 def _exists(command: str) -> bool:

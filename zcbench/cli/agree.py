@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from zcbench.cli.options import format_option
-from zcbench.cli.plugin import plugin_option
+from zcbench.cli.options import format_option, plugin_option
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,10 +46,12 @@ def agree(run: Path, scores: Path, datasets: tuple[str, ...], format_name: str) 
     ours = load_run(run)
     theirs = load_run(scores) if scores.is_dir() else _published(ours, scores, datasets)
     notes = [
+        *ours.attrs.get("notes", ()),
         *theirs.attrs.get("notes", ()),
         *_alone(theirs, ours),
         *_alone(ours, theirs),
     ]
+    notes = list(dict.fromkeys(notes))
     emit(Document([compare(ours, theirs)], None, notes=notes), format_name)
 
 
@@ -58,7 +59,7 @@ def _published(
     ours: pd.DataFrame, scores: Path, datasets: tuple[str, ...]
 ) -> pd.DataFrame:
     from zcbench.analysis.published import load_scores
-    from zcbench.analysis.traits import aliases
+    from zcbench.analysis.scores import aliases
     from zcbench.tasks import space_of
 
     there = list(dict.fromkeys(ours["dataset"]))

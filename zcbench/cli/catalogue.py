@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zcbench.cli.complete import complete_proxies
-from zcbench.cli.plugin import plugin_option
+from zcbench.cli.options import complete_proxies, plugin_option
 
 if TYPE_CHECKING:
     from zcbench.aggregates import Aggregate
@@ -76,18 +75,18 @@ def describe(proxy: str) -> tuple[str, str, dict[str, str]]:
         combined = AGGREGATES[proxy]
         definition = inspect.getdoc(combined.combine) or ""
         return combined.name, definition, _aggregate(combined)
-    found = PROXIES.get(proxy)
-    return found.name, inspect.getdoc(found.function) or "", _facts(found)
+    one = PROXIES.get(proxy)
+    return one.name, inspect.getdoc(one.function) or "", _facts(one)
 
 
-def _aggregate(found: Aggregate) -> dict[str, str]:
+def _aggregate(aggregate: Aggregate) -> dict[str, str]:
     return {
-        "parts": ", ".join(found.parts),
-        "use": f"zcbench report RUN --aggregate {found.name}",
+        "parts": ", ".join(aggregate.parts),
+        "use": f"zcbench report RUN --aggregate {aggregate.name}",
         "cohort": "its value depends on which other architectures are there",
         "direction": "higher is better",
-        "version": str(found.version),
-        "reference": found.reference,
+        "version": str(aggregate.version),
+        "reference": aggregate.reference,
     }
 
 
@@ -108,6 +107,8 @@ def _facts(proxy: Proxy) -> dict[str, str]:
         "reference": proxy.reference,
         "source": _source(proxy.function),
     }
+    if proxy.settings:
+        facts["parameters"] = ", ".join(proxy.settings)
     if proxy.aliases:
         facts["aliases"] = ", ".join(proxy.aliases)
     return facts
@@ -135,25 +136,27 @@ def _proxies() -> list[Row]:
                 "baseline": proxy.baseline,
                 "direction": proxy.direction,
                 "passes": list(passes),
+                "parameters": proxy.settings,
                 "version": proxy.version,
                 "reference": proxy.reference,
                 "summary": proxy.summary,
             }
         )
-    for found in AGGREGATES.values():
-        parts = PROXIES.select(found.parts)
+    for aggregate in AGGREGATES.values():
+        parts = PROXIES.select(aggregate.parts)
         rows.append(
             {
-                "name": found.name,
+                "name": aggregate.name,
                 "kind": "aggregate",
                 "cost": "its parts'",
                 "reads": "ranks",
                 "baseline": False,
                 "direction": "higher",
                 "passes": list(make_plan(parts).passes),
-                "version": found.version,
-                "reference": found.reference,
-                "summary": f"Of {', '.join(found.parts)}. {found.summary}",
+                "parameters": [],
+                "version": aggregate.version,
+                "reference": aggregate.reference,
+                "summary": f"Of {', '.join(aggregate.parts)}. {aggregate.summary}",
             }
         )
     return rows
@@ -202,6 +205,7 @@ def _truths() -> list[Row]:
 
 def _tasks() -> list[Row]:
     """Tasks that can be given to a space with --task."""
+    from zcbench.spaces import SPACES
     from zcbench.tasks import load_task, task_names
 
     return [
@@ -212,7 +216,8 @@ def _tasks() -> list[Row]:
             "classes": given.task.n_classes,
         }
         for name in task_names()
-        for given in (load_task(name),)
+        for space in SPACES.names()
+        if (given := load_task(name, space)).space == space
     ]
 
 

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
     from zcbench.conformance.proxies import Finding
+    from zcbench.registry import Registry
 
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--quick", is_flag=True, help="Leave out the NAS-Bench-201 networks.")
-def check(file: Path, quick: bool) -> None:
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0, min_open=True),
+    default=600.0,
+    metavar="SECONDS",
+    help="Longest that a network, or a check of a space or truth, may take.",
+)
+def check(file: Path, quick: bool, timeout: float) -> None:
     """Check what FILE adds: proxies, spaces, truths. It is code: it can do anything.
 
     Each proxy must have a docstring and a reference, ask for evidence by its
@@ -23,44 +31,81 @@ def check(file: Path, quick: bool) -> None:
     whatever other proxies run, and leave those alone. Each space must name its
     architectures without doubt, and build networks whose weights depend on seed, repeat
     and name alone. Each truth must give tables of the architectures of its space. Exit
-    code 1 if one does not.
+    code 1 if one does not, also by ending the process that it is checked in. ?? marks
+    what only you can know, such as the key of a paper.
 
     \b
     Examples:
       zcbench check my_proxies.py
-      zcbench check my_proxies.py --quick
+      zcbench check my_proxies.py --quick --timeout 10
       zcbench check my_space.py
       zcbench check my_truth.py
     """  # noqa: D301 - click wants \b itself
+    from zcbench.engine.job import load_guests
+    from zcbench.errors import UsageError
+    from zcbench.proxies import PROXIES
+    from zcbench.spaces import SPACES
+    from zcbench.truth import TRUTHS
+
+    registries: dict[str, Registry[Any]] = {
+        "proxy": PROXIES,
+        "space": SPACES,
+        "truth": TRUTHS,
+    }
+    before = {kind: {*registry.names()} for kind, registry in registries.items()}
+    load_guests((file,), timeout)
+    added = [
+        (kind, name)
+        for kind, registry in registries.items()
+        for name in registry.names()
+        if name not in before[kind]
+    ]
+    if not added:
+        raise UsageError(
+            f"{file} registers no proxy, no space and no truth.",
+            "See `zcbench new proxy NAME` for how it is done.",
+        )
+    failed = sum(
+        _print(name, _checked(file, kind, name, quick, timeout)) for kind, name in added
+    )
+    if failed:
+        click.echo(f"zcbench: {failed} checks failed", err=True)
+        raise SystemExit(1)
+
+
+def _checked(
+    file: Path, kind: str, name: str, quick: bool, timeout: float
+) -> Iterable[Finding]:
+    """Findings on one thing, from another process, which it may end."""
+    from zcbench.conformance.proxies import Finding
+    from zcbench.engine.apart import Death, call_apart
+
+    found = call_apart(_findings, file, kind, name, quick, limit=timeout)
+    if isinstance(found, Death):
+        return [Finding("process", False, f"the {kind} {found}")]
+    findings: list[Finding] = found
+    return findings
+
+
+def _findings(
+    file: Path, kind: str, name: str, quick: bool, *, begin: Callable[[], object]
+) -> list[Finding]:
     from zcbench.conformance.proxies import check_proxy
     from zcbench.conformance.spaces import check_space
     from zcbench.conformance.truths import check_truth
-    from zcbench.errors import UsageError
+    from zcbench.engine.process import start_worker
     from zcbench.plugins import load_plugins
     from zcbench.proxies import PROXIES
     from zcbench.spaces import SPACES
     from zcbench.truth import TRUTHS
 
-    before = {*PROXIES.names()}, {*SPACES.names()}, {*TRUTHS.names()}
+    start_worker(threads=1)
     load_plugins([file])
-    proxies = [name for name in PROXIES.names() if name not in before[0]]
-    spaces = [name for name in SPACES.names() if name not in before[1]]
-    truths = [name for name in TRUTHS.names() if name not in before[2]]
-    if not proxies and not spaces and not truths:
-        raise UsageError(
-            f"{file} registers no proxy, no space and no truth.",
-            "See `zcbench new proxy NAME` for how it is done.",
-        )
-    failed = 0
-    for name in proxies:
-        failed += _print(name, check_proxy(PROXIES.get(name), nb201=not quick))
-    for name in spaces:
-        failed += _print(name, check_space(SPACES.get(name)))
-    for name in truths:
-        failed += _print(name, check_truth(TRUTHS.get(name)))
-    if failed:
-        click.echo(f"zcbench: {failed} checks failed", err=True)
-        raise SystemExit(1)
+    if kind == "proxy":
+        return check_proxy(PROXIES.get(name), nb201=not quick, begin=begin)
+    if kind == "space":
+        return check_space(SPACES.get(name), begin=begin)
+    return list(check_truth(TRUTHS.get(name)))
 
 
 def _print(name: str, findings: Iterable[Finding]) -> int:
@@ -68,7 +113,7 @@ def _print(name: str, findings: Iterable[Finding]) -> int:
     click.echo(name)
     failed = 0
     for finding in findings:
-        word = "ok  " if finding.ok else "FAIL"
+        word = ("??  " if finding.doubtful else "ok  ") if finding.ok else "FAIL"
         click.echo(f"  {word}  {finding.check:<22}{finding.detail}")
         failed += not finding.ok
     return failed

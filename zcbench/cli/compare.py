@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from zcbench.cli.options import format_option, share_option
-from zcbench.cli.plugin import plugin_option
+from zcbench.cli.options import format_option, plugin_option, share_option
 
 _REGRESSION = 1
 
@@ -17,6 +17,7 @@ _REGRESSION = 1
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option(
     "--tolerance",
+    "table",
     type=click.FloatRange(min=0),
     default=0.01,
     help="Change of ρ or τ that is still the same.",
@@ -28,6 +29,7 @@ _REGRESSION = 1
 )
 @click.option(
     "--score-tolerance",
+    "score",
     type=click.FloatRange(min=0),
     default=1e-4,
     help="Relative change of a score that is still the same.",
@@ -48,21 +50,18 @@ _REGRESSION = 1
 def compare(
     baseline: Path,
     run: Path,
-    tolerance: float,
-    confidence: float,
-    score_tolerance: float,
-    strict: bool,
     format_name: str,
     target: str | None,
+    **tolerances: Any,
 ) -> int:
     """Compare RUN with BASELINE; exit with 1 if a proxy is worse or gone.
 
     Each is a run directory, or what `zcbench report --format json` wrote. A row is
-    worse if ρ or τ has fallen, or more scores have failed; with --scores also if any
-    score has changed. Of two runs, ρ and τ are compared on the architectures that both
-    have, and have fallen if the interval of the paired difference says so, too. Rows
-    made with another proxy version, minibatch, seed or target are not comparable and
-    say why.
+    worse if ρ or τ has fallen, more scores have failed, or no network has a score;
+    with --scores also if any score has changed. Of two runs, ρ and τ are compared on
+    the architectures that both have, and have fallen if the interval of the paired
+    difference says so, too. Rows made with another proxy version, minibatch, seed or
+    target are not comparable and say why.
 
     \b
     Examples:
@@ -79,8 +78,7 @@ def compare(
     from zcbench.analysis.regression import compare as compare_runs
     from zcbench.report import Document, emit
 
-    tolerances = Tolerances(tolerance, confidence, score_tolerance, strict)
-    table = compare_runs(baseline, run, tolerances, target=target)
+    table = compare_runs(baseline, run, Tolerances(**tolerances), target=target)
     notes = table.attrs["notes"]
     emit(Document([comparison(table)], table.attrs, notes=notes), format_name)
     check_comparable(table)

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import click
 
-from zcbench.errors import DataError, ZcbenchError
+from zcbench.errors import DataError, ZcbenchError, visible
+from zcbench.files import opened, reason
 
 
 class ChangedDataError(ZcbenchError):
@@ -48,7 +49,9 @@ def path() -> None:
     files = _files(cache)
     for file in files:
         size = file.stat().st_size / 2**20
-        click.echo(f"{size:>10,.1f} MiB  {file.relative_to(cache)}", err=True)
+        click.echo(
+            f"{size:>10,.1f} MiB  {visible(str(file.relative_to(cache)))}", err=True
+        )
     if not files:
         click.echo("It is empty.", err=True)
 
@@ -157,13 +160,13 @@ def _findings(cache: Path) -> Iterator[tuple[str, Path]]:
 
 def _verdict(file: Path, sha256: str | None) -> str:
     try:
-        with file.open("rb") as stream:
-            found = hashlib.file_digest(stream, "sha256").hexdigest()
+        with opened(file) as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
     except FileNotFoundError:
         return "missing"
     except OSError as error:
-        raise DataError(f"{file} cannot be read: {error.strerror}.") from None
-    return "ok" if found == sha256 else "changed"
+        raise DataError(f"{file} cannot be read: {reason(error)}.") from None
+    return "ok" if digest == sha256 else "changed"
 
 
 def _files(cache: Path) -> list[Path]:

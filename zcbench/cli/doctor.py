@@ -62,8 +62,8 @@ def _versions() -> Iterator[Finding]:
     yield True, f"Python {platform.python_version()} ({sys.executable})"
     yield True, platform.platform()
     for package in _PACKAGES:
-        found = _version(package)
-        yield found is not None, f"{package} {found or 'is not installed'}"
+        here = _version(package)
+        yield here is not None, f"{package} {here or 'is not installed'}"
     for package in _OPTIONAL:
         yield True, f"{package} {_version(package) or '- (not installed)'}"
 
@@ -111,7 +111,7 @@ def _self_check(device: str) -> Iterator[Finding]:
     from zcbench.engine.self_check.questions import OfSpace
     from zcbench.plan import make_plan
     from zcbench.proxies import PROXIES
-    from zcbench.report.provenance import device_checks
+    from zcbench.report.document import device_checks
     from zcbench.spaces import load_space
 
     space = load_space("nb201")
@@ -120,10 +120,10 @@ def _self_check(device: str) -> Iterator[Finding]:
         question = OfSpace(
             space, "ImageNet16-120", plan, torch.device(device), stacked=True
         )
-        found = find(question)
-    for line in device_checks({"device_check": [found.as_dict(plan)]}):
+        finding = find(question)
+    for line in device_checks({"device_check": [finding.as_dict(plan)]}):
         yield True, line
-    for name, checked in found.checks["as asked"].items():
+    for name, checked in finding.checks["as asked"].items():
         yield True, f"{'' if checked.agrees else 'DISAGREES: '}{name}: {checked}"
 
 
@@ -161,8 +161,13 @@ def _plugins() -> Iterator[Finding]:
 
 def _truths() -> Iterator[Finding]:
     from zcbench.spaces import SPACES
+    from zcbench.truth import TRUTHS
 
+    known = {TRUTHS.get(name).space for name in TRUTHS.names()}
     for name in SPACES.names():
+        if name not in known:
+            yield True, f"{name}: not here. Give a table with --truth FILE."
+            continue
         for dataset in SPACES.get(name).tasks:
             yield _truth(name, dataset)
 

@@ -6,13 +6,19 @@ from pathlib import Path
 
 import click
 
-from zcbench.cli.options import accuracy_options, folder_option, share_option
-from zcbench.cli.plugin import plugin_option
+from zcbench.cli.options import (
+    accuracy_options,
+    folder_option,
+    plugin_option,
+    share_option,
+)
+from zcbench.errors import visible
 from zcbench.report.figures import FORMATS, KINDS, check, drawings, sections_for
 
 _TITLES = (f"{name:20} {kind.title}" for name, kind in KINDS.items())
 
 
+# Over 40 lines: options, and the help that click shows.
 @click.command(
     short_help="Figures of one or more runs.", epilog="\n".join(("\b", *_TITLES))
 )
@@ -73,9 +79,9 @@ def plot(
         options=Options(confidence=confidence),
     )
     for note in report.table.attrs["notes"]:
-        click.echo(note, err=True)
+        click.echo(visible(note), err=True)
     make_folder(output)
     for name, drawing in drawings(report, chosen).items():
         path = output / f"{name}.{format_name}"
         write(FORMATS[format_name](drawing), path)
-        click.echo(path)
+        click.echo(visible(str(path)))

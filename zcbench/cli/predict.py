@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Literal
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,12 +20,12 @@ def _sizes(
     context: click.Context, parameter: click.Parameter, value: str
 ) -> tuple[int, ...]:
     """Numbers between commas."""
-    found = names(context, parameter, value)
-    if not all(name.isascii() and name.isdigit() and int(name) > 1 for name in found):
+    given = names(context, parameter, value)
+    if not all(name.isascii() and name.isdigit() and int(name) > 1 for name in given):
         raise click.BadParameter(
             f"{value!r} is not a list of whole numbers of at least 2.", param=parameter
         )
-    return tuple(sorted({int(name) for name in found}))
+    return tuple(sorted({int(name) for name in given}))
 
 
 def _test(context: click.Context, parameter: click.Parameter, value: str) -> int | None:
@@ -94,19 +94,7 @@ def _test(context: click.Context, parameter: click.Parameter, value: str) -> int
 )
 @of_study
 def predict(
-    study: Study,
-    _: str,
-    train: tuple[int, ...],
-    test: int | None,
-    trials: int,
-    models: tuple[str, ...],
-    features: tuple[str, ...],
-    proxies: tuple[str, ...],
-    values: Literal["rank", "raw"],
-    labels: Literal["rank", "accuracy"],
-    isomorphs: str,
-    importance: bool,
-    seed: int,
+    study: Study, _: str, proxies: tuple[str, ...], isomorphs: str, **options: Any
 ) -> Document:
     """Train predictors of accuracy on a few architectures of RUN, test on the others.
 
@@ -121,30 +109,23 @@ def predict(
       zcbench predict runs/first --dataset cifar10 --features encoding,encoding+nwot
       zcbench predict runs/first --dataset cifar10 --importance --format json
     """  # noqa: D301 - click wants \b itself
-    from zcbench.analysis.predict import (
-        Setting,
-        default_features,
-        importances,
-        pool_of,
-        predictions,
-        run_trials,
-    )
+    from zcbench.analysis.predict.features import default_features, pool_of
+    from zcbench.analysis.predict.section import importances, predictions
+    from zcbench.analysis.predict.trials import Setting, run_trials
 
-    _check(models)
+    setting = Setting(**options)
+    _check(setting.models)
     keep = isomorphs == "keep"
     chosen = () if proxies == ("all",) else proxies
     pool = pool_of(study, proxies=chosen, keep_isomorphs=keep)
-    if features == ("auto",):
-        features = default_features(pool)
-    setting = Setting(
-        train, test, trials, models, features, values, labels, importance, seed
-    )
-    found = run_trials(pool, setting, bar(trials, "trial"))
-    blocks = [predictions(pool, setting, found)]
-    blocks += [importances(found)] if importance else []
+    if setting.features == ("auto",):
+        setting = replace(setting, features=default_features(pool))
+    trials = run_trials(pool, setting, bar(setting.trials, "trial"))
+    blocks = [predictions(pool, setting, trials)]
+    blocks += [importances(trials)] if setting.importance else []
     about = asdict(setting) | {"isomorphs": isomorphs}
     facts = {"setting": about, "scores": list(pool.scores)}
-    return document("predict", study, blocks, facts, lambda: _galleries(blocks[0]))
+    return document("predict", study, blocks, facts, lambda: [_gallery(blocks[0])])
 
 
 def _check(models: Iterable[str]) -> None:
@@ -162,11 +143,11 @@ def _check(models: Iterable[str]) -> None:
         require(package)
 
 
-def _galleries(block: Block) -> list[Gallery]:
+def _gallery(block: Block) -> Gallery:
     from zcbench.report import Gallery
-    from zcbench.report.figures.learning import learning_curves
+    from zcbench.report.figures import Figure
+    from zcbench.report.figures.curves import learning_curves
 
-    title = "Learning curves"
     about = "ρ on the test architectures. Controls: orange."
-    drawn = [("", [drawing]) for drawing in learning_curves(block)]
-    return [Gallery("learning", title, about, drawn)]
+    drawn = [Figure("", [drawing]) for drawing in learning_curves(block)]
+    return Gallery("learning", "Learning curves", about, drawn)

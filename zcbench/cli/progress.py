@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zcbench.engine.observer import Observer, Outcome, duration
+from zcbench.errors import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,28 +22,35 @@ class TerminalObserver(Observer):
 
     Args:
         clock: seconds, increasing.
+        unit: what it counts.
+        aim: what is done to them.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        unit: str = "network",
+        aim: str = "to score",
+    ) -> None:
+        self._clock, self._unit, self._aim = clock, unit, aim
         self._bar: Any = None
         self._total = self._n_done = self._n_failed = 0
         self._began = self._said = clock()
 
     def message(self, text: str) -> None:
         """One line."""
-        click.echo(f"zcbench: {text}", err=True)
+        click.echo(f"zcbench: {visible(text)}", err=True)
 
     def start(self, total: int, done: int) -> None:
         """Announce the work."""
         self._total, self._n_done = total, done
         self._began = self._said = self._clock()
         there = f", {done:,} of them already done" if done else ""
-        self.message(f"{_count(total, 'network')} to score{there}")
+        self.message(f"{_count(total, self._unit)} {self._aim}{there}")
         if sys.stderr.isatty() and done < total:
             from tqdm import tqdm
 
-            self._bar = tqdm(total=total, initial=done, unit="net", smoothing=0.1)
+            self._bar = tqdm(total=total, initial=done, unit=self._unit, smoothing=0.1)
 
     def advance(self, failed: int) -> None:
         """Count one more."""

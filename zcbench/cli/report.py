@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from zcbench.analysis import NAMES
+from zcbench.analysis import CHOICES
 from zcbench.cli.options import (
     accuracy_options,
     count_option,
     format_option,
+    one_thread,
     output_option,
+    plugin_option,
     share_option,
 )
-from zcbench.cli.plugin import plugin_option
 from zcbench.errors import UsageError
+from zcbench.names import split_names
 from zcbench.report import FORMATS
 
 if TYPE_CHECKING:
     import pandas as pd
-
-SECTIONS = ("correlations", *NAMES)
 
 
 def _names(
@@ -33,18 +32,7 @@ def _names(
     del context, parameter
     if value is None:
         return None
-    return tuple(name.strip() for name in value.split(",") if name.strip())
-
-
-def _one_thread() -> None:
-    """Keep BLAS to one thread, unless the user says otherwise.
-
-    Its products are small here; on a busy machine its threads mostly wait for each
-    other (measured: a report on a whole space took 16 to 19 s with two, 8 s with one).
-    """
-    if "OMP_NUM_THREADS" not in os.environ:
-        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-        os.environ.setdefault("MKL_NUM_THREADS", "1")
+    return tuple(split_names(value))
 
 
 def _tables(
@@ -55,6 +43,7 @@ def _tables(
 ) -> list[pd.DataFrame]:
     """Scores of runs, then those of a file."""
     from zcbench.analysis.published import load_scores
+    from zcbench.analysis.sizes import with_sizes
     from zcbench.store import load_run
 
     if not runs and scores is None:
@@ -65,10 +54,11 @@ def _tables(
         )
     tables = [load_run(path) for path in dict.fromkeys(runs)]
     if scores is not None and space is not None:
-        tables.append(load_scores(scores, space, datasets))
+        tables.append(with_sizes(load_scores(scores, space, datasets), space))
     return tables
 
 
+# Over 40 lines: options, and the help that click shows.
 @click.command(short_help="Correlation tables of one or more runs.")
 @click.argument("runs", metavar="[RUN]...", nargs=-1, type=click.Path(path_type=Path))
 @click.option(
@@ -76,7 +66,8 @@ def _tables(
     type=click.Path(path_type=Path),
     metavar="FILE",
     help="Scores that others have published, beside or instead of runs: the JSON of "
-    "NAS-Bench-Suite-Zero, or a CSV with a column arch.",
+    "NAS-Bench-Suite-Zero, or a CSV of architectures and scores. params and flops are "
+    "computed beside them.",
 )
 @click.option("--space", metavar="NAME", help="Space of --scores.")
 @click.option(
@@ -92,7 +83,7 @@ def _tables(
     "sections",
     metavar="NAMES",
     callback=_names,
-    help=f"What to report, names between commas: {', '.join(SECTIONS)}; or all.  "
+    help=f"What to report, names between commas: {', '.join(CHOICES)}; or all.  "
     "[default: correlations; all for html]",
 )
 @click.option(
@@ -113,7 +104,7 @@ def _tables(
 )
 @share_option("--confidence", 0.95, "Coverage of intervals; tests are at 1 minus this.")
 @count_option("--resamples", 100, 1000, "Bootstrap resamples.")
-@count_option("--seed", 0, 0, "Of the bootstrap.")
+@count_option("--seed", 0, 0, "Of the bootstrap.", None)
 @output_option
 @plugin_option
 def report(
@@ -124,14 +115,11 @@ def report(
     format_name: str,
     sections: tuple[str, ...] | None,
     aggregates: tuple[str, ...],
+    output: Path | None,
     target: str | None,
     truth: str | None,
     population: str | None,
-    clearly: float,
-    confidence: float,
-    resamples: int,
-    seed: int,
-    output: Path | None,
+    **options: Any,
 ) -> None:
     """Tell how well each proxy ranks the architectures of one or more runs.
 
@@ -153,19 +141,19 @@ def report(
       zcbench report runs/first --format html -o report.html
       zcbench report --scores zc_nasbench201.json --space nb201
     """  # noqa: D301 - click's mark for "do not wrap"
-    _one_thread()
+    one_thread()
     from zcbench.aggregates import parse
     from zcbench.report import Options, emit, make_report
 
     if sections is None:
         sections = ("all",) if format_name == "html" else ("correlations",)
-    found = make_report(
+    made = make_report(
         _tables(runs, scores, space, datasets),
         target,
         truth,
         population,
         sections=sections,
-        options=Options(clearly, confidence, resamples, seed),
+        options=Options(**options),
         aggregates=[parse(text) for text in dict.fromkeys(aggregates)],
     )
-    emit(found, format_name, output)
+    emit(made, format_name, output)

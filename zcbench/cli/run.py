@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from zcbench.cli.complete import complete_datasets, complete_proxies, complete_spaces
+from zcbench.cli.options import complete_datasets, complete_proxies, complete_spaces
 from zcbench.config import KEYS, OPTIONS, RunConfig, load_config, option_name
 from zcbench.errors import ZcbenchError
 
@@ -24,7 +24,7 @@ _COMPLETE = {
 _FINISHED_WITH_FAILURES = 4
 
 
-def _click_option(key: str) -> Callable[[Command], Command]:
+def config_option(key: str) -> Callable[[Command], Command]:
     """Option of a configuration key: its default is said here, and filled in later.
 
     Environment and configuration file come between the command line and the default,
@@ -53,7 +53,7 @@ def _click_option(key: str) -> Callable[[Command], Command]:
 def _options(command: Command) -> Command:
     """Those of `RunConfig`, in its order."""
     for key in reversed(KEYS):
-        command = _click_option(key)(command)
+        command = config_option(key)(command)
     return command
 
 
@@ -125,7 +125,7 @@ def _run(configs: list[RunConfig]) -> None:
             ) from None
         observer.conclude(outcome)
         paths.append(outcome.path)
-    failed = _print_table(configs[0], paths)
+    failed = print_table(configs[0], paths)
     where = " ".join(map(str, paths))
     observer.message(f"the run{'s are' if len(paths) > 1 else ' is'} in {where}")
     compared = f"   zcbench compare BASELINE {where}" if len(paths) == 1 else ""
@@ -143,7 +143,7 @@ class FailedScoresError(ZcbenchError):
     exit_code = _FINISHED_WITH_FAILURES
 
 
-def _print_table(config: RunConfig, paths: list[Path]) -> int:
+def print_table(config: RunConfig, paths: list[Path]) -> int:
     """Print the correlations, and for several runs the ranks across their spaces.
 
     Returns:
@@ -153,9 +153,9 @@ def _print_table(config: RunConfig, paths: list[Path]) -> int:
 
     runs = [load_run(path) for path in paths]
     if config.truth != "none":
-        from zcbench.report import print_report
+        from zcbench.report import emit, make_report
 
         across = ["tasks"] if len(runs) > 1 else []
         sections = ["correlations", *across]
-        print_report(runs, config.target, config.truth, sections=sections)
+        emit(make_report(runs, config.target, config.truth, sections=sections))
     return int(sum(run["status"].map(len).sum() for run in runs))

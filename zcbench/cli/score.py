@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import click
 
-from zcbench.cli.complete import complete_proxies
-from zcbench.cli.options import count_option, format_option
-from zcbench.cli.plugin import plugin_option
-from zcbench.errors import UsageError, ZcbenchError
+from zcbench.cli.options import (
+    complete_proxies,
+    count_option,
+    format_option,
+    plugin_option,
+)
+from zcbench.errors import (
+    UsageError,
+    ZcbenchError,
+    visible,
+)
 from zcbench.report import FORMATS
 
 if TYPE_CHECKING:
     from zcbench.analysis.outside import Accuracies
-    from zcbench.minibatch import Source
+    from zcbench.cli.networks import Session
     from zcbench.report import Block, Document, Report
-    from zcbench.types import Batch, Score
+    from zcbench.types import Score
 
 Scores = Mapping[str, "Score"]
 _ONLY_REPORTS = ("tex", "html")
-_SHAPE = (3, 32, 32)
 
 
 def _shape(
@@ -43,7 +48,14 @@ def _shape(
 
 
 @click.command(short_help="Score networks of your own.")
-@click.argument("targets", metavar="NETWORK...", nargs=-1, required=True)
+@click.argument("targets", metavar="[NETWORK]...", nargs=-1)
+@click.option(
+    "--networks",
+    "listed",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="More networks, one a line, each with arguments of its builder.",
+)
 @click.option(
     "--input",
     "shape",
@@ -60,7 +72,7 @@ def _shape(
     help="all, or names with commas.",
 )
 @count_option("--batch-size", 2, 64, "Images in the minibatch.")
-@count_option("--seed", 0, 0, "Of weights and images.")
+@count_option("--seed", 0, 0, "Of weights and images.", None)
 @click.option(
     "--minibatch",
     metavar="SOURCE",
@@ -80,10 +92,19 @@ def _shape(
     metavar="FILE",
     help="CSV with columns network and accuracy: tell how well each proxy ranks them.",
 )
+@click.option("--target", metavar="NAME", help="Column of --accuracies to take.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Keep every score there; run again, only what is missing is done.",
+)
+@click.option("--dry-run", is_flag=True, help="Say what it would cost; score nothing.")
 @plugin_option
 @format_option(*FORMATS)
 def score(
     targets: tuple[str, ...],
+    listed: Path | None,
     shape: tuple[int, ...] | None,
     classes: int,
     proxies: str,
@@ -92,24 +113,33 @@ def score(
     minibatch: str,
     precision: str,
     accuracy_file: Path | None,
+    target: str | None,
+    out: Path | None,
+    dry_run: bool,
     format_name: str,
 ) -> None:
     """Score any torch networks, each named by what builds it, and rank them.
 
     timm:NAME and torchvision:NAME are built without trained weights; NAME may have
-    wildcards. MODULE:CALLABLE (or FILE.py:CALLABLE) is imported and called without
-    arguments, but for num_classes where it has that parameter. It is code, and is run.
-    A network that cannot be scored says why, and the others are scored. A proxy that
-    is not defined for a network says so instead of giving a number. Scores of networks
-    of different kinds can differ for reasons that have nothing to do with accuracy:
-    no proxy is validated across them.
+    wildcards. MODULE:CALLABLE (or FILE.py:CALLABLE) is imported and called; it is code,
+    and is run. num_classes is given to builders that take it; other arguments follow
+    the name, as in 'timm:vit_tiny_patch16_224 depth=6'. Each network gets images of its
+    own size. One that cannot be scored, or for which memory runs out, says why, and the
+    others are scored. A proxy that is not defined for a network says so instead of
+    giving a number, and one that says nothing of it is not ranked. Scores of networks
+    of different kinds can differ for reasons that have nothing to do with accuracy: no
+    proxy is validated across them.
 
     \b
     Examples:
       zcbench score my_nets.py:small my_nets.py:large --classes 100
       zcbench score timm:resnet18 timm:vit_tiny_patch16_224 --classes 1000
       zcbench score 'torchvision:resnet*' --accuracies top1.csv --format md
+      zcbench score --networks nets.txt --proxies params,flops,snip --out scored
+      zcbench score 'timm:resnet*' --dry-run
     """  # noqa: D301 - click wants \b itself
+    from zcbench.cli.networks import Session, Setting, session
+    from zcbench.networks.targets import read_targets
     from zcbench.proxies import PROXIES
     from zcbench.report import emit
 
@@ -118,16 +148,23 @@ def score(
             f"{format_name} holds a report, which needs accuracies.",
             "Give --accuracies FILE, or another --format.",
         )
+    named = [*targets, *(read_targets(listed) if listed else ())]
+    if not named:
+        raise UsageError("No network is named.", "Name some, or give --networks FILE.")
     chosen = tuple(proxy.name for proxy in PROXIES.select(proxies))
-    session = _Session(
+    setting = Setting(
         shape, classes, chosen, batch_size, seed, minibatch, _known(precision)
     )
-    names = list(session.expand(targets))
-    accuracies = _accuracies(accuracy_file, names)
-    found = {name: session.scores(name) for name in _shown(names)}
-    if len(session.errors) == len(found) == 1:
-        raise next(iter(session.errors.values()))
-    emit(_document(found, accuracies, session, format_name), format_name)
+    if dry_run:
+        _say_costs(Session(setting), named)
+        return
+    with session(setting, out) as scoring:
+        names = list(scoring.expand(named))
+        accuracies = _accuracies(accuracy_file, target, names)
+        found = scoring.scored(names)
+    if len(scoring.errors) == len(found) == 1:
+        raise next(iter(scoring.errors.values()))
+    emit(_document(found, accuracies, scoring, format_name), format_name)
     if all(_failed(scores) for scores in found.values()):
         raise UsageError(
             f"None of the {len(found)} networks could be scored.",
@@ -135,119 +172,39 @@ def score(
         )
 
 
-@dataclass
-class _Session:
-    """What is the same for all networks of one command, and what went wrong."""
-
-    shape: tuple[int, ...] | None
-    classes: int
-    proxies: Sequence[str]
-    batch_size: int
-    seed: int
-    minibatch: str
-    precision: Literal["float64", "float32"]
-    errors: dict[str, ZcbenchError] = field(default_factory=dict)
-    sources: dict[tuple[int, ...], Source] = field(default_factory=dict)
-    batches: dict[tuple[int, ...], Batch] = field(default_factory=dict)
-
-    def expand(self, targets: Iterable[str]) -> Iterator[str]:
-        """Every network once; wildcards that find none stay, and will say so."""
-        from zcbench.networks.loading import expand
-
-        seen = set()
-        for target in targets:
-            try:
-                names = expand(target)
-            except ZcbenchError as error:
-                self.errors[target] = error
-                names = [target]
-            yield from (name for name in names if name not in seen)
-            seen.update(names)
-
-    def scores(self, target: str) -> Scores:
-        """Of one network; whatever it does ends nothing else."""
-        from zcbench.networks.loading import failed, out_of_memory
-        from zcbench.types import Score
-
-        error: ZcbenchError
-        try:
-            if target in self.errors:
-                raise self.errors[target]
-            return self._scores(target)
-        except ZcbenchError as known:
-            error = known
-        except (Exception, SystemExit) as other:  # code of others
-            hint = "ZCBENCH_DEBUG=1 shows where, if it is the only network."
-            error = failed(f"Scoring {target}", other, hint)
-            error.__cause__ = other
-        self.errors[target] = error
-        status: Literal["oom", "error"] = "oom" if out_of_memory(error) else "error"
-        return dict.fromkeys(self.proxies, Score(None, status, 0.0, str(error)))
-
-    def _scores(self, target: str) -> Scores:
-        from zcbench.networks.loading import build_network, check_network, own_shape
-        from zcbench.scoring import score as score_network
-
-        network = build_network(target, self.classes, self.seed)
-        batch = self._batch(self.shape or own_shape(network, target) or _SHAPE)
-        check_network(network, batch.x, self.classes, target)
-        return score_network(
-            network, batch, self.proxies, seed=self.seed, precision=self.precision
-        )
-
-    def _batch(self, shape: tuple[int, ...]) -> Batch:
-        from zcbench.minibatch import open_source
-        from zcbench.types import Task
-
-        if shape not in self.batches:
-            task = Task("images", shape, self.classes)
-            self.sources[shape] = open_source(self.minibatch, task)
-            batch = self.sources[shape].batch(self.batch_size, seed=self.seed)
-            self.batches[shape] = batch
-        return self.batches[shape]
-
-    def report(
-        self, found: Mapping[str, Scores], accuracies: Accuracies, format_name: str
-    ) -> Report:
-        """How well the proxies rank the accuracies."""
-        from zcbench.analysis.outside import report_networks
-
-        shapes = ", ".join("×".join(map(str, shape)) for shape in self.sources)
-        digests = dict.fromkeys(source.digest for source in self.sources.values())
-        name = next((s.name for s in self.sources.values()), self.minibatch)
-        setting = {
-            "batch_size": self.batch_size,
-            "seed": self.seed,
-            "precision": self.precision,
-            "minibatch": {
-                "name": f"{name} {shapes}".strip(),
-                "digest": next(iter(digests)) if len(digests) == 1 else "",
-            },
-        }
-        several = format_name in ("tex", "html")
-        sections = ("correlations", "verdict") if several else ("correlations",)
-        return report_networks(found, accuracies, setting, sections)
-
-
 def _known(precision: str) -> Literal["float64", "float32"]:
     return "float64" if precision == "float64" else "float32"
+
+
+def _say_costs(planned: Session, named: Sequence[str]) -> None:
+    """Of each network what it would take, and of all."""
+    from zcbench.analysis.network_scores import readable
+    from zcbench.cli.networks import expected_seconds
+    from zcbench.engine.observer import duration
+
+    setting, total = planned.setting, 0.0
+    for name in planned.expand(named):
+        try:
+            network, batch, forward = planned.build(name)
+        except ZcbenchError as error:
+            click.echo(visible(f"{name}: {error}"))
+            continue
+        seconds = expected_seconds(setting.proxies, forward, setting.batch_size)
+        size = readable(float(sum(p.numel() for p in network.parameters())))
+        shape = "×".join(map(str, batch.x.shape[1:]))
+        total += seconds
+        told = f"{name}: {size} parameters, {shape}, about {duration(seconds)}"
+        click.echo(visible(told))
+    click.echo(f"all: about {duration(total)} with {len(setting.proxies)} proxies")
 
 
 def _failed(scores: Scores) -> bool:
     return all(one.status in ("error", "oom") for one in scores.values())
 
 
-def _shown(names: Sequence[str]) -> Iterable[str]:
-    """The names, with a bar on stderr if that is a terminal."""
-    if not sys.stderr.isatty() or len(names) < 2:
-        return names
-    from tqdm import tqdm
-
-    bar: Iterable[str] = tqdm(names, unit="net")
-    return bar
-
-
-def _accuracies(path: Path | None, names: Sequence[str]) -> Accuracies | None:
+def _accuracies(
+    path: Path | None, target: str | None, names: Sequence[str]
+) -> Accuracies | None:
     """Read before anything is scored, so that a wrong file costs no time."""
     import math
 
@@ -256,7 +213,7 @@ def _accuracies(path: Path | None, names: Sequence[str]) -> Accuracies | None:
 
     if path is None:
         return None
-    found = read_accuracies(path)
+    found = read_accuracies(path, target)
     absent = [name for name in names if math.isnan(found.of(name))]
     if len(absent) == len(names):
         raise DataError(
@@ -264,20 +221,23 @@ def _accuracies(path: Path | None, names: Sequence[str]) -> Accuracies | None:
             f"Its names should be like {names[0]} or {names[0].rpartition(':')[2]}.",
         )
     if found.fractions:
-        click.echo(f"{path}: read as fractions of 1, not percent.", err=True)
+        _tell(f"{path}: read as fractions of 1, not percent.")
     if absent:
-        click.echo(
+        _tell(
             f"{path} has no accuracy of {', '.join(absent)}: left out of the "
-            "correlations.",
-            err=True,
+            "correlations."
         )
     return found
+
+
+def _tell(text: str) -> None:
+    click.echo(visible(text), err=True)
 
 
 def _document(
     found: Mapping[str, Scores],
     accuracies: Accuracies | None,
-    session: _Session,
+    scoring: Session,
     format_name: str,
 ) -> Document:
     """The scores, and below them how they rank the accuracies.
@@ -294,7 +254,34 @@ def _document(
     nothing = all(_failed(one) for one in found.values())
     if accuracies is None or (nothing and format_name not in _ONLY_REPORTS):
         return Document(scores, {})
-    whole = document_of(session.report(found, accuracies, format_name))
+    whole = document_of(_report(found, accuracies, scoring, format_name))
     if format_name in ("csv", *_ONLY_REPORTS):
         return whole
     return replace(whole, blocks=[*scores, *whole.blocks])
+
+
+def _report(
+    found: Mapping[str, Scores],
+    accuracies: Accuracies,
+    scoring: Session,
+    format_name: str,
+) -> Report:
+    """How well the proxies rank the accuracies."""
+    from zcbench.analysis.outside import report_networks
+
+    setting, sources = scoring.setting, scoring.sources
+    shapes = ", ".join("×".join(map(str, shape)) for shape in sources)
+    digests = dict.fromkeys(source.digest for source in sources.values())
+    name = next((s.name for s in sources.values()), setting.minibatch)
+    about = {
+        "batch_size": setting.batch_size,
+        "seed": setting.seed,
+        "precision": setting.precision,
+        "minibatch": {
+            "name": f"{name} {shapes}".strip(),
+            "digest": next(iter(digests)) if len(digests) == 1 else "",
+        },
+    }
+    several = format_name in ("tex", "html")
+    sections = ("correlations", "verdict") if several else ("correlations",)
+    return report_networks(found, accuracies, about, sections)

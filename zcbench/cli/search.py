@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,10 +11,11 @@ from zcbench.cli.options import count_option, names_option
 from zcbench.cli.study import bar, document, of_study
 
 if TYPE_CHECKING:
-    from zcbench.analysis.search import SearchPool
+    from zcbench.analysis.search.pool import SearchPool
     from zcbench.report import Block, Document, Gallery, Study
 
 
+# Over 40 lines: options, and the help that click shows.
 @click.command(short_help="Simulate searches with and without proxies.")
 @names_option("--methods", "random,evolution,predictor", "How to search.")
 @names_option(
@@ -39,11 +40,7 @@ def search(
     methods: tuple[str, ...],
     aids: tuple[str, ...],
     proxies: tuple[str, ...],
-    trials: int,
-    evaluations: int,
-    warmup: int,
-    candidates: int,
-    seed: int,
+    **options: Any,
 ) -> Document:
     """Simulate searches among the architectures of RUN, with and without proxies.
 
@@ -58,17 +55,12 @@ def search(
       zcbench search runs/first --dataset cifar10 --proxies flops,nwot
       zcbench search runs/first --dataset cifar10 --format html -o search.html
     """  # noqa: D301 - click wants \b itself
-    from zcbench.analysis.search import (
-        Setting,
-        curves,
-        search_pool,
-        searches,
-        simulate,
-        variants,
-    )
+    from zcbench.analysis.search.pool import Setting, search_pool, variants
+    from zcbench.analysis.search.section import curves, searches
+    from zcbench.analysis.search.simulate import simulate
 
     pool = search_pool(study, () if proxies == ("all",) else proxies)
-    setting = Setting(trials, evaluations, warmup, candidates, seed)
+    setting = Setting(**options)
     kinds = variants(pool, methods, aids)
     step = bar(len(kinds), "search")
     traces = {}
@@ -88,14 +80,15 @@ def search(
         study,
         blocks,
         facts,
-        lambda: _galleries(curves(pool, traces), table, pool),
+        lambda: [_gallery(curves(pool, traces), table, pool)],
     )
 
 
-def _galleries(over_time: Block, table: Block, pool: SearchPool) -> list[Gallery]:
+def _gallery(over_time: Block, table: Block, pool: SearchPool) -> Gallery:
     from zcbench.report import Gallery
-    from zcbench.report.figures.regret import regret_curves
+    from zcbench.report.figures import Figure
+    from zcbench.report.figures.curves import regret_curves
 
-    drawn = regret_curves(over_time, table, pool)
-    figures = [("", [drawing]) for drawing in drawn]
-    return [Gallery("regret", over_time.title, over_time.about, figures)]
+    curves = regret_curves(over_time, table, pool)
+    drawn = [Figure("", [drawing]) for drawing in curves]
+    return Gallery("regret", over_time.title, over_time.about, drawn)

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import click
 
-from zcbench.cli.options import folder_option
-from zcbench.cli.plugin import plugin_option
+from zcbench.cli.options import folder_option, plugin_option
 
 
 @click.command(short_help="A leaderboard of pages from runs.")
@@ -33,7 +32,7 @@ def site(results: tuple[Path, ...], output: Path) -> None:
       zcbench site results -o public
     """  # noqa: D301 - click's mark for "do not wrap"
     from zcbench.cli.catalogue import describe
-    from zcbench.errors import UsageError
+    from zcbench.errors import UsageError, visible
     from zcbench.files import make_folder, write
     from zcbench.report.site import collect, pages
 
@@ -46,10 +45,10 @@ def site(results: tuple[Path, ...], output: Path) -> None:
 
     reports, left_out = collect(results)
     for line in left_out:
-        click.echo(line, err=True)
+        click.echo(visible(line), err=True)
     made = pages(reports, facts_of)
     for address, text in made.items():
         path = output / address
         make_folder(path.parent)
-        write(text, path)
+        write(visible(text, lines=True), path)
     click.echo(output / "index.html")

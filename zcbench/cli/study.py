@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,10 +13,11 @@ from zcbench.cli.options import (
     accuracy_options,
     count_option,
     format_option,
+    one_thread,
     output_option,
+    plugin_option,
 )
-from zcbench.cli.plugin import plugin_option
-from zcbench.errors import UsageError, unknown
+from zcbench.errors import UsageError, unknown, visible
 
 if TYPE_CHECKING:
     from zcbench.report import Block, Document, Gallery, Study
@@ -31,7 +31,7 @@ _OPTIONS: Sequence[Callable[..., Callable[..., None]]] = (
     ),
     accuracy_options,
     plugin_option,
-    count_option("--seed", 0, 0, "Of the trials."),
+    count_option("--seed", 0, 0, "Of the trials.", None),
     format_option("text", "md", "csv", "json", "html"),
     output_option,
 )
@@ -54,10 +54,10 @@ def of_study(command: Callable[..., Document]) -> Callable[..., None]:
         output: Path | None,
         **options: Any,
     ) -> None:
-        _one_thread()
+        one_thread()
         from zcbench.report import emit
 
-        study = _study(run, dataset, target, truth, population)
+        study = _study(run, dataset, (target, truth, population))
         emit(command(study, format_name, **options), format_name, output)
 
     decorated: Callable[..., None] = whole
@@ -69,9 +69,7 @@ def of_study(command: Callable[..., Document]) -> Callable[..., None]:
 def _study(
     path: Path,
     dataset: str | None,
-    target: str | None,
-    truth: str | None,
-    population: str | None,
+    accuracies: tuple[str | None, str | None, str | None],
 ) -> Study:
     """The dataset of a run that is asked for, joined with its accuracies.
 
@@ -94,20 +92,10 @@ def _study(
         raise unknown("dataset of this run", dataset, there)
     kept = table[table["dataset"] == dataset]
     kept.attrs = table.attrs
-    study = studies([kept], target, truth, population)[0]
-    if study.note:
-        click.echo(study.note, err=True)
+    study = studies([kept], *accuracies)[0]
+    for note in [*table.attrs.get("notes", ()), *study.note.splitlines()]:
+        click.echo(visible(note), err=True)
     return study
-
-
-def _one_thread() -> None:
-    """Keep OpenMP and BLAS to one thread, unless the user says otherwise.
-
-    Matrices here have some hundred rows: threads would mostly wait.
-    """
-    if "OMP_NUM_THREADS" not in os.environ:
-        for name in ("OMP", "OPENBLAS", "MKL"):
-            os.environ.setdefault(f"{name}_NUM_THREADS", "1")
 
 
 def bar(total: int, unit: str) -> Callable[[object], Any]:

@@ -12,9 +12,15 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from zcbench.conformance.proxies import Finding
-from zcbench.errors import DataError, UsageError, ZcbenchError
+from zcbench.errors import (
+    DataError,
+    UsageError,
+    ZcbenchError,
+    first_line,
+    is_users,
+)
 from zcbench.spaces import Space
-from zcbench.spaces.base import build_network
+from zcbench.spaces.base import Unlisted, build_network
 from zcbench.types import Architecture
 
 if TYPE_CHECKING:
@@ -30,7 +36,9 @@ _NO_SPACE = "\0 no architecture \0"
 _Check = Callable[[Space], Finding]
 
 
-def check_space(space: Space) -> list[Finding]:
+def check_space(
+    space: Space, begin: Callable[[], object] = lambda: None
+) -> list[Finding]:
     """Everything that a good space does.
 
     Networks are built for a few architectures spread over the space, on every task, and
@@ -38,6 +46,7 @@ def check_space(space: Space) -> list[Finding]:
 
     Args:
         space: a search space; its ground truth is not looked at.
+        begin: is called before every check.
 
     Returns:
         One finding for each check; a check that raises has failed.
@@ -51,14 +60,19 @@ def check_space(space: Space) -> list[Finding]:
         "weights": _weights,
         "proxies": _proxies,
     }
-    return [_run(name, check, space) for name, check in checks.items()]
+    return [_run(name, check, space, begin) for name, check in checks.items()]
 
 
-def _run(name: str, check: _Check, space: Space) -> Finding:
+def _run(
+    name: str, check: _Check, space: Space, begin: Callable[[], object]
+) -> Finding:
+    begin()
     try:
         return check(space)
-    except Exception as error:  # a space under test may raise anything
-        text = f"{type(error).__name__}: {error}".splitlines()[0]
+    except BaseException as error:  # a space under test may raise anything
+        if is_users(error):
+            raise
+        text = f"{type(error).__name__}: {first_line(error)}"
         return Finding(name, False, text[:200])
 
 
@@ -100,7 +114,9 @@ def _foreign(space: Space) -> Finding:
             call()
         except kind:
             continue
-        except Exception as error:
+        except BaseException as error:
+            if is_users(error):
+                raise
             found = f"{what} raises {type(error).__name__}, not {kind.__name__}"
             return Finding("foreign names", False, found)
         return Finding("foreign names", False, f"{what} raises nothing")
@@ -108,12 +124,19 @@ def _foreign(space: Space) -> Finding:
 
 
 def _populations(space: Space) -> Finding:
-    """Sorted indices without repeats; ``all`` is there and has everything."""
+    """Sorted indices without repeats; ``all`` is there and has everything.
+
+    Of an `Unlisted` space the first has everything.
+    """
     import numpy as np
 
     sizes = []
+    some = np.array(list(_spread(len(space), _N_STRINGS)), dtype=np.int64)
     for name in space.populations:
-        members = space.population(name)
+        if isinstance(space, Unlisted):
+            members = space.among(name, some)
+        else:
+            members = space.population(name)
         fine = members.dtype == np.int64 and bool(np.all(np.diff(members) > 0))
         if not fine or not len(members) or members[0] < 0:
             found = f"{name} is not sorted int64 without repeats"
@@ -121,6 +144,12 @@ def _populations(space: Space) -> Finding:
         if members[-1] >= len(space):
             return Finding("populations", False, f"{name} has an index too large")
         sizes.append(f"{name} {len(members):,}")
+    if isinstance(space, Unlisted):
+        first = space.populations[0]
+        whole = len(space.among(first, some)) == len(some)
+        of = f"of {len(some):,} looked at: {', '.join(sizes)}"
+        detail = of if whole else f"{first}, the first, does not have every one"
+        return Finding("populations", whole, detail)
     has_all = "all" in space.populations
     whole = has_all and len(space.population("all")) == len(space)
     detail = ", ".join(sizes) if whole else "there is no 'all' with every architecture"
@@ -143,7 +172,8 @@ def _networks(space: Space) -> Finding:
                 found = f"{where} is not in train mode on the CPU"
                 return Finding("networks", False, found)
             shape = tuple(network(batch.x).shape)
-            if shape != (_N_IMAGES, task.n_classes):
+            wanted = task.n_classes or shape[-1]
+            if shape != (_N_IMAGES, wanted):
                 found = f"{where} gives {list(shape)}, not [N, {task.n_classes}]"
                 return Finding("networks", False, found)
     some, many = len(_some(space)), len(space.tasks)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from zcbench.conformance.proxies import Finding
-from zcbench.errors import AbsentDataError, ZcbenchError
+from zcbench.errors import AbsentDataError, ZcbenchError, first_line, is_users
 from zcbench.spaces import load_space
 from zcbench.truth import Truth, load_truth, targets
 
@@ -50,8 +50,11 @@ def check_truth(truth: Truth) -> Iterator[Finding]:
         except ZcbenchError as error:
             yield Finding(dataset, False, str(error))
             continue
-        except Exception as error:  # a provider may raise anything
-            yield Finding(dataset, False, f"{type(error).__name__}: {error}")
+        except BaseException as error:  # a provider may raise anything
+            if is_users(error):
+                raise
+            text = f"{type(error).__name__}: {first_line(error)}"
+            yield Finding(dataset, False, text)
             continue
         given += 1
         yield from _of_table(dataset, table, space)

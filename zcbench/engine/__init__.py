@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import shlex
 import signal
@@ -25,7 +24,7 @@ from zcbench.engine.manifest import (
 from zcbench.engine.observer import Observer, Outcome
 from zcbench.engine.work import DEVICE_CHECK, WorkItem
 from zcbench.errors import DataError, UsageError, ZcbenchError
-from zcbench.store import RunStore
+from zcbench.store import UNSIGNED, RunStore
 from zcbench.store.device_check import disagreements
 
 __all__ = [
@@ -33,13 +32,14 @@ __all__ = [
     "Observer",
     "Outcome",
     "execute",
+    "interrupt_on_signals",
     "new_directory",
     "run",
 ]
 
 
 class InterruptedRunError(ZcbenchError):
-    """The run was stopped by Ctrl-C or SIGTERM; what was done is kept."""
+    """The run was stopped by Ctrl-C or a signal; what was done is kept."""
 
     exit_code = 130
 
@@ -61,7 +61,7 @@ def run(config: RunConfig, observer: Observer | None = None) -> Path:
         UsageError: something named does not exist, or the directory belongs to another
             configuration or process.
         DataError: truth, images or the directory are missing or invalid.
-        InterruptedRunError: by Ctrl-C or SIGTERM.
+        InterruptedRunError: by Ctrl-C, SIGTERM or SIGHUP.
     """
     return execute(config, observer).path
 
@@ -73,11 +73,12 @@ def execute(config: RunConfig, observer: Observer | None = None) -> Outcome:
     for note in job.notes:
         observer.message(note)
     path = config.out or new_directory(job.space.name)
-    with _interrupt_on_sigterm(), RunStore(path) as store:
+    with interrupt_on_signals(), RunStore(path) as store:
         items = _open(job, store, observer)
-        total = len(job.archs) * len(job.datasets) * config.repeats
+        total = job.n_networks
         observer.start(total, total - len(items))
         failed = _work(job, store, items, observer)
+        store.check()
         try:
             store.compact()
         except DataError as error:  # all scores are there, only not in fewest lines
@@ -88,6 +89,8 @@ def execute(config: RunConfig, observer: Observer | None = None) -> Outcome:
 def _open(job: Job, store: RunStore, observer: Observer) -> list[WorkItem]:
     """Settle what the directory holds already; returns what is left to do."""
     config, old, new = job.config, store.manifest, describe(job)
+    if store.unsigned:
+        observer.message(UNSIGNED.format(store.path))
     if old is not None:
         check_same(store.path, old, new)
         if config.overwrite == "never" and len(store):
@@ -100,7 +103,7 @@ def _open(job: Job, store: RunStore, observer: Observer) -> list[WorkItem]:
     if old is not None:
         new = merged(old, new, worked=bool(items))
     if config.archs is not None:
-        specs = [job.space.architecture(index).spec for index in job.archs]
+        specs = [job.space.architecture(index).spec for index in job.every_arch]
         store.write_archs(dict.fromkeys([*store.read_archs(), *specs]))
     store.write_manifest(new)
     return items
@@ -174,21 +177,27 @@ def _keep_check(store: RunStore, found: Manifest, observer: Observer) -> None:
 
 
 @contextmanager
-def _interrupt_on_sigterm() -> Iterator[None]:
-    """Take SIGTERM, which batch systems send, as Ctrl-C."""
+def interrupt_on_signals() -> Iterator[None]:
+    """Take SIGTERM, which batch systems send, and SIGHUP as Ctrl-C."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
+    names = ("SIGTERM", "SIGHUP")
+    there = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    before = {number: signal.getsignal(number) for number in there}
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, interrupt)
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:  # as nohup has it
+            signal.signal(number, interrupt)
     try:
         yield
     finally:
-        with contextlib.suppress(TypeError):  # set by something else than Python
-            signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            if handler is not None:  # set by something else than Python
+                signal.signal(number, handler)
 
 
 def new_directory(space: str) -> Path:

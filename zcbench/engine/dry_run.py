@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from zcbench.config import RunConfig
-from zcbench.engine.executors import count_workers
+from zcbench.engine.executors import Options, count_workers, score
 from zcbench.engine.job import Job, make_job
 from zcbench.engine.manifest import check_same, describe
 from zcbench.engine.observer import duration
-from zcbench.engine.process import torch_state
 from zcbench.engine.stacks import Stack, stacks_of
-from zcbench.engine.work import Evaluator, WorkItem
+from zcbench.engine.work import WorkItem
 from zcbench.store import Key, is_empty, read_done, read_manifest
 
 N_MEASURED = 3
@@ -28,7 +26,7 @@ def dry_run(config: RunConfig) -> list[str]:
     job = make_job(config)
     done = _done(job)
     items = job.items(lambda key: done.get(key, frozenset()))
-    total = len(job.archs) * len(job.datasets) * config.repeats
+    total = job.n_networks
     return [*_what(job, total, total - len(items)), *_passes(job), *_time(job, items)]
 
 
@@ -45,14 +43,19 @@ def _what(job: Job, total: int, done: int) -> list[str]:
     config = job.config
     truths = {str(a.get("release", a.get("truth", "?"))) for a in job.truths.values()}
     images = dict.fromkeys(batch["name"] for batch in job.minibatches.values())
-    counts = f"{len(job.archs):,} architectures × {len(job.datasets)} datasets"
+    side = config.input_size
+    size = "" if side == "auto" else f" at {side}×{side}"
+    sizes = [len(archs) for archs in job.archs.values()]
+    counts = f"{sizes[0]:,} architectures × {len(sizes)} datasets"
+    if len(set(sizes)) > 1:
+        counts = f"{' + '.join(map(str, sizes))} architectures"
     origin = config.archs or f"sampled with seed {config.seed}"
     there = f", {done:,} of them already done" if done else ""
     return [
         f"space      {job.space.name}, population {config.population}, {origin}",
         f"datasets   {' '.join(job.datasets)}",
         f"networks   {counts} × {config.repeats} repeats = {total:,}{there}",
-        f"minibatch  {config.batch_size} images: {' '.join(images)}",
+        f"minibatch  {config.batch_size} images{size}: {' '.join(images)}",
         f"truth      {config.target}: {'; '.join(sorted(truths)) or 'none'}",
         f"device     {job.device}, {count_workers(job.workers, job.device)} workers "
         f"× {config.threads} threads"
@@ -79,18 +82,14 @@ def _time(job: Job, items: Sequence[WorkItem]) -> list[str]:
     if not left:
         return ["time       nothing is missing"]
     per_network, n_measured = {}, {}
-    with torch_state(job.config.threads):
-        evaluator = Evaluator(job.setup)
-        for dataset in left:
-            some = [item for item in items if item.dataset == dataset]
-            trials = _trials(stacks_of(job.setup, some))
-            evaluator.together(trials[0])  # makes the minibatch and warms up
-            start = time.perf_counter()
-            for stack in trials:
-                evaluator.together(stack)
-            n_measured[dataset] = sum(map(len, trials))
-            seconds = time.perf_counter() - start
-            per_network[dataset] = seconds / n_measured[dataset]
+    for dataset in left:
+        some = [item for item in items if item.dataset == dataset]
+        trials = [i for stack in _trials(stacks_of(job.setup, some)) for i in stack]
+        # In other processes where code of others is among it; warmed up in any case.
+        records = list(score(job.setup, trials, Options(workers=1)))
+        n_measured[dataset] = len(trials)
+        spent = [record["seconds"].get("total", 0.0) for record in records]
+        per_network[dataset] = sum(spent) / len(trials)
     workers = min(count_workers(job.workers, job.device), len(items))
     seconds = sum(count * per_network[name] for name, count in left.items()) / workers
     each = ", ".join(f"{name} {spent:.2g} s" for name, spent in per_network.items())

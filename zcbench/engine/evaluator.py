@@ -72,7 +72,7 @@ def evaluate_stack(
         dtype=dtype,
         precision=precision,
     )
-    if not architectures or not can_stack(space, precision):
+    if not architectures or not can_stack(space, task, precision):
         return evaluator(architectures)
     sizes = bytes_of_networks(
         space, architectures, task, len(batch.x), plan.records, dtype
@@ -83,9 +83,11 @@ def evaluate_stack(
     return evaluations
 
 
-def can_stack(space: Space, precision: Precision) -> bool:
-    """Whether networks of a space can be scored at once; bf16 takes one at a time."""
-    return isinstance(space, Stackable) and precision != "bf16"
+def can_stack(space: Space, task: str, precision: Precision) -> bool:
+    """Whether networks of a task can be scored at once; bf16 takes one at a time."""
+    if not isinstance(space, Stackable) or precision == "bf16":
+        return False
+    return task in getattr(space, "stacked_tasks", space.tasks)
 
 
 class StackEvaluator:
@@ -118,7 +120,7 @@ class StackEvaluator:
         self.device = torch.device(device)
         self._dtype, self._precision = dtype, precision
         self._batch = replace(batch, x=batch.x.to(device, dtype), y=batch.y.to(device))
-        stackable = can_stack(space, precision)
+        stackable = can_stack(space, task, precision)
         able = [
             proxy
             for proxy in plan.proxies

@@ -2,25 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from zcbench.config import RunConfig
+from zcbench.engine.apart import Death, call_apart
 from zcbench.engine.sample import read_archs, sample
 from zcbench.engine.stacks import resolve
 from zcbench.engine.work import Setup, WorkItem
 from zcbench.errors import DataError, UsageError, unknown
 from zcbench.minibatch import batch_digest, open_source
-from zcbench.plugins import load_plugins
+from zcbench.plugins import are_loaded, load_plugins
 from zcbench.proxies import PROXIES
 from zcbench.spaces import SPACES, Space, load_space
+from zcbench.spaces.base import Unlisted, check_name
 from zcbench.store import Key
-from zcbench.tasks import GivenTask, load_task, with_tasks
+from zcbench.tasks import (
+    GivenTask,
+    check_input_size,
+    load_task,
+    with_input_size,
+    with_tasks,
+)
 
 if TYPE_CHECKING:
     from zcbench.types import Precision, Proxy
+
+
+PATIENCE = 600.0
+"""Seconds that code of others may take for a network, unless told otherwise."""
+_LOADING = 60.0
+"""Seconds that it has at least to be loaded, however short its limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +48,7 @@ class Job:
         datasets: names of its tasks.
         tasks: those of them that the space does not bring itself.
         proxies: the proxies.
-        archs: indices of the architectures, in the order of work.
+        archs: dataset → indices of its architectures, in the order of work.
         device: torch's name of the device.
         minibatches: dataset → name and digests of its minibatch.
         truths: dataset → attributes of its ground truth; empty without one.
@@ -45,11 +60,21 @@ class Job:
     datasets: tuple[str, ...]
     tasks: tuple[GivenTask, ...]
     proxies: tuple[Proxy, ...]
-    archs: tuple[int, ...]
+    archs: Mapping[str, tuple[int, ...]]
     device: str
     minibatches: Mapping[str, Mapping[str, str]]
     truths: Mapping[str, Mapping[str, Any]]
     notes: tuple[str, ...]
+
+    @property
+    def every_arch(self) -> tuple[int, ...]:
+        """Indices of the architectures of any dataset, in the order of work."""
+        return tuple(dict.fromkeys(itertools.chain(*self.archs.values())))
+
+    @property
+    def n_networks(self) -> int:
+        """How many there are to score, all datasets and repeats together."""
+        return sum(map(len, self.archs.values())) * self.config.repeats
 
     @property
     def setup(self) -> Setup:
@@ -59,6 +84,7 @@ class Job:
             space=config.space,
             seed=config.seed,
             batch_size=config.batch_size,
+            input_size=config.input_size,
             minibatch=config.minibatch,
             device=self.device,
             threads=config.threads,
@@ -66,7 +92,27 @@ class Job:
             stack=self.stack,
             plugin=config.plugin,
             tasks=self.tasks,
+            apart=self.apart,
+            guests=tuple(proxy.name for proxy in self.proxies if proxy.is_guest),
+            limit=self._limit,
         )
+
+    @property
+    def apart(self) -> bool:
+        """Whether networks are scored in other processes, for code of others."""
+        if typed_in(self.proxies):
+            return False
+        guests = any(proxy.is_guest for proxy in self.proxies)
+        guests = guests or self.config.space in SPACES.installed
+        return bool(guests or self.config.plugin or self.config.timeout != "auto")
+
+    @property
+    def _limit(self) -> float | None:
+        """Seconds of a network; without code of others there is no limit by itself."""
+        timeout = self.config.timeout
+        if isinstance(timeout, str):
+            return PATIENCE if self.apart and timeout == "auto" else None
+        return timeout if self.apart else None
 
     @property
     def stack(self) -> int | Literal["auto"]:
@@ -87,10 +133,11 @@ class Job:
         """
         names = tuple(proxy.name for proxy in self.proxies)
         again = self.config.overwrite == "always"
+        wanted = {dataset: set(archs) for dataset, archs in self.archs.items()}
         items = []
-        for index in self.archs:
+        for index in self.every_arch:
             for repeat in range(self.config.repeats):
-                for dataset in self.datasets:
+                for dataset in (d for d in self.datasets if index in wanted[d]):
                     there = frozenset() if again else done((dataset, index, repeat))
                     missing = tuple(name for name in names if name not in there)
                     if missing:
@@ -103,7 +150,7 @@ def typed_in(proxies: Iterable[Proxy]) -> list[str]:
     return [
         proxy.name
         for proxy in proxies
-        if proxy.origin != "built-in" and not Path(proxy.origin).is_file()
+        if proxy.is_guest and not Path(proxy.origin).is_file()
     ]
 
 
@@ -118,50 +165,72 @@ def make_job(config: RunConfig) -> Job:
 
     from zcbench.evidence.passes import check_arithmetic
 
-    load_plugins(config.plugin)
-    tasks = tuple(load_task(source) for source in config.task)
+    load_guests(config.plugin)
+    tasks = tuple(load_task(source, config.space) for source in config.task)
     if tasks and "all" not in config.datasets:
         raise UsageError(
             "--task and --datasets exclude each other.",
             "Drop --datasets: the run is about the tasks.",
         )
     own = load_space(config.space)
-    space = with_tasks(own, tasks)
+    space = with_input_size(with_tasks(own, tasks), config.input_size)
     datasets = tuple(given.task.name for given in tasks)
     datasets = datasets or _datasets(own, config.datasets)
+    check_input_size(space, datasets, config.input_size)
     proxies = tuple(PROXIES.select(config.proxies))
     if config.executor != "local" and (names := typed_in(proxies)):
         raise UsageError(
             f"Other machines cannot import {', '.join(names)}.",
             "Put them into a file, and name it with --plugin.",
         )
-    if config.population not in space.populations:
-        raise unknown(
-            f"population of {space.name}", config.population, space.populations
-        )
-    if config.archs is not None:
-        archs = read_archs(space, config.archs)
-    else:
-        archs = sample(space, config.n, seed=config.seed, population=config.population)
+    if config.population == "all" and isinstance(space, Unlisted):
+        config = replace(config, population=space.populations[0])
+    check_name(space, "population", config.population)
+    listed = None if config.archs is None else read_archs(space, config.archs)
     device = find_device(config.device)
     check_arithmetic(cast("Precision", config.precision), torch.device(device))
-    truths = {
-        name: _truth(config, space, name, archs)
-        for name in datasets
-        if config.truth != "none"
-    }
+    truths, archs = {}, {}
+    for name in datasets:
+        known = None
+        if config.truth != "none":
+            truths[name], known = _truth(config, space, name)
+        archs[name] = tuple(listed or _sample(config, space, known))
+        _check_covered(archs[name], known, space, name, truths.get(name, {}))
     return Job(
         config=config,
         space=space,
         datasets=datasets,
         tasks=tasks,
         proxies=proxies,
-        archs=tuple(archs),
+        archs=archs,
         device=device,
         minibatches={name: _minibatch(config, space, name) for name in datasets},
         truths=truths,
-        notes=_notes(config, len(archs)),
+        notes=_notes(config, {len(of) for of in archs.values()}),
     )
+
+
+def load_guests(files: tuple[Path, ...], limit: float = 0.0) -> None:
+    """Load plug-in files, at first in another process, which they may end.
+
+    Raises:
+        DataError: a file does not exist or cannot be read.
+        UsageError: a file raises, takes a name that exists, or ends the process.
+    """
+    if files and not are_loaded(files):
+        death = call_apart(_load, files, limit=max(limit, _LOADING))
+        if isinstance(death, Death):
+            names = ", ".join(map(str, files))
+            raise UsageError(
+                f"The plug-in {names} {death} when it was loaded.",
+                "Correct the file.",
+            )
+    load_plugins(files)
+
+
+def _load(files: tuple[Path, ...], *, begin: Callable[[], object]) -> None:
+    begin()
+    load_plugins(files)
 
 
 def find_device(wanted: str) -> str:
@@ -190,13 +259,14 @@ def find_device(wanted: str) -> str:
     return wanted
 
 
-def _notes(config: RunConfig, n_archs: int) -> tuple[str, ...]:
+def _notes(config: RunConfig, sizes: set[int]) -> tuple[str, ...]:
     notes = [*PROXIES.broken, *SPACES.broken]
-    if config.archs is None and config.n not in ("all", n_archs):
-        notes.append(
+    if config.archs is None and config.n != "all":
+        notes += [
             f"the population {config.population} of {config.space} has only "
-            f"{n_archs:,} architectures: all are taken"
-        )
+            f"{size:,} architectures: all are taken"
+            for size in sorted(sizes - {config.n})
+        ]
     return tuple(notes)
 
 
@@ -220,20 +290,49 @@ def _minibatch(config: RunConfig, space: Space, dataset: str) -> dict[str, str]:
 
 
 def _truth(
-    config: RunConfig, space: Space, dataset: str, archs: list[int]
-) -> Mapping[str, Any]:
-    """Attributes of the truth, once it is known to cover the sample."""
+    config: RunConfig, space: Space, dataset: str
+) -> tuple[Mapping[str, Any], frozenset[int]]:
+    """Attributes of the truth, and the architectures that it covers."""
     from zcbench.truth import choose_target, load_truth
 
     table = load_truth(space, dataset, config.truth, config.target)
     target = choose_target(table, config.target)
-    known = set(table.loc[table[target].notna(), "index"])
-    lacking = [index for index in archs if index not in known]
+    known = frozenset(table.loc[table[target].notna(), "index"].tolist())
+    return {k: said for k, said in table.attrs.items() if k != "notes"}, known
+
+
+def _sample(
+    config: RunConfig, space: Space, known: frozenset[int] | None
+) -> Sequence[int]:
+    """Architectures of a dataset; an `Unlisted` space has those that are known.
+
+    Raises:
+        UsageError: there is no truth to know them from.
+    """
+    if known is None and isinstance(space, Unlisted):
+        space.population(config.population)
+    return sample(
+        space,
+        config.n,
+        seed=config.seed,
+        population=config.population,
+        trained=known or (),
+    )
+
+
+def _check_covered(
+    archs: Sequence[int],
+    known: frozenset[int] | None,
+    space: Space,
+    dataset: str,
+    truth: Mapping[str, Any],
+) -> None:
+    """Raise `DataError` unless a truth, if any, knows these architectures."""
+    lacking = [] if known is None else [i for i in archs if i not in known]
     if lacking:
         example = space.architecture(lacking[0]).spec
         raise DataError(
-            f"The truth {table.attrs.get('truth', config.truth)} lacks {len(lacking):,}"
-            f" of the {len(archs):,} architectures for {dataset}, such as {example}.",
+            f"The truth {truth['truth']} lacks {len(lacking):,} of the {len(archs):,} "
+            f"architectures for {dataset}, such as {example}.",
             "Sample from those that it covers (--archs), or give another --truth.",
         )
-    return {name: said for name, said in table.attrs.items() if name != "notes"}

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import zcbench
 from zcbench.config import option_name
 from zcbench.errors import UsageError
-from zcbench.store import SCHEMA
+from zcbench.spaces.base import Unlisted
+from zcbench.store import ONESHOT, SCHEMA
 
 if TYPE_CHECKING:
     from zcbench.engine.job import Job
@@ -28,11 +29,12 @@ _MUST_MATCH = (
     "population",
     "seed",
     "batch_size",
+    "input_size",
     "threads",
     "precision",
     "stack",
 )
-_BEFORE = {"precision": "float32", "stack": 1}
+_BEFORE = {"precision": "float32", "stack": 1, "input_size": "auto"}
 """What runs did before these were options."""
 
 
@@ -53,7 +55,12 @@ def describe(job: Job) -> Manifest:
         },
         "proxies": {proxy.name: proxy.version for proxy in job.proxies},
         "traits": {proxy.name: proxy.traits for proxy in job.proxies},
-        "architectures": len(job.archs),
+        "architectures": len(job.every_arch),
+        "architectures_of": {
+            name: len(archs)
+            for name, archs in job.archs.items()
+            if isinstance(job.space, Unlisted)
+        },
         "plugins": _plugin_digests(job),
         "tasks": {given.task.name: given.as_dict() for given in job.tasks},
         "minibatch": dict(job.minibatches),
@@ -140,7 +147,8 @@ def merged(old: Manifest, new: Manifest, *, worked: bool) -> Manifest:
         "repeats": max(there.get("repeats", 1), here["repeats"]),
         "workers": here["workers"] if worked else there.get("workers"),
     }
-    parts = ("proxies", "traits", "plugins", "tasks", "minibatch", "truth")
+    parts = [*("proxies", "traits", "plugins", "tasks", "minibatch", "truth")]
+    parts += ["architectures_of"]
     earlier = {key: old.get(key) for key in ("created", "zcbench", "versions")}
     earlier |= {key: old.get(key) for key in ("device", "platform", "git")}
     this = {key: new[key] for key in earlier}
@@ -155,6 +163,7 @@ def merged(old: Manifest, new: Manifest, *, worked: bool) -> Manifest:
         "config": config,
         "architectures": larger.get("architectures"),
         **{part: {**old.get(part, {}), **new[part]} for part in parts},
+        **({ONESHOT: old[ONESHOT]} if ONESHOT in old else {}),
         **({"device_check": checks} if checks else {}),
         **({"resumed": history} if history else {}),
     }
@@ -187,7 +196,7 @@ def _plugin_digests(job: Job) -> dict[str, str]:
     digests = {}
     for proxy in job.proxies:
         source = Path(proxy.origin)
-        if proxy.origin != "built-in" and source.is_file():
+        if proxy.is_guest and source.is_file():
             digests[proxy.name] = hashlib.sha256(source.read_bytes()).hexdigest()
     return digests
 

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
 from zcbench.errors import DataError, ZcbenchError
+from zcbench.files import read, reason
 from zcbench.seeding import derive
 from zcbench.spaces import Space
+from zcbench.spaces.base import Unlisted
 from zcbench.types import Architecture
 
 
 def sample(
-    space: Space, n: int | Literal["all"], *, seed: int, population: str
+    space: Space,
+    n: int | Literal["all"],
+    *,
+    seed: int,
+    population: str,
+    trained: Iterable[int] = (),
 ) -> list[int]:
     """Random architectures of a population, without replacement.
 
@@ -27,6 +34,7 @@ def sample(
         n: how many, or ``"all"``; a smaller population is taken whole.
         seed: seed of the run.
         population: name of a population of the space.
+        trained: what a population of an `Unlisted` space is a part of.
 
     Returns:
         Indices, in random order.
@@ -36,14 +44,20 @@ def sample(
     """
     import numpy as np
 
-    members = space.population(population)
-    if n == "all":
-        n = len(members)
+    if isinstance(space, Unlisted):
+        indices = np.array(sorted(trained), dtype=np.int64)
+        members = space.among(population, indices)
+    else:
+        members = space.population(population)
     # Raw output of a bit generator: NumPy keeps it the same from version to version,
-    # which it does not promise of permutations.
-    keys = np.random.PCG64(derive(seed, "sample", space.name)).random_raw(len(space))
-    order = np.argsort(keys[members], kind="stable")
-    return [int(index) for index in members[order[:n]]]
+    # which it does not promise of permutations. The key of index i is its word i.
+    bits = np.random.PCG64(derive(seed, "sample", space.name))
+    keys = np.empty(len(members), dtype=np.uint64)
+    for place, skipped in enumerate(np.diff(members, prepend=-1) - 1):
+        bits.advance(int(skipped))
+        keys[place] = bits.random_raw()
+    order = np.argsort(keys, kind="stable")
+    return [int(index) for index in members[order[: None if n == "all" else n]]]
 
 
 def read_archs(space: Space, file: Path) -> list[int]:
@@ -61,11 +75,10 @@ def read_archs(space: Space, file: Path) -> list[int]:
         DataError: the file is missing or empty, or a line is no architecture.
     """
     try:
-        text = file.read_text(encoding="utf-8-sig")
+        text = read(file).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise DataError(
-            f"The list of architectures {file} cannot be read: {reason}.",
+            f"The list of architectures {file} cannot be read: {reason(error)}.",
             "Give a text file with one architecture string or index a line.",
         ) from None
     indices: dict[int, None] = {}

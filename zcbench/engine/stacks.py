@@ -36,19 +36,26 @@ def stacks_of(
     from zcbench.engine.evaluator import can_stack
 
     size = resolve(setup.stack, setup.device, setup.precision)
-    if size == 1 or not can_stack(setup.load_space(), setup.precision):
+    if size == 1:
         return ((item,) for item in items)
+    space = setup.load_space()
     groups: dict[tuple[object, ...], list[WorkItem]] = {}
     for item in items:
         key = (item.dataset, item.repeat, item.proxies)
         groups.setdefault(key, []).append(item)
+    free = 0
     if size == "auto":
         from zcbench.engine.memory import memory_for_stacks
 
         free = memory_for_stacks(setup.device) // workers
-        cuts = [_by_memory(setup, group, free) for group in groups.values()]
-    else:
-        cuts = [_by_number(group, size) for group in groups.values()]
+    cuts = []
+    for group in groups.values():
+        if not can_stack(space, group[0].dataset, setup.precision):
+            cuts.append(_by_number(group, 1))
+        elif size == "auto":
+            cuts.append(_by_memory(setup, group, free))
+        else:
+            cuts.append(_by_number(group, size))
     return _in_turn(cuts)
 
 

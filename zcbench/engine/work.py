@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from zcbench.errors import ZcbenchError
+from zcbench.errors import ZcbenchError, is_users, out_of_memory, said
 from zcbench.minibatch import open_source
 from zcbench.plugins import load_plugins
 from zcbench.proxies import PROXIES
 from zcbench.seeding import repeat_seed
 from zcbench.spaces import load_space
 from zcbench.store import Record
-from zcbench.tasks import GivenTask, with_tasks
+from zcbench.tasks import GivenTask, with_input_size, with_tasks
 from zcbench.types import Precision
 
 if TYPE_CHECKING:
@@ -66,6 +66,10 @@ class Setup:
         stack: networks that are scored at once; ``"auto"`` as memory allows.
         plugin: files that add proxies, spaces or truths.
         tasks: tasks that are given to the space.
+        input_size: height and width of images; ``"auto"`` is each task's own.
+        apart: whether it is scored in other processes, as code of others is.
+        guests: proxies of others.
+        limit: seconds that a network may take there; None for no limit.
     """
 
     space: str
@@ -78,10 +82,15 @@ class Setup:
     stack: int | Literal["auto"] = 1
     plugin: tuple[Path, ...] = ()
     tasks: tuple[GivenTask, ...] = ()
+    input_size: int | Literal["auto"] = "auto"
+    apart: bool = False
+    guests: tuple[str, ...] = ()
+    limit: float | None = None
 
     def load_space(self) -> Space:
         """The space with these tasks; plug-ins have to be loaded."""
-        return with_tasks(load_space(self.space), self.tasks)
+        space = with_tasks(load_space(self.space), self.tasks)
+        return with_input_size(space, self.input_size)
 
 
 class Evaluator:
@@ -89,11 +98,15 @@ class Evaluator:
 
     Args:
         setup: what the run has in common.
+        begin: is called whenever it begins with a network or a stack.
     """
 
-    def __init__(self, setup: Setup) -> None:
+    def __init__(
+        self, setup: Setup, begin: Callable[[], object] = lambda: None
+    ) -> None:
         load_plugins(setup.plugin)
         self.setup = setup
+        self._begin = begin
         self.space = setup.load_space()
         self._warm = False
         self._plans: dict[tuple[str, ...], Plan] = {}
@@ -116,8 +129,8 @@ class Evaluator:
             evaluation = self._evaluate(item)
         except ZcbenchError:
             raise
-        except Exception as error:  # networks may raise anything
-            return self.failed(item, _status(error), f"{type(error).__name__}: {error}")
+        except BaseException as error:  # networks may raise anything
+            return self.failed(item, *_reason(error))
         return self._record(item, evaluation, time.perf_counter() - start)
 
     def together(self, items: Sequence[WorkItem]) -> list[Record]:
@@ -132,9 +145,9 @@ class Evaluator:
             evaluations = self._evaluate_all(items)
         except ZcbenchError:
             raise
-        except Exception as error:
-            status, message = _status(error), f"{type(error).__name__}: {error}"
-            return [self.failed(item, status, message) for item in items]
+        except BaseException as error:
+            why = _reason(error)
+            return [self.failed(item, *why) for item in items]
         each = (time.perf_counter() - start) / len(items)
         return [
             self._record(item, evaluation, each)
@@ -164,7 +177,11 @@ class Evaluator:
             return self._at_once(items, plan, way)
 
         plan = self._plan(items[0].proxies)
-        return evaluate_by_ways(self._finding(items[0]), plan, evaluate)
+        self._begin()
+        finding = self._finding(items[0])
+        if finding:  # which took its time
+            self._begin()
+        return evaluate_by_ways(finding, plan, evaluate)
 
     def _alone(self, item: WorkItem, plan: Plan, way: Way) -> Evaluation:
         from zcbench.engine.self_check.ways import taking
@@ -290,7 +307,7 @@ class Evaluator:
         from zcbench.plan import make_plan
 
         if proxies not in self._plans:
-            self._plans[proxies] = make_plan(PROXIES.select(proxies))
+            self._plans[proxies] = make_plan([PROXIES.get(name) for name in proxies])
         return self._plans[proxies]
 
     def _batch(self, dataset: str, repeat: int) -> Batch:
@@ -305,8 +322,9 @@ class Evaluator:
         return self._batches[key]
 
 
-def _status(error: Exception) -> Status:
-    import torch
-
-    memory = (MemoryError, torch.OutOfMemoryError)
-    return "oom" if isinstance(error, memory) else "error"
+def _reason(error: BaseException) -> tuple[Status, str]:
+    """Status and message of what code of others has raised; Ctrl-C is none."""
+    if is_users(error):
+        raise error
+    text = f"{type(error).__name__}: {said(error)}"
+    return "oom" if out_of_memory(error) else "error", text

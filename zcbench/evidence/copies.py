@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 from unittest.mock import patch
 
 import torch
@@ -13,17 +13,18 @@ from torch import Tensor, nn
 
 from zcbench.errors import Undefined
 
+T = TypeVar("T")
 _as_torch_does = Tensor.__deepcopy__
 
 
-def copied_network(network: nn.Module) -> nn.Module:
+def deep_copied(thing: T) -> T:
     """A deep copy; tensors that were computed from others lose what made them.
 
     Old weight norm and pruning keep the weight that they made as an attribute, and some
     networks the features of their last forward: torch copies leaves of a graph only.
     """
     with patch.object(Tensor, "__deepcopy__", _copied_tensor):
-        return copy.deepcopy(network)
+        return copy.deepcopy(thing)
 
 
 @contextmanager

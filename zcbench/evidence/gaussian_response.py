@@ -13,7 +13,7 @@ from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from zcbench.errors import Undefined
-from zcbench.evidence.copies import copied_network
+from zcbench.evidence.copies import deep_copied
 from zcbench.evidence.records import GaussianResponse
 from zcbench.evidence.subject import StackedSubject, Subject, memory_format
 from zcbench.evidence.watch import NORMALISATIONS, LayerCall, Watch
@@ -61,7 +61,7 @@ def _watched(
 
     A copy, since `functional_call` leaves a module that two names share changed.
     """
-    copied = copied_network(subject.network)
+    copied = deep_copied(subject.network)
     copied.eval()
     for module in copied.modules():
         if isinstance(module, _BatchNorm):

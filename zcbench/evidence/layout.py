@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from zcbench.errors import Undefined
-from zcbench.evidence.copies import cast, copied_network
+from zcbench.evidence.copies import cast, deep_copied
 from zcbench.evidence.modes import differentiable, doubled
 from zcbench.evidence.products import products
 from zcbench.evidence.watch import CountedRelus, LayerCall, Watch
@@ -79,7 +79,7 @@ class Probe:
     ) -> None:
         from zcbench.evidence.subject import layers_of
 
-        network = cast(copied_network(network).to(device), torch.float64)
+        network = cast(deep_copied(network).to(device), torch.float64)
         network.eval()
         _draw(network)
         self.layers = layers_of(network)

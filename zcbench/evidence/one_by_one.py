@@ -13,7 +13,11 @@ from torch import Tensor
 
 from zcbench.errors import Undefined
 from zcbench.evidence.clock import Clock
-from zcbench.evidence.per_image_pass import MOST_NUMBERS, PerImagePass
+from zcbench.evidence.per_image_pass import (
+    MOST_NUMBERS,
+    PerImagePass,
+    check_varying,
+)
 from zcbench.evidence.records import SignAgreement, TangentKernel
 from zcbench.evidence.subject import LOSSES, Subject, check_labels
 from zcbench.seeding import reseed
@@ -91,6 +95,7 @@ class OneByOne:
         output_of: Callable[[Tensor, Tensor], Tensor],
     ) -> Iterator[tuple[Tensor | None, ...]]:
         batch = self._subject.batch
+        seen: list[Tensor] = []
         reseed(self._subject.seed)
         for image, label in zip(batch.x, batch.y, strict=True):
             logits = self._subject.network(image[None])
@@ -100,6 +105,8 @@ class OneByOne:
             if not output.requires_grad:
                 raise Undefined("the logits do not depend on any weight")
             yield torch.autograd.grad(output, weights, allow_unused=True)
+            seen.append(logits.detach())
+        check_varying(torch.cat(seen), batch)
 
 
 def _sum(logits: Tensor, _: Tensor) -> Tensor:

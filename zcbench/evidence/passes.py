@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -13,11 +14,19 @@ from typing import Any
 
 import torch
 
-from zcbench.errors import Undefined, UsageError, first_line
+from zcbench.errors import (
+    Undefined,
+    UsageError,
+    first_line,
+    is_users,
+    out_of_memory,
+    said,
+)
 from zcbench.evidence.clock import Clock
 from zcbench.evidence.modes import default_dtype, differentiable, doubled
 from zcbench.evidence.subject import StackedSubject, Subject
 from zcbench.evidence.table import RECORDS
+from zcbench.state import restored
 from zcbench.types import Precision, Status
 
 
@@ -34,6 +43,7 @@ def make_records(
     needs: frozenset[type],
     clock: Clock,
     precision: Precision = "float32",
+    made: Callable[[Mapping[type, Any]], None] = lambda _: None,
 ) -> dict[type, Any]:
     """Make every record of the given types, or a `Missing` in its place.
 
@@ -42,6 +52,7 @@ def make_records(
         needs: record types, with all that they require (`zcbench.plan.Plan.records`).
         clock: gets the seconds of every pass.
         precision: of the passes over many images; the others stay exact.
+        made: is told what there is after each pass.
 
     Returns:
         Record type → record; of a stack, a list with the record of each network.
@@ -64,6 +75,7 @@ def make_records(
             make = _make_held if any(steps.values()) else _make_one
             with arithmetic(rounding, subject.batch.x.device):
                 make(records, source, steps, subject, clock)
+            made(records)
     return records
 
 
@@ -87,7 +99,14 @@ def _make_one(
         with clock.time(passes[-1]) if passes else nullcontext():
             return function(subject)
 
-    records[record] = attempt(make)
+    if source[0].startswith("."):
+        records[record] = attempt(make)
+        return
+    with restored() as changed:  # it is of a plug-in
+        records[record] = attempt(make)
+    if changed:
+        what = f"the making of {record.__name__} changed {' and '.join(changed)}"
+        records[record] = Missing("error", what)
 
 
 def _make_held(
@@ -145,20 +164,31 @@ _NOT_MADE_FOR = {
 
 
 def attempt(make: Callable[[], Any]) -> Any:
-    """Result of the call, or why there is none; one failure ends nothing else."""
+    """Result of the call, or why there is none; one failure ends nothing else.
+
+    Only Ctrl-C does. A child that a guest forked ends here: it is no second run.
+    """
+    process = os.getpid()
     try:
         return make()
-    except Undefined as error:
-        return Missing("undefined", str(error))
-    except (MemoryError, torch.OutOfMemoryError) as error:
+    except BaseException as error:  # whatever a network or a guest raises
+        if is_users(error):
+            raise
+        return _missing(error)
+    finally:
+        if os.getpid() != process:
+            os._exit(0)
+
+
+def _missing(error: BaseException) -> Missing:
+    if isinstance(error, Undefined):
+        return Missing("undefined", said(error))
+    if out_of_memory(error):
         return Missing("oom", first_line(error))
-    except Exception as error:  # whatever a network raises
-        for sign, reason in _NOT_MADE_FOR.items():
-            if sign in str(error):
-                return Missing("undefined", reason)
-        if "not enough memory" in str(error):  # what the CPU allocator says
-            return Missing("oom", first_line(error))
-        return Missing("error", f"{type(error).__name__}: {first_line(error)}")
+    for sign, reason in _NOT_MADE_FOR.items():
+        if sign in said(error):
+            return Missing("undefined", reason)
+    return Missing("error", f"{type(error).__name__}: {first_line(error)}")
 
 
 def first_missing(records: Iterable[Any]) -> Missing | None:

@@ -27,8 +27,9 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from zcbench.errors import Undefined
 from zcbench.evidence.clock import Clock
 from zcbench.evidence.records import SignAgreement, TangentKernel
-from zcbench.evidence.subject import LOSSES, Subject
+from zcbench.evidence.subject import LOSSES, Subject, check_labels
 from zcbench.seeding import reseed
+from zcbench.types import Batch
 
 MOST_NUMBERS = 2**26
 """Gradients that are held at once; a larger layer is taken in parts of its outputs."""
@@ -78,6 +79,7 @@ class PerImagePass:
         finally:
             for hook in hooks:
                 hook.remove()
+        check_varying(self._logits, self._subject.batch)
 
     def sign_agreement(self) -> SignAgreement:
         """Backward from the sum over images of the loss of each."""
@@ -88,6 +90,7 @@ class PerImagePass:
             nonlocal total
             total += float(gradients.sign().sum(0).abs().sum())
 
+        check_labels(self._logits, batch)
         with self._clock.time("per_image_loss"):
             loss = LOSSES[batch.loss](self._logits, batch.y) * len(batch.x)
             self._backward(loss, add)
@@ -115,6 +118,31 @@ class PerImagePass:
             torch.autograd.grad(
                 output, self._x, retain_graph=self._readers > 0, allow_unused=True
             )
+
+
+_LEAST = 1e-5
+"""Least share of the outputs that differs between images and is no rounding."""
+
+
+def check_varying(outputs: Tensor, batch: Batch) -> None:
+    """Make sure that images alone differ by more than rounding, or not at all.
+
+    Where maps go from BatchNorm to the outputs by averages and linear layers alone,
+    nothing is left of an image that is normalised by its own statistics.
+
+    Args:
+        outputs: of each image alone. [N, K]
+        batch: the images.
+
+    Raises:
+        Undefined: they differ by rounding, or are those of a part of a network.
+    """
+    if batch.loss == "none":
+        raise Undefined("a part of a network has no outputs")
+    outputs = outputs.detach().double()
+    spread = (outputs - outputs.mean(0)).norm()
+    if 0 < spread < _LEAST * outputs.norm():
+        raise Undefined("outputs of images alone differ by rounding: BatchNorm is last")
 
 
 class _Gradients:

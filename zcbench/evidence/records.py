@@ -108,8 +108,9 @@ class InputCorrelation:
 
     Attributes:
         correlation: [N, N] float64, Pearson correlation of the rows of
-            J [N, C·H·W] = ∂(Σ logits)/∂x; NaN in rows whose J is constant.
-        labels: [N] class of each image; none in a regression.
+            J [N, C·H·W] = ∂(Σ logits)/∂x; NaN in rows whose J is constant, or is
+            rounding of 0.
+        labels: [N] class of each image; none in a task without classes.
         n_classes: number of classes of the task (outputs of the network).
     """
 
@@ -249,3 +250,23 @@ class FreshNetwork:
     batch: Batch
     loss: Callable[[Tensor, Tensor], Tensor]
     seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Dataflow:
+    """The graph of a network's operations, on paths from input to output.
+
+    Attributes:
+        convolutions: how many there are; linear layers left out.
+        skips: identity modules.
+        poolings: pooling modules, the global one too.
+        relus: ReLUs anywhere, dead branches too.
+        degree: mean over channels of the number of channels that they are joined to
+            (`zcbench.evidence.dataflow`); 0 without a path.
+    """
+
+    convolutions: int
+    skips: int
+    poolings: int
+    relus: int
+    degree: float

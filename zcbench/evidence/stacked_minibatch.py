@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zcbench.evidence.clock import Clock
-from zcbench.evidence.minibatch_pass import row_correlation
+from zcbench.evidence.minibatch_pass import is_rounding, row_correlation
 from zcbench.evidence.records import (
     ActivationKernel,
     ChannelSaliency,
@@ -132,6 +132,9 @@ class StackedMinibatchPass:
         with self.clock.time("input_backward"):
             jacobian = self._backward(self.logits.sum())
             rows = jacobian.reshape(n, p, -1).transpose(0, 1).double()
+            for row, logits in zip(rows, self.logits.unbind(1), strict=True):
+                if is_rounding(row, self.batch.x, logits):
+                    row.zero_()
             correlations = row_correlation(rows).cpu()
         labels = tuple(self.batch.y.tolist())
         return [InputCorrelation(each, labels, n_classes) for each in correlations]

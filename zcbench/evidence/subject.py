@@ -18,7 +18,7 @@ from torch.nn.utils.spectral_norm import SpectralNorm, remove_spectral_norm
 from torch.nn.utils.weight_norm import WeightNorm, remove_weight_norm
 
 from zcbench.errors import Undefined, first_line
-from zcbench.evidence.copies import copied_network
+from zcbench.evidence.copies import deep_copied
 from zcbench.evidence.layout import Layout, Probe
 from zcbench.evidence.records import FreshNetwork
 from zcbench.types import Batch, Loss
@@ -179,7 +179,7 @@ def _own_images(_: nn.Module, inputs: tuple[object, ...]) -> tuple[object, ...]:
 
 def fresh_network(subject: Subject) -> FreshNetwork:
     """A copy of the network for proxies that want it whole."""
-    network = copied_network(subject.network)
+    network = deep_copied(subject.network)
     for parameter in network.parameters():
         if parameter.is_floating_point() or parameter.is_complex():
             parameter.requires_grad_(True)
@@ -188,29 +188,41 @@ def fresh_network(subject: Subject) -> FreshNetwork:
 
 
 def _squared_error(outputs: Tensor, y: Tensor) -> Tensor:
-    """Mean squared error of the one output, [N, 1], from y [N]."""
-    return F.mse_loss(outputs.squeeze(1), y.to(outputs.dtype))
+    """Mean squared error of outputs [N, K] from y [N, K], or [N] where K is 1."""
+    return F.mse_loss(outputs, y.to(outputs.dtype).reshape(outputs.shape))
+
+
+def _no_loss(*_: Tensor) -> Tensor:
+    """Without the rest of the network."""
+    raise Undefined("a part of a network has no loss")
 
 
 LOSSES: Mapping[Loss, Callable[[Tensor, Tensor], Tensor]] = {
     "cross_entropy": F.cross_entropy,
     "mse": _squared_error,
+    "none": _no_loss,
 }
-"""Name → function of outputs [N, n_classes] and y [N]."""
+"""Name → function of outputs [N, n_classes] and y, see `Batch`."""
 
 
 def check_labels(outputs: Tensor, batch: Batch) -> None:
     """Make sure that a loss of these outputs says something.
 
     Raises:
-        Undefined: the labels do not fit the logits, or there is one logit, whose
-            cross-entropy is 0 whatever it is.
+        Undefined: the labels do not fit the logits, there is one logit, whose
+            cross-entropy is 0 whatever it is, or no loss.
     """
     n_outputs = outputs.shape[1]
     if batch.loss == "mse":
-        if n_outputs != 1:
-            raise Undefined(f"a regression has 1 output, the network {n_outputs}")
+        wanted = 1 if batch.y.dim() == 1 else batch.y.shape[1]
+        if n_outputs != wanted:
+            word = "output" if wanted == 1 else "outputs"
+            raise Undefined(
+                f"a regression has {wanted} {word}, the network {n_outputs}"
+            )
         return
+    if batch.loss == "none":
+        _no_loss()
     if n_outputs < 2:
         raise Undefined("the cross-entropy of one logit is 0 whatever the network")
     low, high = int(batch.y.min()), int(batch.y.max())

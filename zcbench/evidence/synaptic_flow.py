@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -13,7 +14,7 @@ from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from zcbench.errors import Undefined
-from zcbench.evidence.copies import cast, copied_network
+from zcbench.evidence.copies import cast, deep_copied
 from zcbench.evidence.modes import doubled
 from zcbench.evidence.records import SynapticFlow
 from zcbench.evidence.subject import StackedSubject, Subject, layers_of
@@ -56,10 +57,14 @@ def _watched(subject: Subject, device: torch.device) -> SynapticFlow:
 
     LayerNorm and its kin would make the flow independent of the weights before them,
     as BatchNorm does. In evaluation mode, which has no dropout.
+
+    Raises:
+        Undefined: there is no layer, no one output, or no number without LayerNorm:
+            attention's logits then grow from layer to layer.
     """
     if not subject.layers:
         raise Undefined("the network has no convolution or linear modules")
-    network = cast(copied_network(subject.network).to(device), torch.float64)
+    network = cast(deep_copied(subject.network).to(device), torch.float64)
     network.eval()
     layers = layers_of(network)
     pointers = {layer.weight.data_ptr() for layer in layers}  # type: ignore[operator]
@@ -87,7 +92,10 @@ def _watched(subject: Subject, device: torch.device) -> SynapticFlow:
     if others:
         subject.remarks[SynapticFlow] = f"takes {', '.join(sorted(others))} out, too"
     weights: list[Tensor] = [layer.weight for layer in layers]  # type: ignore[misc]
-    return _flow(output.sum(), weights)
+    record = _flow(output.sum(), weights)
+    if others and math.isnan(sum(record.flow)):  # as through attention's softmax
+        raise Undefined(f"without {', '.join(sorted(others))} its flow is no number")
+    return record
 
 
 def _flow(output: Tensor, weights: Sequence[Tensor]) -> SynapticFlow:

@@ -22,6 +22,7 @@ from zcbench.evidence.records import (
 from zcbench.evidence.subject import Subject
 from zcbench.evidence.watch import LayerCall, Watch
 from zcbench.seeding import reseed
+from zcbench.types import NOT_RANKED
 
 if TYPE_CHECKING:
     from torch import nn
@@ -110,6 +111,8 @@ class WatchedForward:
             remark = (
                 f"sees the {relus} ReLU of {total} activations, not {', '.join(others)}"
             )
+            if 2 * relus < total:
+                remark = NOT_RANKED + remark
             for record in (ActivationKernel, ActivationPatterns):
                 self._subject.remarks[record] = remark
 
@@ -193,12 +196,27 @@ def _name_of(network: nn.Module, layer: nn.Module) -> str:
     return names[layer]
 
 
+def remark_saturated(subject: Subject, patterns: ActivationPatterns) -> None:
+    """Remark on a number of patterns that no network could exceed."""
+    n, units = len(subject.batch.x), patterns.units
+    what = f"patterns that {n} images can make"
+    if patterns.distinct < min(units, 2**n):
+        return
+    if units < 2**n:
+        what = "ReLU units have patterns of their own: that counts units"
+    said = f"{NOT_RANKED}all {patterns.distinct:,} {what}"
+    before = subject.remarks.get(ActivationPatterns)
+    subject.remarks[ActivationPatterns] = "; ".join(filter(None, (before, said)))
+
+
 _OF_GRADIENTS = (Gradients, ChannelSaliency, HessianGradient, PartGradients)
 
 
 def remark_dead(subject: Subject, grads: Sequence[Tensor]) -> None:
-    """Remark on layers without gradient."""
+    """Remark on layers without gradient; behind a head of zeros it is all but one."""
     dead = sum(not bool(g.any()) for g in grads)
     if dead:
         remark = f"{dead} of {len(grads)} layers have no gradient at initialisation"
+        if dead >= len(grads) - 1 > 0:
+            remark = NOT_RANKED + remark
         subject.remarks.update(dict.fromkeys(_OF_GRADIENTS, remark))

@@ -8,6 +8,7 @@ of their dataset; there is no augmentation. Importing this does not import torch
 from __future__ import annotations
 
 import hashlib
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -18,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zcbench.errors import DataError, UsageError
+from zcbench.files import expanded
 from zcbench.minibatch.builtin import (
     RECIPE,
     VECTORS,
@@ -37,7 +39,11 @@ if TYPE_CHECKING:
 OPTIONS = ("auto", "builtin", "gaussian")
 """What ``--minibatch`` takes besides a path."""
 
-Drawn = tuple[NDArray[np.float32], NDArray[np.int64] | NDArray[np.float32]]
+MOST_NUMBERS = 1 << 30
+"""Of a minibatch: 64 images of 3×2,364×2,364."""
+
+Targets = NDArray[np.int64] | NDArray[np.float32]
+Drawn = tuple[NDArray[np.float32], Targets]
 
 
 @dataclass(frozen=True)
@@ -77,13 +83,24 @@ class Source(ABC):
                 f"No minibatch has {n} images, repeat {repeat} and index {index}.",
                 "Ask for at least 1 image; repeat and index count from 0.",
             )
+        numbers = n * math.prod(self.task.input_shape)
+        if numbers > MOST_NUMBERS:
+            raise UsageError(
+                f"A minibatch of {n} inputs of {self.task.name} has {numbers:.3g} "
+                f"numbers; {MOST_NUMBERS:,} are the most.",
+                "Lower --batch-size, or give smaller inputs.",
+            )
         x, y = self._draw(n, index, (seed, "minibatch", self.task.name, repeat))
         x = np.ascontiguousarray(x)
         return Batch(torch.from_numpy(x), torch.from_numpy(y), self.task.loss)
 
+    def collection(self) -> Images | None:
+        """All the images there are; None where they are made as they are asked for."""
+        return None
+
     @abstractmethod
     def _draw(self, n: int, index: int, identity: tuple[object, ...]) -> Drawn:
-        """Images [N, C, H, W] or vectors [N, D], and labels or targets [N]."""
+        """Images [N, C, H, W] or vectors [N, D], and labels or targets: see `Batch`."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +108,10 @@ class _Files(Source):
     """Real images, drawn without replacement."""
 
     images: Images
+
+    def collection(self) -> Images:
+        """All of them."""
+        return self.images
 
     def _draw(self, n: int, index: int, identity: tuple[object, ...]) -> Drawn:
         total = len(self.images.labels)
@@ -110,12 +131,12 @@ class _Files(Source):
 
 @dataclass(frozen=True)
 class _Builtin(Source):
-    """Dead leaves with random labels."""
+    """Dead leaves with random labels or targets."""
 
     def _draw(self, n: int, index: int, identity: tuple[object, ...]) -> Drawn:
         pixels = builtin_pixels(n, self.task, *identity, index, "images")
-        labels = Random(*identity, index, "labels").classes(n, self.task.n_classes)
-        return normalise(pixels, self.task), labels
+        random = Random(*identity, index, "labels")
+        return normalise(pixels, self.task), _targets(random, n, self.task)
 
 
 @dataclass(frozen=True)
@@ -137,9 +158,15 @@ class _Gaussian(Source):
     def _draw(self, n: int, index: int, identity: tuple[object, ...]) -> Drawn:
         x = Random(*identity, index, "noise").normal(n, *self.task.input_shape)
         random = Random(*identity, index, "labels")
-        if self.task.loss == "mse":
-            return x.astype(np.float32), random.normal(n).astype(np.float32)
-        return x.astype(np.float32), random.classes(n, self.task.n_classes)
+        return x.astype(np.float32), _targets(random, n, self.task)
+
+
+def _targets(random: Random, n: int, task: Task) -> Targets:
+    """Uniform labels [n]; in a regression standard normal numbers, [n] or [n, K]."""
+    if task.loss == "mse":
+        size = (n, task.n_classes) if task.n_classes > 1 else (n,)
+        return random.normal(*size).astype(np.float32)
+    return random.classes(n, task.n_classes)
 
 
 def open_source(option: str, task: Task, *, cache: Path | None = None) -> Source:
@@ -161,8 +188,7 @@ def open_source(option: str, task: Task, *, cache: Path | None = None) -> Source
         return _Gaussian(option, _text_digest(option, VERSION), task)
     if len(task.input_shape) == 1:
         return _Vectors("builtin", _text_digest("builtin", *VECTORS), task)
-    _require_images(task)
-    if option == "auto":
+    if option == "auto" and task.loss != "mse":
         from zcbench.cache import cache_dir
 
         folder = image_folder(cache or cache_dir())
@@ -173,10 +199,16 @@ def open_source(option: str, task: Task, *, cache: Path | None = None) -> Source
 
 
 def _open_files(option: str, task: Task) -> Source:
-    _require_images(task)
+    if len(task.input_shape) != 3 or task.loss == "mse":
+        shape = "×".join(map(str, task.input_shape))
+        raise DataError(
+            f"zcbench has labelled images, but {task.name} has inputs of {shape} and "
+            f"the loss {task.loss}.",
+            "Say builtin for vectors, or gaussian for anything.",
+        )
     try:
-        images = read_images(Path(option).expanduser(), task)
-    except (FileNotFoundError, RuntimeError):  # the latter for ~nobody
+        images = read_images(expanded(option), task)
+    except FileNotFoundError:
         close = get_close_matches(option.casefold(), OPTIONS, n=1)
         raise DataError(
             f"There is no {option!r} to take images from.",
@@ -185,16 +217,6 @@ def _open_files(option: str, task: Task) -> Source:
             else "Give an image file or folder, or say auto, builtin or gaussian.",
         ) from None
     return _Files(images.name, images.digest, task, images)
-
-
-def _require_images(task: Task) -> None:
-    if len(task.input_shape) != 3 or task.loss != "cross_entropy":
-        shape = "×".join(map(str, task.input_shape))
-        raise DataError(
-            f"zcbench has labelled images, but {task.name} has inputs of {shape} and "
-            f"the loss {task.loss}.",
-            "Say builtin for vectors, or gaussian for anything.",
-        )
 
 
 def batch_digest(batch: Batch) -> str:

@@ -36,8 +36,25 @@ class SharedReLU(nn.ReLU):
         self.multiplicity = multiplicity
 
 
-class ConvBN(nn.Module):
-    """Convolution and BatchNorm under the published names ``op.1`` and ``op.2``."""
+class AveragePool(nn.AvgPool2d):
+    """Mean over 3×3 pixels, which the published network wraps in a module."""
+
+    published_modules = 2
+
+
+class Rectified(nn.Module):
+    """An operation on what a ReLU gives, which its node computes once for all."""
+
+
+class ConvBN(Rectified):
+    """Convolution and BatchNorm under the published names ``op.1`` and ``op.2``.
+
+    Attributes:
+        published_modules: how many modules of the published network give its output:
+            ``op`` and what holds it.
+    """
+
+    published_modules = 2
 
     def __init__(self, c_in: int, c_out: int, kernel: int, stride: int = 1) -> None:
         super().__init__()
@@ -51,46 +68,59 @@ class ConvBN(nn.Module):
 
 
 class CellModule(nn.Module):
-    """One cell: each node is the sum of its incoming edges, [N, C, H, W] throughout.
+    """One cell: each node is the sum of its incoming edges.
 
     Args:
         cell: the operations in string order.
         n_nodes: number of nodes.
-        channels: C.
+        c_in: channels of the first node.
+        c_out: channels of all others.
+        stride: of the edges that leave the first node.
     """
 
-    def __init__(self, cell: Cell, n_nodes: int, channels: int) -> None:
+    def __init__(
+        self, cell: Cell, n_nodes: int, c_in: int, c_out: int, stride: int = 1
+    ) -> None:
         super().__init__()
+        self.c_out, self.stride = c_out, stride
         self.edges = edges_of(n_nodes)
         self.operations = cell
         self.n_nodes = n_nodes
         self.useful_nodes = reachable(cell, n_nodes)[1]
-        self.layers = nn.ModuleList(self._layer(op, channels) for op in cell)
+        self.layers = nn.ModuleList(
+            self.layer(operation, c_out if source else c_in, 1 if source else stride)
+            for (source, _), operation in zip(self.edges, cell, strict=True)
+        )
         readers = [0] * n_nodes
-        for (source, _), operation in zip(self.edges, cell, strict=True):
-            readers[source] += operation in _KERNELS
+        for (source, _), layer in zip(self.edges, self.layers, strict=True):
+            readers[source] += isinstance(layer, Rectified)
         self.relus = nn.ModuleDict(
             {str(n): SharedReLU(count) for n, count in enumerate(readers) if count}
         )
 
-    @staticmethod
-    def _layer(operation: str, channels: int) -> nn.Module:
+    def layer(self, operation: str, c_in: int, stride: int) -> nn.Module:
+        """What an edge does."""
         if operation in _KERNELS:
-            return ConvBN(channels, channels, _KERNELS[operation])
+            return ConvBN(c_in, self.c_out, _KERNELS[operation], stride)
         if operation == "avg_pool_3x3":
-            return nn.AvgPool2d(3, stride=1, padding=1, count_include_pad=False)
+            return AveragePool(3, stride=1, padding=1, count_include_pad=False)
         return nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Value of the last node."""
+        """[N, C_in, H, W] → value of the last node, [N, C_out, H', W']."""
         nodes = [x]
         rectified: dict[int, Tensor] = {}
         for target in range(1, self.n_nodes):
             useful = target in self.useful_nodes
             with torch.set_grad_enabled(torch.is_grad_enabled() and useful):
                 terms = self._incoming(target, nodes, rectified)
-                nodes.append(_sum(terms) if terms else torch.zeros_like(x))
+                nodes.append(_sum(terms) if terms else self._zeros(x))
         return nodes[-1]
+
+    def _zeros(self, x: Tensor) -> Tensor:
+        """Value of a node that no edge enters."""
+        size = (-(-side // self.stride) for side in x.shape[2:])
+        return x.new_zeros(len(x), self.c_out, *size)
 
     def _incoming(
         self, target: int, nodes: list[Tensor], rectified: dict[int, Tensor]
@@ -102,7 +132,7 @@ class CellModule(nn.Module):
             if to != target or operation == "none":
                 continue
             value = nodes[source]
-            if operation in _KERNELS:
+            if isinstance(layer, Rectified):
                 if source not in rectified:
                     # With gradients, whichever edge asks first: a later one may need
                     # them.
@@ -199,5 +229,7 @@ class CellNetwork(Skeleton):
         for stage, channels in enumerate(stages):
             if stage:
                 cells.append(ResidualBlock(stages[stage - 1], channels))
-            cells += [CellModule(cell, n_nodes, channels) for _ in range(depth)]
+            cells += [
+                CellModule(cell, n_nodes, channels, channels) for _ in range(depth)
+            ]
         super().__init__(stages[0], cells, stages[-1], task)

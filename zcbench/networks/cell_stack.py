@@ -26,7 +26,7 @@ from zcbench.types import Task
 _KERNELS = {"nor_conv_1x1": 1, "nor_conv_3x3": 3}
 
 
-class _Weights:
+class Weights:
     """Layers by their published names, weights as `initialised` draws them."""
 
     def __init__(self, seed: int, repeat: int) -> None:
@@ -41,6 +41,7 @@ class _Weights:
         stride: int = 1,
         bias: bool = False,
     ) -> StackedLayer:
+        """A layer of some networks by the name of the one network's."""
         fan_in = prod(shape[1:])
         weight = drawn(*self._identity, f"{name}.weight", shape, fan_in)
         offset = None
@@ -54,7 +55,7 @@ class _ConvBN(nn.Module):
 
     def __init__(
         self,
-        weights: _Weights,
+        weights: Weights,
         name: str,
         members: Sequence[int],
         shape: tuple[int, ...],
@@ -87,6 +88,36 @@ class _AveragePool(torch.autograd.Function):
         return grads
 
 
+class _Reduce(nn.Module):
+    """`zcbench.networks.transnas.FactorizedReduce` of some networks."""
+
+    def __init__(
+        self,
+        weights: Weights,
+        name: str,
+        members: Sequence[int],
+        shape: tuple[int, ...],
+        stride: int,
+    ) -> None:
+        super().__init__()
+        self.relu = StackedReLU(members)
+        half = (shape[0] // 2, *shape[1:])
+        self.here, self.moved = (
+            weights.layer(f"{name}.convs.{i}", members, half, stride=stride)
+            for i in range(2)
+        )
+        self.norm = StackedBatchNorm(members, shape[0])
+
+    def forward(self, x: Tensor, rules: Rules) -> Tensor:
+        x = rules.relu(self.relu, x)
+        moved = F.pad(x, (-1, 1, -1, 1))
+        halves = rules.layer(self.here, x), rules.layer(self.moved, moved)
+        # Both halves of a network side by side, network after network.
+        n, groups = len(x), len(self.norm.members)
+        parts = [h.reshape(n, groups, -1, *h.shape[2:]) for h in halves]
+        return rules.batchnorm(self.norm, torch.cat(parts, dim=2).flatten(1, 2))
+
+
 class _Operation(nn.Module):
     """One operation on one edge, of networks where it is live, or is dead."""
 
@@ -94,11 +125,13 @@ class _Operation(nn.Module):
 
     def __init__(
         self,
-        weights: _Weights,
+        weights: Weights,
         name: str,
         operation: str,
         members: Sequence[int],
-        channels: int,
+        c_in: int,
+        c_out: int,
+        stride: int,
         *,
         live: bool,
     ) -> None:
@@ -106,10 +139,13 @@ class _Operation(nn.Module):
         self.live = live
         self.register_buffer("index", torch.tensor(members), persistent=False)
         self.pool = operation == "avg_pool_3x3"
-        self.conv = None
+        self.conv: nn.Module | None = None
         if operation in _KERNELS:
-            shape = (channels, channels, _KERNELS[operation], _KERNELS[operation])
-            self.conv = _ConvBN(weights, name, members, shape)
+            shape = (c_out, c_in, _KERNELS[operation], _KERNELS[operation])
+            self.conv = _ConvBN(weights, name, members, shape, stride)
+        elif operation == "skip_connect" and (c_in != c_out or stride != 1):
+            shape = (c_out, c_in, 1, 1)
+            self.conv = _Reduce(weights, name, members, shape, stride)
 
     def forward(self, x: Tensor, rules: Rules) -> Tensor:
         if self.conv is not None:
@@ -121,19 +157,32 @@ class _Operation(nn.Module):
         return x
 
 
-class _Cell(nn.Module):
-    """The cells at one place of the skeleton, one of each network."""
+class StackedCell(nn.Module):
+    """The cells at one place of the skeleton, one of each network.
+
+    Args:
+        weights: gives its layers.
+        name: of the one network's cell, as its state dict has it.
+        cells: for each network, the operations in string order.
+        n_nodes: number of nodes.
+        c_in: channels of the first node.
+        c_out: channels of all others.
+        stride: of the edges that leave the first node.
+    """
 
     def __init__(
         self,
-        weights: _Weights,
+        weights: Weights,
         name: str,
         cells: Sequence[Cell],
         n_nodes: int,
-        channels: int,
+        c_in: int,
+        c_out: int,
+        stride: int = 1,
     ) -> None:
         super().__init__()
         self.n_networks, self.n_nodes = len(cells), n_nodes
+        self.c_out, self.stride = c_out, stride
         self.operations = nn.ModuleList()  # in order of definition
         self._leaving: list[list[tuple[_Operation, int]]] = [[] for _ in range(n_nodes)]
         lively = [live_edges(cell, n_nodes) for cell in cells]
@@ -150,7 +199,9 @@ class _Cell(nn.Module):
                     f"{name}.layers.{edge}",
                     operation,
                     [p for p, kind in enumerate(there) if kind == (operation, live)],
-                    channels,
+                    c_out if source else c_in,
+                    c_out,
+                    1 if source else stride,
                     live=live,
                 )
                 self.operations.append(module)
@@ -158,11 +209,11 @@ class _Cell(nn.Module):
 
     def forward(self, x: Tensor, rules: Rules) -> Tensor:
         """Give the value of the last node, [N, P·C, H, W]."""
-        node = x
+        node, like = x, self._shape(x)
         sums: list[list[tuple[Tensor, Tensor]]] = [[] for _ in range(self.n_nodes)]
         for source in range(self.n_nodes - 1):
             if source:
-                node = self._sum(sums[source], x)
+                node = self._sum(sums[source], like)
             leaving = [
                 (operation, target)
                 for operation, target in self._leaving[source]
@@ -172,7 +223,12 @@ class _Cell(nn.Module):
             for (operation, target), part in zip(leaving, parts, strict=True):
                 with torch.set_grad_enabled(torch.is_grad_enabled() and operation.live):
                     sums[target].append((operation(part, rules), operation.index))
-        return self._sum(sums[-1], x)
+        return self._sum(sums[-1], like)
+
+    def _shape(self, x: Tensor) -> Tensor:
+        """Maps of the shape of all nodes but the first."""
+        size = (-(-side // self.stride) for side in x.shape[2:])
+        return x.new_empty(len(x), self.n_networks * self.c_out, *size)
 
     def _sum(self, terms: list[tuple[Tensor, Tensor]], like: Tensor) -> Tensor:
         parts, members = [p for p, _ in terms], [m for _, m in terms]
@@ -183,7 +239,7 @@ class _ResidualBlock(nn.Module):
     """Two 3×3 convolutions, the first of stride 2, and a pooled 1×1 shortcut."""
 
     def __init__(
-        self, weights: _Weights, name: str, members: range, c_in: int, c_out: int
+        self, weights: Weights, name: str, members: range, c_in: int, c_out: int
     ) -> None:
         super().__init__()
         first, second = (c_out, c_in, 3, 3), (c_out, c_out, 3, 3)
@@ -225,7 +281,7 @@ class StackedCellNetwork(StackedNetwork):
         repeat: int,
     ) -> None:
         super().__init__(len(cells), task.n_classes)
-        weights, everyone = _Weights(seed, repeat), range(len(cells))
+        weights, everyone = Weights(seed, repeat), range(len(cells))
         self.stem = weights.layer(
             "stem.0", everyone, (stages[0], task.input_shape[0], 3, 3)
         )
@@ -239,7 +295,9 @@ class StackedCellNetwork(StackedNetwork):
                 )
             for _ in range(depth):
                 name = f"cells.{len(self.cells)}"
-                self.cells.append(_Cell(weights, name, cells, n_nodes, channels))
+                self.cells.append(
+                    StackedCell(weights, name, cells, n_nodes, channels, channels)
+                )
         self.last_norm = StackedBatchNorm(everyone, stages[-1])
         self.last_relu = StackedReLU(everyone)
         self.classifier = weights.layer(

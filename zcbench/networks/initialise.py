@@ -12,6 +12,11 @@ from torch import Tensor, nn
 
 from zcbench.seeding import generator
 
+_POSITIONS = 0.02
+"""Standard deviation of tables of positions, as transformers start them."""
+_LARGEST_KEPT = 2**16
+"""Numbers in a tensor that is kept: networks that have larger ones have them once."""
+
 M = TypeVar("M", bound=nn.Module)
 
 
@@ -19,8 +24,10 @@ def initialised(make: Callable[[], M], seed: int, repeat: int = 0) -> M:
     """Network with weights that depend on (seed, repeat, parameter name) alone.
 
     Convolutions and linear layers draw weight and bias from U(−b, b), b = fan_in^−½
-    (what PyTorch's Kaiming-uniform with a = √5 comes to); normalisation layers start
-    at 1 and 0.
+    (what PyTorch's Kaiming-uniform with a = √5 comes to), and so do weights that
+    `nn.MultiheadAttention` holds; normalisation layers start at 1 and 0. Of the rest,
+    such as tables of positions, what the constructor makes all equal stays so, and
+    what has two axes or more is normal with a standard deviation of 0.02.
 
     Args:
         make: constructs the network. `Conv2d` and `Linear` of this file save it the
@@ -35,11 +42,23 @@ def initialised(make: Callable[[], M], seed: int, repeat: int = 0) -> M:
         network = make()
     with torch.no_grad():
         for prefix, module in network.named_modules():
+            own = module.named_parameters(prefix, recurse=False)
             if isinstance(module, (nn.Conv2d, nn.Linear)):
                 fan_in = module.weight[0].numel()
-                for name, parameter in module.named_parameters(prefix, recurse=False):
+                for name, parameter in own:
                     shape = tuple(parameter.shape)
                     parameter.copy_(drawn(seed, repeat, name, shape, fan_in))
+                continue
+            joint = isinstance(module, nn.MultiheadAttention)
+            for name, parameter in own:
+                if parameter.dim() < 2 or parameter.min() == parameter.max():
+                    continue
+                random = generator(seed, "weights", repeat, name)
+                bound = 1 / math.sqrt(parameter.shape[-1])
+                if joint:
+                    parameter.uniform_(-bound, bound, generator=random)
+                else:
+                    parameter.normal_(std=_POSITIONS, generator=random)
     return network
 
 
@@ -57,11 +76,18 @@ class Linear(nn.Linear):
         """Leave the weights as the memory was."""
 
 
-@lru_cache(maxsize=1024)  # one seed of NAS-Bench-201 has about 200 tensors, 7 MB
 def drawn(
     seed: int, repeat: int, name: str, shape: tuple[int, ...], fan_in: int
 ) -> Tensor:
     """Values of the parameter of that name; not to be written to."""
+    draw = _kept if math.prod(shape) <= _LARGEST_KEPT else _kept.__wrapped__
+    return draw(seed, repeat, name, shape, fan_in)
+
+
+@lru_cache(maxsize=1024)  # one seed of NAS-Bench-201 has about 200 tensors, 7 MB
+def _kept(
+    seed: int, repeat: int, name: str, shape: tuple[int, ...], fan_in: int
+) -> Tensor:
     bound = 1 / math.sqrt(fan_in)
     random = generator(seed, "weights", repeat, name)
     return torch.empty(shape).uniform_(-bound, bound, generator=random)

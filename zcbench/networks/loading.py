@@ -10,12 +10,14 @@ import importlib
 import importlib.util
 import inspect
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from zcbench.errors import UsageError
+from zcbench.errors import UsageError, out_of_memory
+from zcbench.networks.targets import Target, parse_target
 from zcbench.seeding import random_state
 
 if TYPE_CHECKING:
@@ -89,20 +91,22 @@ def _from_file(path: Path) -> object:
 def build_network(target: str, n_classes: int, seed: int) -> nn.Module:
     """Call a builder with the random state of a seed.
 
-    It is called without arguments, but for ``num_classes`` or ``n_classes`` where it
-    has such a parameter, as torchvision's and timm's do.
+    It is called with the target's arguments, and with ``num_classes`` or ``n_classes``
+    where it has such a parameter, as torchvision's and timm's do.
 
     Raises:
         UsageError: it fails, or gives no `torch.nn.Module`.
     """
     import torch
 
-    named = split_zoo(target)
+    wanted = parse_target(target)
+    named = split_zoo(wanted.name)
     if named is None:
-        builder = find_builder(target)
-        make = functools.partial(builder, **_arguments(builder, n_classes))
+        builder = find_builder(wanted.name)
+        given = {**_arguments(builder, n_classes), **wanted.arguments}
+        make = functools.partial(builder, **given)
     else:
-        make = functools.partial(build_of_zoo, *named, n_classes)
+        make = functools.partial(build_of_zoo, *named, n_classes, **wanted.arguments)
     try:
         with random_state(seed):
             network = make()
@@ -130,8 +134,11 @@ def _arguments(builder: Callable[..., Any], n_classes: int) -> dict[str, int]:
     }
 
 
-def check_network(network: nn.Module, x: Tensor, n_classes: int, target: str) -> None:
+def check_network(network: nn.Module, x: Tensor, n_classes: int, target: str) -> float:
     """Make sure that a network takes the images and gives that many logits.
+
+    Returns:
+        Seconds that the forward of one image takes.
 
     Raises:
         UsageError: it does not.
@@ -140,7 +147,10 @@ def check_network(network: nn.Module, x: Tensor, n_classes: int, target: str) ->
 
     try:
         with torch.no_grad():
-            logits = copy.deepcopy(network).eval()(x[:2])
+            copied = copy.deepcopy(network).eval()
+            start = time.perf_counter()
+            logits = copied(x[:2])
+            seconds = (time.perf_counter() - start) / 2
     except Exception as error:
         shape = ",".join(map(str, x.shape[1:]))
         own = own_shape(network, target)
@@ -158,16 +168,7 @@ def check_network(network: nn.Module, x: Tensor, n_classes: int, target: str) ->
             f"{target} gives {shown} for two images, not logits [2, {n_classes}].",
             "Say the right --classes, or wrap the network.",
         )
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Whether that is what an error, or the one behind it, says."""
-    import torch
-
-    told = isinstance(error, MemoryError | torch.OutOfMemoryError)
-    told = told or "not enough memory" in str(error)
-    cause = error.__cause__
-    return told or (cause is not None and out_of_memory(cause))
+    return seconds
 
 
 def failed(what: str, error: BaseException, hint: str) -> UsageError:
@@ -201,18 +202,25 @@ def expand(target: str) -> list[str]:
     Raises:
         UsageError: none, or the zoo cannot be imported.
     """
-    parts = split_zoo(target)
+    wanted = parse_target(target)
+    parts = split_zoo(wanted.name)
     if parts is None or not any(character in parts[1] for character in "*?["):
-        return [target]
+        return [str(wanted)]
     zoo, pattern = parts
     names = [name for name in _names(zoo) if fnmatch.fnmatchcase(name, pattern)]
     if not names:
         raise UsageError(f"{zoo} has no network {pattern}.", _listing(zoo))
-    return [f"{zoo}:{name}" for name in names]
+    return [str(Target(f"{zoo}:{name}", wanted.arguments)) for name in names]
 
 
-def build_of_zoo(zoo: str, name: str, n_classes: int) -> Any:
+def build_of_zoo(zoo: str, name: str, n_classes: int, **settings: Any) -> Any:
     """A network of a zoo with weights of its own initialisation.
+
+    Args:
+        zoo: one of `ZOOS`.
+        name: as the zoo calls it.
+        n_classes: number of classes.
+        **settings: what its builder takes besides.
 
     Raises:
         UsageError: there is none of that name, or the zoo cannot be imported.
@@ -223,14 +231,14 @@ def build_of_zoo(zoo: str, name: str, n_classes: int) -> Any:
         close = difflib.get_close_matches(plain, names, n=1)
         hint = f"Did you mean {zoo}:{close[0]}?" if close else _listing(zoo)
         raise UsageError(f"{zoo} has no network {name!r}.", hint)
+    settings = {"num_classes": n_classes, **settings}
     if zoo == "timm":
-        return import_zoo(zoo).create_model(
-            name, pretrained=False, num_classes=n_classes
-        )
-    more = {"aux_logits": False, "init_weights": True} if plain in _AUXILIARY else {}
-    return import_zoo(zoo).models.get_model(
-        name, weights=None, num_classes=n_classes, **more
-    )
+        settings |= {"pretrained": False}
+        return import_zoo(zoo).create_model(name, **settings)
+    if plain in _AUXILIARY:
+        settings |= {"aux_logits": False, "init_weights": True}
+    settings |= {"weights": None}
+    return import_zoo(zoo).models.get_model(name, **settings)
 
 
 def own_shape(network: nn.Module, target: str = "") -> tuple[int, ...] | None:
@@ -240,6 +248,9 @@ def own_shape(network: nn.Module, target: str = "") -> tuple[int, ...] | None:
         network: of any origin.
         target: what it was named by.
     """
+    wanted = parse_target(target)
+    if wanted.input_shape is not None:
+        return wanted.input_shape
     about = getattr(network, "pretrained_cfg", None) or getattr(
         network, "default_cfg", None
     )
@@ -249,7 +260,7 @@ def own_shape(network: nn.Module, target: str = "") -> tuple[int, ...] | None:
     side = getattr(network, "image_size", None)
     if isinstance(side, int):
         return 3, side, side
-    parts = split_zoo(target)
+    parts = split_zoo(wanted.name)
     if parts is None or parts[0] != "torchvision":
         return None
     side = _crop(parts[1])

@@ -11,6 +11,7 @@ from typing import Literal, TypeVar
 
 from zcbench.aggregates import AGGREGATES
 from zcbench.errors import UsageError
+from zcbench.proxies.variants import variant
 from zcbench.registry import Registry
 from zcbench.types import Proxy
 
@@ -27,6 +28,9 @@ _FAMILIES = (
     "gradient_statistics",
     "kernels",
     "features",
+    "spectra",
+    "graphs",
+    "transformers",
     "training",
 )
 """Files of this folder, in the order in which lists and tables name proxies."""
@@ -44,6 +48,13 @@ SUITE = (
 """The thirteen of NAS-Bench-Suite-Zero (Krishnakumar et al. 2022), and n_layers."""
 
 
+FAST = (
+    *("params", "flops", "n_layers", "l2_norm", "plain", "snip", "grad_norm"),
+    *("fisher", "synflow", "jacov", "epe_nas", "nwot", "lin_regions", "meco"),
+)
+"""What one forward of the minibatch, two backwards and single images give."""
+
+
 def _is_part(parts: tuple[str, ...], proxy: Proxy) -> bool:
     return proxy.name in parts
 
@@ -51,6 +62,7 @@ def _is_part(parts: tuple[str, ...], proxy: Proxy) -> bool:
 SETS: Mapping[str, Callable[[Proxy], bool]] = {
     "all": lambda proxy: not proxy.costly,
     "suite": lambda proxy: proxy.name in SUITE,
+    "fast": lambda proxy: proxy.name in FAST,
     "baselines": lambda proxy: proxy.baseline,
     **{
         name: partial(_is_part, aggregate.parts)
@@ -61,7 +73,9 @@ SETS: Mapping[str, Callable[[Proxy], bool]] = {
 
 That of an aggregate stands for its parts, which are what there is to run.
 """
-PROXIES: Registry[Proxy] = Registry("proxy", "zcbench.proxies", _builtins, SETS)
+PROXIES: Registry[Proxy] = Registry(
+    "proxy", "zcbench.proxies", _builtins, SETS, variant
+)
 
 
 def proxy(
@@ -74,8 +88,11 @@ def proxy(
     data_independent: bool = False,
     label_free: bool = False,
     costly: bool = False,
+    evidence: Mapping[str, Mapping[str, type]] | None = None,
 ) -> Callable[[F], F]:
     """Register a function as a proxy; its name is the id, its annotations the needs.
+
+    What has a default is a parameter, which users may set by name: ``swap[mu=1]``.
 
     Args:
         reference: BibTeX key of the paper.
@@ -86,6 +103,8 @@ def proxy(
         data_independent: True if the images do not matter.
         label_free: True if the labels do not matter.
         costly: True if it takes many training steps: it is left out of ``all``.
+        evidence: for parameters that change what the function reads:
+            ``{"image=gaussian": {"c": ChannelCorrelation}}``.
 
     Returns:
         A decorator that returns the function unchanged.
@@ -106,6 +125,7 @@ def proxy(
             data_independent=data_independent,
             label_free=label_free or data_independent,
             costly=costly,
+            evidence=evidence or {},
             origin=_origin(function),
         )
         _check(entry)
@@ -128,6 +148,9 @@ def _check(entry: Proxy) -> None:
         f"the name {entry.name!r}: a name has no space, comma, colon or plus": bool(
             _NAME.fullmatch(entry.name)
         ),
+        f"the name {entry.name!r}: brackets are for parameters": (
+            not set("[]") & set(entry.name)
+        ),
         f"the direction {entry.direction!r}: it is 'higher' or 'lower'": (
             entry.direction in ("higher", "lower")
         ),
@@ -141,6 +164,9 @@ def _check(entry: Proxy) -> None:
         ),
         "no annotated parameter: its annotations are the evidence that it asks for": (
             any(p.annotation is not p.empty for p in parameters)
+        ),
+        f"evidence for {entry.evidence!r}: it is for values of its parameters": all(
+            said.partition("=")[0] in entry.defaults for said in entry.evidence
         ),
     }
     for problem, fine in sound.items():

@@ -61,13 +61,21 @@ SIGMA = 800.0**2
 
 
 @proxy(reference="peng2024swap", label_free=True)
-def reg_swap(a: ActivationPatterns, s: Parameters) -> float:
+def reg_swap(
+    a: ActivationPatterns, s: Parameters, *, mu: float = MU, sigma: float = SIGMA
+) -> float:
     """SWAP · exp(−(p − μ)² / σ), p thousands of parameters. Higher is better.
 
     The regularised SWAP of Peng et al. 2024. μ and σ are to be chosen for the
     size that one wants; the authors publish none for NAS-Bench-201. Here μ = 800, the
     middle of the range of that space, and σ = 800², not tuned on any accuracy: outside
-    that range the factor is near 0 and the score says size alone.
+    that range the factor is near 0 and the score says size alone: it is undefined
+    farther than 3 √σ from μ. Others: ``reg_swap[mu=500,sigma=90000]``.
     """
     thousands = s.n_params / 1000
-    return a.distinct * math.exp(-((thousands - MU) ** 2) / SIGMA)
+    if (thousands - mu) ** 2 > 9 * sigma:
+        raise Undefined(
+            f"its constants are for networks of some {mu:,.0f} thousand parameters, "
+            f"this one has {thousands:,.0f}"
+        )
+    return a.distinct * math.exp(-((thousands - mu) ** 2) / sigma)

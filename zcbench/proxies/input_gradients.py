@@ -22,7 +22,8 @@ def jacov(j: InputCorrelation) -> float:
 
     v [N] of corr [N, N] between images of ∂(Σ logits)/∂x (Mellor et al. 2020, v1),
     k = 1e-5. Symmetric eigenvalues: the authors' general solver can return complex
-    ones. Undefined where an image's gradient is constant.
+    ones. Undefined where an image's gradient is constant, or is 0 but for rounding, as
+    in networks whose last maps are sums of BatchNorms, without a ReLU after.
     """
     import torch
 
@@ -39,14 +40,17 @@ def epe_nas(j: InputCorrelation) -> float:
     of its images. Up to 100 classes: Σ_c abs(s_c). More: s_c divided by the class's
     number of images, then Σ over ordered pairs of abs(s_c − s_d), divided by the number
     of classes present. With 64 images of 100 and more classes most hold one image or
-    none, so that it says little there. Undefined where a gradient is constant, and in a
-    regression.
+    none, so that it says little there. Undefined where jacov is, without classes, and
+    where no class has two images, whose correlation would be compared.
     """
     import torch
 
+    _require_varying(j)
     if not j.labels:
         raise Undefined("a regression has no classes")
-    _require_varying(j)
+    if len(set(j.labels)) == len(j.labels):
+        n = len(j.labels)
+        raise Undefined(f"no class has two of the {n} images: take a larger minibatch")
     labels = torch.tensor(j.labels)
     logs = (j.correlation.cpu().abs() + K).log()
     members = [(labels == c).nonzero().flatten() for c in sorted(set(j.labels))]
@@ -63,4 +67,7 @@ def _spread(values: Iterable[float]) -> float:
 
 def _require_varying(j: InputCorrelation) -> None:
     if bool(j.correlation.isnan().any()):
-        raise Undefined("the gradient with respect to an image is constant")
+        raise Undefined(
+            "the gradient of the summed outputs with respect to an image is constant, "
+            "or rounding alone"
+        )

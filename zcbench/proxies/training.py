@@ -39,7 +39,9 @@ def nngp(f: FreshNetwork) -> float:
     n = len(f.batch.x) // 2
     kernel = _kernel(f)
     y = f.batch.y
-    targets = y[:, None].double()
+    targets = y.reshape(len(y), -1).double()
+    if f.batch.loss == "none":
+        raise Undefined("a part of a network has no labels")
     if f.batch.loss == "cross_entropy":
         targets = torch.nn.functional.one_hot(y).double()
     ridge = RIDGE * kernel.diagonal().mean() * torch.eye(n, dtype=torch.float64)

@@ -10,13 +10,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from zcbench.analysis import CHOICES as CHOICES
     from zcbench.analysis.block import Block as Block
     from zcbench.analysis.block import Column as Column
     from zcbench.analysis.block import Options as Options
     from zcbench.analysis.correlations import COLUMNS as COLUMNS
     from zcbench.analysis.correlations import correlations as correlations
     from zcbench.analysis.join import studies as studies
-    from zcbench.analysis.report import CHOICES as CHOICES
     from zcbench.analysis.report import Report as Report
     from zcbench.analysis.report import make_report as make_report
     from zcbench.analysis.study import Study as Study
@@ -25,12 +25,11 @@ if TYPE_CHECKING:
     from zcbench.report.document import Gallery as Gallery
     from zcbench.report.output import emit as emit
     from zcbench.report.output import in_color as in_color
-    from zcbench.report.output import print_report as print_report
     from zcbench.report.output import render as render
 
 FORMATS = {
     "text": "text",
-    "md": "markup",
+    "md": "text",
     "csv": "machine",
     "json": "machine",
     "tex": "latex",
@@ -41,12 +40,13 @@ FORMATS = {
 _HOME = {
     "analysis.block": ("Block", "Column", "Options"),
     "analysis.correlations": ("COLUMNS", "correlations"),
-    "analysis.report": ("CHOICES", "Report", "make_report"),
+    "analysis": ("CHOICES",),
+    "analysis.report": ("Report", "make_report"),
     "analysis.join": ("studies",),
     "analysis.study": ("Study",),
     "files": ("write",),
     "report.document": ("Document", "Gallery"),
-    "report.output": ("emit", "in_color", "print_report", "render"),
+    "report.output": ("emit", "in_color", "render"),
 }
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from zcbench.analysis.block import Block
-from zcbench.report.cells import cells, header, right, styles
 from zcbench.report.document import Document
+from zcbench.report.text import cells, header, right, styles
 
 _LATEX = {
     "\\": r"\textbackslash{}",

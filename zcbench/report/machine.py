@@ -8,10 +8,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from zcbench.analysis.block import Listing
-from zcbench.errors import UsageError
+from zcbench.errors import UsageError, visible
+from zcbench.files import signed
 from zcbench.report.document import Document
 
 SCHEMA = 1
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
 def render_csv(document: Document) -> str:
@@ -40,8 +42,20 @@ def render_csv(document: Document) -> str:
             json.dumps(status) if isinstance(status, Mapping) else status
             for status in plain["status"]
         ]
+    for name in plain.columns[plain.dtypes.map(lambda kind: kind.kind not in "iufb")]:
+        texts = [_cell(value) for value in plain[name]]
+        plain[name] = pd.Series(texts, index=plain.index, dtype=object)
+    plain.columns = plain.columns.map(_cell)
     text: str = plain.to_csv(index=False, float_format="%.6g", lineterminator="\n")
     return text
+
+
+def _cell(value: object) -> object:
+    """A text that no spreadsheet takes for a formula, and no terminal for a command."""
+    if not isinstance(value, str):
+        return value
+    text = visible(value, lines=True)
+    return f"'{text}" if value.lstrip(" ").startswith(_FORMULA) else text
 
 
 def render_json(document: Document) -> str:
@@ -52,7 +66,10 @@ def render_json(document: Document) -> str:
     whole: Any = next(iter(tables.values()), [])
     if document.facts is not None:
         whole = {"schema": SCHEMA, **document.facts, **tables}
-    return json.dumps(_strict(whole), indent=1, allow_nan=False) + "\n"
+    text = json.dumps(_strict(whole), indent=1, allow_nan=False)
+    if document.facts is not None:
+        text = signed(text.encode()).decode()
+    return f"{text}\n"
 
 
 def _strict(value: Any) -> Any:

@@ -5,20 +5,17 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from zcbench.errors import unknown
+from zcbench.errors import unknown, visible
 from zcbench.files import write
 from zcbench.report import FORMATS
 from zcbench.report.document import Document, document_of
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from zcbench.analysis.report import Report
 
 
@@ -41,7 +38,7 @@ def render(
     module = importlib.import_module(f"zcbench.report.{FORMATS[format]}")
     writer = getattr(module, f"render_{format}")
     text: str = writer(document, color=True) if color else writer(document)
-    return text
+    return text if color else visible(text, lines=True)  # of colours text takes care
 
 
 def emit(
@@ -60,37 +57,12 @@ def emit(
     """
     document = shown if isinstance(shown, Document) else document_of(shown)
     for note in document.notes:
-        click.echo(note, err=True)
+        click.echo(visible(note), err=True)
     if output is None:
         colour = format == "text" and in_color()
         click.echo(render(document, format, color=colour), nl=False)
     else:
         write(render(document, format), output)
-
-
-def print_report(
-    runs: Sequence[pd.DataFrame],
-    target: str | None = None,
-    truth: str | None = None,
-    population: str | None = None,
-    sections: Sequence[str] = ("correlations",),
-) -> None:
-    """Print the text table of some runs on stdout, and its notes on stderr.
-
-    Args:
-        runs: tables from `load_run`.
-        target: ``"val"`` or ``"test"``; None for what each run was made for.
-        truth: ``"auto"``, a name or a path; None for what each run was made with.
-        population: architectures to speak of; None for those the run sampled from.
-        sections: which of `CHOICES`, or ``"all"``.
-
-    Raises:
-        DataError: there is no such target or truth, or it knows no architecture.
-        UsageError: a run says nothing about that population.
-    """
-    from zcbench.analysis.report import make_report
-
-    emit(make_report(runs, target, truth, population, sections=sections))
 
 
 def in_color() -> bool:

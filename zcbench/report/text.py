@@ -1,17 +1,93 @@
-"""Documents for a terminal."""
+"""Documents as text: the cells of blocks, for a terminal, and in Markdown."""
 
 from __future__ import annotations
 
 import io
 import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-from zcbench.analysis.block import Block
-from zcbench.report.cells import cells, header, right, styles
+from zcbench.analysis.block import (
+    Block,
+    Column,
+    ColumnKind,
+    Style,
+    difference,
+    interval,
+    number,
+    p_value,
+)
+from zcbench.errors import visible
 from zcbench.report.document import Document
 
+RIGHT: frozenset[ColumnKind] = frozenset({"count", "share", "p", "number"})
+"""Kinds of columns that are aligned to the right."""
+_PLAIN: Mapping[ColumnKind, Callable[[Any], str]] = {
+    "correlation": number,
+    "signed": lambda value: number(value, signed=True),
+    "count": lambda value: f"{int(value):,}",
+    "share": lambda value: f"{100 * value:.0f}%",
+    "p": p_value,
+    "number": lambda value: f"{value:,.3g}" if abs(value) < 1000 else f"{value:,.0f}",
+}
 WIDTH = 88
 """Columns that sentences take at most; tables are as wide as their cells."""
 _STYLES = {"ahead": "bold", "baseline": "dim", "better": "green", "worse": "bold red"}
+
+
+def header(block: Block) -> tuple[str, ...]:
+    """What stands above the columns."""
+    return tuple(visible(column.header) for column in block.columns)
+
+
+def right(block: Block) -> tuple[bool, ...]:
+    """Which columns are aligned to the right."""
+    return tuple(column.kind in RIGHT for column in block.columns)
+
+
+def cells(block: Block) -> list[tuple[str, ...]]:
+    """The printed columns of every row."""
+    columns = block.columns
+    return [tuple(visible(cell(row, c)) for c in columns) for row in block.records()]
+
+
+def styles(block: Block) -> tuple[Style, ...]:
+    """The style of every row."""
+    plain: Style = ""
+    return block.styles or (plain,) * len(block.table)
+
+
+def cell(row: Mapping[str, Any], column: Column) -> str:
+    """One cell; a note where it has no number: the column's own, or the row's.
+
+    Args:
+        row: of a section's table.
+        column: one that it prints.
+    """
+    if column.words is not None:
+        return column.words(row)
+    value = row[column.key]
+    note = row.get(f"{column.key}_note", row.get("note"))
+    note = "" if _missing(note) else str(note)
+    if column.kind == "text":
+        return "" if _missing(value) else str(value)
+    if _missing(value):
+        return note
+    if column.kind not in ("interval", "difference"):
+        return _PLAIN[column.kind](value)
+    low, high = row[f"{column.key}_low"], row[f"{column.key}_high"]
+    signed = column.kind == "difference"
+    if _missing(low) or _missing(high):
+        text = number(value, signed=signed)
+        return f"{text} {f'({note})' if note else ''}".rstrip()
+    if signed:
+        return difference(value, low, high)
+    return f"{number(value)} {interval(low, high)}"
+
+
+def _missing(value: Any) -> bool:
+    """Whether it is None or NaN, which alone differs from itself."""
+    return value is None or value != value
 
 
 def render_text(document: Document, *, color: bool = False) -> str:
@@ -31,7 +107,7 @@ def render_text(document: Document, *, color: bool = False) -> str:
 
 def _block(block: Block, color: bool) -> str:
     """What it is, its table, its conclusion."""
-    above = f"{block.title}\n" if block.title else ""
+    above = f"{visible(block.title)}\n" if block.title else ""
     above += _wrap(block.about) if block.about else ""
     below = "".join(map(_wrap, (*block.conclusion.splitlines(), *block.remarks)))
     return "\n".join(filter(None, (above, _table(block, color), below)))
@@ -64,5 +140,58 @@ def _table(block: Block, color: bool) -> str:
 
 
 def _wrap(text: str) -> str:
+    text = visible(text, lines=True)
     lines = textwrap.fill(text, WIDTH, break_long_words=False, break_on_hyphens=False)
     return f"{lines}\n"
+
+
+def render_md(document: Document) -> str:
+    """A Markdown table for each block; who is ahead is bold."""
+    parts = ["".join(f"- {escape_markdown(h.strip())}\n" for h in document.heads)]
+    parts += [
+        f"{escape_markdown(part)}\n" if isinstance(part, str) else _in_markdown(part)
+        for part in document.parts
+    ]
+    return "\n".join(filter(None, parts))
+
+
+def _in_markdown(block: Block) -> str:
+    """What it is, its table, its conclusion."""
+    title, about = escape_markdown(block.title), escape_markdown(block.about)
+    lines = block.conclusion.splitlines()
+    bullet = "- " if len(lines) > 1 else ""
+    below = "".join(f"{bullet}{escape_markdown(line)}\n" for line in lines)
+    remarks = "".join(f"- {escape_markdown(line)}\n" for line in block.remarks)
+    above = [f"### {title}\n"] if title else []
+    above += [f"{about}\n"] if about else []
+    return "\n".join(filter(None, (*above, table_of(block), below, remarks)))
+
+
+def table_of(block: Block) -> str:
+    """The table of a block alone; in bold, proxies that are ahead."""
+    keys = [column.key for column in block.columns]
+    rows = []
+    for texts, style in zip(cells(block), styles(block), strict=True):
+        row = [escape_markdown(text) for text in texts]
+        if style == "ahead" and "proxy" in keys:
+            place = keys.index("proxy")
+            row[place] = f"**{row[place]}**"
+        rows.append(row)
+    head = [escape_markdown(text) for text in header(block)]
+    return markdown_table(head, rows, right(block))
+
+
+def markdown_table(
+    header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[bool]
+) -> str:
+    """A table of escaped cells."""
+    rule = ["---:" if to_right else "---" for to_right in right]
+    lines = (f"| {' | '.join(cells)} |\n" for cells in (header, rule, *rows))
+    return "".join(lines)
+
+
+def escape_markdown(text: str) -> str:
+    """Text that Markdown shows as it is."""
+    for character in "\\|*_`<":
+        text = text.replace(character, f"\\{character}")
+    return text

@@ -7,17 +7,30 @@ from zcbench.spaces.base import Space
 
 
 def _builtins() -> None:
+    from zcbench.spaces.darts import Darts
     from zcbench.spaces.fcnet import FCNet
     from zcbench.spaces.macro import NASBenchMacro
+    from zcbench.spaces.mnasnet import MnasNetImageNet
     from zcbench.spaces.nats_sss import NATSBenchSize
+    from zcbench.spaces.nb101 import NASBench101
     from zcbench.spaces.nb201 import NASBench201
+    from zcbench.spaces.torchvision import Torchvision
     from zcbench.spaces.toy import Toy
+    from zcbench.spaces.transnas import TransNASMacro, TransNASMicro
+    from zcbench.spaces.vit_bench import ViTBench
 
     for space in (
         NASBench201(),
         NATSBenchSize(),
         NASBenchMacro(),
+        TransNASMicro(),
+        TransNASMacro(),
         FCNet(),
+        NASBench101(),
+        MnasNetImageNet(),
+        Torchvision(),
+        ViTBench(),
+        Darts(),
         Toy(),
     ):
         SPACES.add(space.name, space)

@@ -76,7 +76,10 @@ class Space(Protocol):
 
 @runtime_checkable
 class Stackable(Protocol):
-    """A space of networks scored many at once: see `zcbench.networks.stacked`."""
+    """A space of networks scored many at once: see `zcbench.networks.stacked`.
+
+    An attribute ``stacked_tasks`` names the tasks that it can do so, if not all.
+    """
 
     def stack(
         self,
@@ -87,6 +90,22 @@ class Stackable(Protocol):
         repeat: int = 0,
     ) -> StackedNetwork:
         """The networks that `Space.build` gives for these architectures, as one."""
+        ...
+
+
+@runtime_checkable
+class Unlisted(Protocol):
+    """A space too large to list, or one that is trained in part.
+
+    A run samples from what its truth has an accuracy of: `population` has no answer.
+    """
+
+    def among(self, name: str, indices: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Those of some indices that a population has; the first has all of them.
+
+        Raises:
+            UsageError: there is no such population.
+        """
         ...
 
 
@@ -115,7 +134,7 @@ class SpaceBase:
     """What the spaces here have in common, for a space to inherit from.
 
     It adds `architecture`, `parse`, `_network`, and `_members` with its populations
-    other than ``all``.
+    other than ``all``; `size` comes for nothing.
     """
 
     name: ClassVar[str]
@@ -173,9 +192,54 @@ class SpaceBase:
         make = partial(self._network, arch.spec, self.tasks[task])
         return initialised(make, seed, repeat)
 
+    def size(self, arch: Architecture, task: str) -> tuple[int, int]:
+        """What the proxies params and flops give, without weights or images.
+
+        Raises:
+            UsageError: there is no such task.
+        """
+        from zcbench.networks.size import size_of
+
+        check_name(self, "dataset", task)
+        make = partial(self._network, arch.spec, self.tasks[task])
+        return size_of(make, self.tasks[task].input_shape)
+
     def _network(self, spec: str, task: Task) -> nn.Module:
         """Before its weights are drawn."""
         raise NotImplementedError
+
+
+class UnlistedSpace(SpaceBase):
+    """Base of spaces whose populations are parts of what a truth has: `Unlisted`."""
+
+    populations: ClassVar[tuple[str, ...]] = ("trained",)
+
+    def population(self, name: str) -> NDArray[np.int64]:
+        """Raise `UsageError`: the truth of a run says which they are."""
+        check_name(self, "population", name)
+        raise UsageError(
+            f"Which architectures of {self.name} are {name} stands in its truth.",
+            "Give a table with --truth FILE, or a list with --archs FILE.",
+        )
+
+    def among(self, name: str, indices: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Those of some indices that a population has; the first has all of them.
+
+        Raises:
+            UsageError: there is no such population.
+        """
+        import numpy as np
+
+        check_name(self, "population", name)
+        kept = [
+            i for i in indices if self._belongs(name, self.architecture(int(i)).spec)
+        ]
+        return np.array(kept, dtype=np.int64)
+
+    def _belongs(self, name: str, spec: str) -> bool:
+        """Whether a population has an architecture."""
+        del spec
+        return name == self.populations[0]
 
 
 def digits_of(index: int, base: int, count: int) -> list[int]:

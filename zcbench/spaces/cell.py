@@ -7,7 +7,7 @@ Index of an architecture: its operations in string order, read as a number in ba
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
@@ -99,6 +99,27 @@ class CellSpace(SpaceBase):
         """Equal for cells that compute the same: see `function_of`."""
         return function_of(self.cell(arch.spec), self.n_nodes)
 
+    def size(self, arch: Architecture, task: str) -> tuple[int, int]:
+        """As in every space; an operation adds the same whatever the others are."""
+        none = [self.operations[0]] * len(edges_of(self.n_nodes))
+        sizes = [self._size_of(none, task)]
+        for edge, operation in enumerate(self.cell(arch.spec)):
+            alone = [*none[:edge], operation, *none[edge + 1 :]]
+            sizes.append(self._size_of(alone, task))
+        params, macs = (sum(column) for column in zip(*sizes, strict=True))
+        spare = len(none)  # counts of the network without the operations
+        return params - spare * sizes[0][0], macs - spare * sizes[0][1]
+
+    def _size_of(self, cell: Sequence[str], task: str) -> tuple[int, int]:
+        spec = self._format(cell)
+        if (spec, task) not in self._sizes:
+            self._sizes[spec, task] = super().size(self.parse(spec), task)
+        return self._sizes[spec, task]
+
+    @cached_property
+    def _sizes(self) -> dict[tuple[str, str], tuple[int, int]]:
+        return {}
+
     def _network(self, spec: str, task: Task) -> nn.Module:
         from zcbench.networks.cell import CellNetwork
 
@@ -131,8 +152,8 @@ class CellSpace(SpaceBase):
             repeat=repeat,
         )
 
-    def _format(self, operations: object) -> str:
-        remaining = iter(operations)  # type: ignore[call-overload]
+    def _format(self, operations: Iterable[str]) -> str:
+        remaining = iter(operations)
         nodes = (
             "|" + "".join(f"{next(remaining)}~{source}|" for source in range(target))
             for target in range(1, self.n_nodes)

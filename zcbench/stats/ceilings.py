@@ -8,14 +8,19 @@ correlation between the two: what a proxy reaches that knows everything but the 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from zcbench.stats.association import FEWEST, Association, quantile
-from zcbench.stats.bootstrap import resample_counts
+from zcbench.stats.association import (
+    FEWEST,
+    Association,
+    Estimate,
+    quantile,
+    resample_counts,
+)
 from zcbench.stats.ranks import Floats, Ranks
 from zcbench.stats.true_accuracy import TrueAccuracy
 
@@ -31,47 +36,21 @@ _DRAWS_OF_A_REPLICATE = 20_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Ceiling:
+class Ceiling(Estimate):
     """Highest correlation that a score can be expected to have with some accuracies.
 
+    Spearman's ρ between true and observed accuracy. The note is empty,
+    ``"seeds unknown"``, ``"one seed"``, ``"too few"`` or ``"constant truth"``;
+    ``"no noise"`` where all seeds agree, so that the ceiling is 1.
+
     Attributes:
-        value: Spearman's ρ between true and observed accuracy; NaN if unknown.
-        low: lower end of its interval.
-        high: upper end.
-        n: points it is about.
         agreement: mean Spearman's ρ between two training seeds over these points; NaN
             if unknown. Where points were chosen by the mean over seeds it is too low.
         deviations: [replicates] of the ceiling in each resample; empty without one.
-        note: empty, or why a number is missing: ``"seeds unknown"``, ``"one seed"``,
-            ``"too few"``, ``"constant truth"``; ``"no noise"`` where all seeds agree,
-            so that the ceiling is 1.
     """
 
-    value: float
-    low: float
-    high: float
-    n: int
-    agreement: float
-    deviations: Floats
-    note: str
-
-
-@dataclass(frozen=True, slots=True)
-class Share:
-    """A number derived from a correlation and its ceiling, with an interval.
-
-    Attributes:
-        value: the number; NaN if unknown.
-        low: lower end; NaN where there is none.
-        high: upper end.
-    """
-
-    value: float
-    low: float
-    high: float
-
-
-UNKNOWN = Share(math.nan, math.nan, math.nan)
+    agreement: float = math.nan
+    deviations: Floats = field(default_factory=lambda: np.empty(0))
 
 
 def top(accuracy: Floats, fraction: float) -> NDArray[np.bool_]:
@@ -110,12 +89,12 @@ class Ceilings:
     def share(
         self,
         which: int,
-        found: Association,
+        rho: Association,
         points: NDArray[np.intp],
         *,
         reliability: float = 1.0,
         confidence: float = 0.95,
-    ) -> Share:
+    ) -> Estimate:
         """ρ / (ceiling · √reliability): the correlation without the noise.
 
         With reliability 1 it is the share of its ceiling that a score reaches; with
@@ -126,26 +105,27 @@ class Ceilings:
 
         Args:
             which: position of the set.
-            found: correlation of the score with accuracy.
-            points: positions of the points of `found`. [m]
+            rho: correlation of the score with accuracy.
+            points: positions of its points. [m]
             reliability: of the score.
             confidence: nominal coverage of the interval.
         """
         ceiling = self.sets[which]
-        if math.isnan(found.value) or not ceiling.value > 0 or not reliability > 0:
-            return UNKNOWN
+        if math.isnan(rho.value) or not ceiling.value > 0 or not reliability > 0:
+            return Estimate()
         scale = math.sqrt(reliability)
-        value = found.value / (ceiling.value * scale)
-        if not len(ceiling.deviations) or math.isnan(found.low):
-            return Share(value, math.nan, math.nan)
-        influence = np.asarray(found.influence / found.n, dtype=np.float32)
+        value = rho.value / (ceiling.value * scale)
+        if not len(ceiling.deviations) or math.isnan(rho.low):
+            return Estimate(value)
+        influence = np.asarray(rho.influence / rho.n, dtype=np.float32)
         moved = (self.counts[:, points] - 1) @ influence
         beneath = np.maximum(ceiling.value + ceiling.deviations, LOWEST)
-        replicates = (found.value + moved) / (beneath * scale)
-        half = quantile(confidence, found.n) * float(np.nanstd(replicates, ddof=1))
-        return Share(value, value - half, value + half)
+        replicates = (rho.value + moved) / (beneath * scale)
+        half = quantile(confidence, rho.n) * float(np.nanstd(replicates, ddof=1))
+        return Estimate(value, value - half, value + half)
 
 
+# Over 40 lines: half of them say what its arguments are.
 def ceilings(
     accuracy: Floats,
     seeds: Floats,
@@ -178,20 +158,27 @@ def ceilings(
         rng = np.random.default_rng([seed, 1])
         values = _expected(known, trained, fractions, _DRAWS, rng)
         counts = np.concatenate(list(resample_counts(len(accuracy), replicates, rng)))
-        drawn = (np.repeat(np.arange(len(row)), row.astype(np.int64)) for row in counts)
-        if whole is not None:
-            drawn = (rng.integers(len(known), size=len(known)) for _ in counts)
-        refitted = (
-            _expected(known[i], trained[i], fractions, _DRAWS_OF_A_REPLICATE, rng)
-            for i in drawn
-        )
-        moved = np.stack(list(refitted))
-    of_whole = [np.flatnonzero(top(known, fraction)) for fraction in fractions]
+        size = None if whole is None else len(known)
+        parts = ((known[i], trained[i]) for i in _resampled(counts, size, rng))
+        few = _DRAWS_OF_A_REPLICATE
+        moved = np.stack([_expected(*part, fractions, few, rng) for part in parts])
+    of_whole = (top(known, fraction) for fraction in fractions)
     sets = (
         _ceiling(float(values[i]), moved[:, i], known[m], trained[m], why, confidence)
         for i, m in enumerate(of_whole)
     )
     return Ceilings(tuple(sets), members, counts, len(known))
+
+
+def _resampled(
+    counts: NDArray[np.float32], size: int | None, rng: np.random.Generator
+) -> Iterator[NDArray[np.int64]]:
+    """Positions of each resample: as counted, or so many of a whole that is larger."""
+    for row in counts:
+        if size is None:
+            yield np.repeat(np.arange(len(row)), row.astype(np.int64))
+        else:
+            yield rng.integers(size, size=size)
 
 
 def _ceiling(
@@ -203,17 +190,17 @@ def _ceiling(
     confidence: float,
 ) -> Ceiling:
     """The ceiling of one set from its value in each resample."""
-    n, agreement, nan = len(accuracy), repeatability(seeds), math.nan
+    n, agreement = len(accuracy), repeatability(seeds)
     note = why if why and why != "no noise" else _why_none(accuracy) or why
     if note:
-        known = value if note == "no noise" else nan
-        return Ceiling(known, nan, nan, n, agreement, np.empty(0), note)
+        known = value if note == "no noise" else math.nan
+        return Ceiling(known, n=n, note=note, agreement=agreement)
     usable = replicates[np.isfinite(replicates)]
     error = float(np.std(np.arctanh(np.clip(usable, -BELOW_1, BELOW_1)), ddof=1))
     z, half = math.atanh(min(value, BELOW_1)), quantile(confidence, n) * error
     low, high = math.tanh(z - half), math.tanh(z + half)
     deviations = replicates - float(usable.mean())
-    return Ceiling(value, low, high, n, agreement, deviations, "")
+    return Ceiling(value, low, high, n, "", agreement, deviations)
 
 
 def _why_unknown(accuracy: Floats, seeds: Floats) -> str:
@@ -249,20 +236,20 @@ def _expected(
 ) -> Floats:
     """Mean correlation of drawn true accuracies with the observed ones, [fractions]."""
     true = TrueAccuracy.fit(accuracy, seeds)
-    found = []
+    means = []
     for fraction in fractions:
         points = np.flatnonzero(top(accuracy, fraction))
         observed = Ranks.of(accuracy[points]).centred
         spread = float(observed @ observed)
         if len(points) < 2 or spread == 0:
-            found.append(math.nan)
+            means.append(math.nan)
             continue
         times = max(1, min(400, draws // len(points)))
         values = np.stack([true.draw(points, rng) for _ in range(times)])
         ranks = values.argsort(axis=1).argsort(axis=1) - (len(points) - 1) / 2
         norm = math.sqrt(spread * float(ranks[0] @ ranks[0]))
-        found.append(float((ranks @ observed).mean()) / norm)
-    return np.array(found)
+        means.append(float((ranks @ observed).mean()) / norm)
+    return np.array(means)
 
 
 def repeatability(repeats: Floats) -> float:
@@ -273,15 +260,15 @@ def repeatability(repeats: Floats) -> float:
     Args:
         repeats: NaN where not measured. [n, r]
     """
-    found = []
+    pairs = []
     for i in range(repeats.shape[1]):
         for j in range(i):
             both = np.isfinite(repeats[:, i]) & np.isfinite(repeats[:, j])
             a, b = Ranks.of(repeats[both, i]), Ranks.of(repeats[both, j])
             if both.sum() >= FEWEST and not (a.constant or b.constant):
                 u, v = a.centred, b.centred
-                found.append(float(u @ v) / math.sqrt(float(u @ u) * float(v @ v)))
-    return float(np.mean(found)) if found else math.nan
+                pairs.append(float(u @ v) / math.sqrt(float(u @ u) * float(v @ v)))
+    return float(np.mean(pairs)) if pairs else math.nan
 
 
 def of_mean(reliability: float, count: float) -> float:

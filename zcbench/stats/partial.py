@@ -1,4 +1,8 @@
-"""Partial rank correlation: what a score and accuracies share beyond other things."""
+"""What a score tells of accuracies that other variables do not.
+
+Three ways: the partial rank correlation, the correlation among points that are alike in
+another variable, and the gain of a prediction from all others by the score.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +11,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from zcbench.stats.association import (
     FEWEST,
     Association,
+    Estimate,
+    association,
     fisher_interval,
     quantile,
     ratio_influence,
     standard_error,
+    why_none,
 )
-from zcbench.stats.ranks import Floats, Ranks
+from zcbench.stats.paired import Difference, difference
+from zcbench.stats.ranks import Floats, Ints, Ranks
+
+DEGREE = 3
+"""Of the polynomials in ranks that predict accuracies."""
+FOLDS = 10
 
 COLLINEAR = 1e-9
 """Share of its variance below which nothing of a variable is left by the others."""
@@ -41,6 +54,7 @@ def independent(ranked: Sequence[Floats]) -> list[int]:
     return kept
 
 
+# Over 40 lines: half of them say what it is.
 def partial_association(
     score: Floats,
     accuracy: Floats,
@@ -67,7 +81,7 @@ def partial_association(
         accuracy.
     """
     a, b, variables = complete(score, accuracy, given)
-    x_ranks, y_ranks, n, nan = Ranks.of(a), Ranks.of(b), len(a), math.nan
+    x_ranks, y_ranks, n = Ranks.of(a), Ranks.of(b), len(a)
     others = [Ranks.of(variable) for variable in variables]
     others = [others[i] for i in independent([r.centred for r in others])]
     note = why_none(score, x_ranks, y_ranks)
@@ -77,28 +91,11 @@ def partial_association(
     if not note and (x.empty or y.empty):
         note = f"{'no more than' if x.empty else 'accuracy is'} those given"
     if note:
-        return Association("spearman", nan, nan, nan, n, note, np.empty(0))
+        return Association(n=n, note=note)
     influence, value = _correlation(x, y)
     factor = quantile(confidence, n - len(others))
     low, high, note = fisher_interval(value, standard_error(influence), factor)
-    return Association("spearman", value, low, high, n, note, influence)
-
-
-def why_none(score: Floats, x: Ranks, y: Ranks) -> str:
-    """Why a score has no correlation, in the words of `association`, or nothing.
-
-    Args:
-        score: the score, also where it does not count. [n]
-        x: its ranks where it counts.
-        y: those of the accuracy there.
-    """
-    if not np.isfinite(score).any():
-        return "all failed"
-    if len(x.code) < FEWEST:
-        return "too few"
-    if y.constant:
-        return "constant truth"
-    return "constant" if x.constant else ""
+    return Association(value, low, high, n, note, "spearman", influence)
 
 
 def complete(
@@ -149,8 +146,177 @@ class Residual:
     def moved(self, other: Residual) -> Floats:
         """Influence values of the mean product with another residual, [n]."""
         product = self.left * other.left
-        found = product - 3 * float(product.mean())
+        influence = product - 3 * float(product.mean())
         for ours, theirs in ((self, other), (other, self)):
             for ranks, weight in zip(ours.ranks, ours.weights, strict=True):
-                found = found + weight * ranks.weight_above(theirs.left)
-        return found
+                influence = influence + weight * ranks.weight_above(theirs.left)
+        return influence
+
+
+@dataclass(frozen=True, slots=True)
+class Pooled(Estimate):
+    """Mean of the correlations within bins, weighted by their points.
+
+    The note is as of `association`, or ``"no bins"``.
+
+    Attributes:
+        bins: how many bins enter.
+        smallest: points in the smallest of them.
+    """
+
+    bins: int = 0
+    smallest: int = 0
+
+
+def bins_of(variable: Floats, *, most: int = 40, smallest: int = 10) -> Ints:
+    """Sort points into bins of one variable; −1 for those in none, [n].
+
+    Its values themselves where there are at most `most` of them, else `most` // 2
+    quantile bins, fewer where these would hold less than `smallest` points.
+
+    Args:
+        variable: NaN where there is none. [n]
+        most: bins at most.
+        smallest: bins with fewer points are left out.
+    """
+    bins = np.full(len(variable), -1, dtype=np.int64)
+    known = np.flatnonzero(np.isfinite(variable))
+    if not len(known):
+        return bins
+    ranks = Ranks.of(variable[known])
+    code = ranks.code
+    if len(ranks.counts) > most:
+        count = max(1, min(most // 2, len(known) // smallest))
+        code = np.minimum((ranks.centred + 0.5) * count, count - 1).astype(np.int64)
+    large = np.bincount(code) >= smallest
+    bins[known] = np.where(large[code], code, -1)
+    return bins
+
+
+def within_bins(
+    score: Floats, accuracy: Floats, bins: Ints, *, confidence: float = 0.95
+) -> Pooled:
+    """Rank correlation of points that are alike in another variable.
+
+    Σ n_b ρ_b / Σ n_b over the bins in which both vary.
+
+    Args:
+        score: NaN where there is none. [n]
+        accuracy: likewise. [n]
+        bins: from `bins_of`. [n]
+        confidence: nominal coverage of the interval.
+    """
+    a, b, _ = complete(score, accuracy, ())
+    if note := why_none(score, Ranks.of(a), Ranks.of(b)):
+        return Pooled(n=len(a), note=note)
+    pooled = []
+    for bin_ in range(int(bins.max(initial=-1)) + 1):
+        points = bins == bin_
+        here = association(score[points], accuracy[points], "spearman")
+        if not math.isnan(here.value):
+            pooled.append(here)
+    if not pooled:
+        text = "constant in each bin" if bins.max(initial=-1) >= 0 else "no bins"
+        return Pooled(n=len(a), note=text)
+    return _pooled(pooled, confidence)
+
+
+def _pooled(bins: Sequence[Association], confidence: float) -> Pooled:
+    """Weighted mean of the correlations of separate bins."""
+    sizes = np.array([here.n for here in bins])
+    n, weights = int(sizes.sum()), sizes / sizes.sum()
+    value = float(weights @ [here.value for here in bins])
+    # n / (n − 3): influence values of few points are too small
+    errors = [
+        standard_error(here.influence) * math.sqrt(here.n / max(1, here.n - 3))
+        for here in bins
+    ]
+    error = float(np.sqrt(np.sum((weights * errors) ** 2)))
+    factor = quantile(confidence, max(FEWEST, n - 2 * (len(bins) - 1)))
+    low, high, note = fisher_interval(value, error, factor)
+    return Pooled(value, low, high, n, note, len(bins), int(sizes.min()))
+
+
+@dataclass(frozen=True, slots=True)
+class Gain:
+    """How much better accuracies are predicted with a score than without.
+
+    Attributes:
+        before: ρ of the prediction from the other variables with the accuracy.
+        after: ρ of the prediction from them and the score.
+        difference: of the two, paired, with its interval.
+    """
+
+    before: float
+    after: float
+    difference: Difference
+
+
+def gain(
+    score: Floats,
+    accuracy: Floats,
+    given: Sequence[Floats],
+    *,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> Gain:
+    """Cross-fitted gain of a rank regression by a score.
+
+    The rank of the accuracy is regressed on polynomials of degree 3 in the ranks of
+    the others, once with and once without those of the score. Every prediction comes
+    from the other nine tenths of the points, so that a score that knows nothing gains
+    nothing. Accuracies are not used to rank the others.
+
+    Args:
+        score: NaN where there is none. [n]
+        accuracy: likewise. [n]
+        given: the other variables, likewise. [n] each
+        confidence: nominal coverage of the interval.
+        seed: of the folds.
+    """
+    x, y, others = complete(score, accuracy, given)
+    n = len(x)
+    note = why_none(score, Ranks.of(x), Ranks.of(y))
+    if not note and n < 4 * (DEGREE * (len(given) + 1) + 1):
+        note = "too few"
+    if note:
+        return Gain(math.nan, math.nan, Difference(n=n, note=note))
+    target = Ranks.of(y).centred
+    fold = np.random.default_rng(seed).permutation(n) % FOLDS
+    old = [column for variable in others for column in _powers(variable)]
+    before, after = (
+        association(predicted_apart(columns, target, fold), target, "spearman")
+        for columns in (old, old + _powers(x))
+    )
+    moved = difference(after, before, confidence=confidence)
+    return Gain(before.value, after.value, moved)
+
+
+def _powers(variable: Floats) -> list[Floats]:
+    """Legendre polynomials of the ranks, without the constant; means taken out."""
+    u = 2 * Ranks.of(variable).centred
+    columns = np.polynomial.legendre.legvander(u, DEGREE)[:, 1:]
+    return list((columns - columns.mean(axis=0)).T)
+
+
+def predicted_apart(
+    columns: Sequence[Floats], y: Floats, fold: NDArray[np.integer]
+) -> Floats:
+    """Least-squares predictions of each fold from the other folds, [n].
+
+    Args:
+        columns: what predicts. [n] each
+        y: what is predicted. [n]
+        fold: number of the fold of each point. [n]
+    """
+    kept = independent(columns)
+    x = np.stack([np.ones(len(y)), *(columns[i] for i in kept)], axis=1)
+    parts = [np.flatnonzero(fold == f) for f in range(int(fold.max()) + 1)]
+    grams = [x[part].T @ x[part] for part in parts]
+    products = [x[part].T @ y[part] for part in parts]
+    gram, product = np.sum(grams, axis=0), np.sum(products, axis=0)
+    predicted = np.empty(len(y))
+    for part, own, towards in zip(parts, grams, products, strict=True):
+        slopes = np.linalg.lstsq(gram - own, product - towards, rcond=1e-10)[0]
+        predicted[part] = x[part] @ slopes
+    return predicted

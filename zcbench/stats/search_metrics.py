@@ -10,17 +10,19 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from scipy import stats
+from scipy.special import gammaln
 
 from zcbench.stats.ranks import Floats, Ranks
 
 
 def last_if_missing(score: Floats) -> Floats:
     """Dense ranks of scores from 1, 0 where there is none, [n]."""
-    found = np.zeros(len(score))
+    ranks = np.zeros(len(score))
     known = np.isfinite(score)
     if known.any():
-        found[known] = Ranks.of(score[known]).code + 1
-    return found
+        ranks[known] = Ranks.of(score[known]).code + 1
+    return ranks
 
 
 def chosen(values: Floats, k: int) -> Floats:
@@ -64,18 +66,16 @@ def best_of(score: Floats, accuracy: Floats, ks: Sequence[int]) -> Floats:
     n = len(accuracy)
     mean = np.bincount(ranks.code, accuracy) / ranks.counts
     up_to = np.cumsum(ranks.counts)
-    found = []
+    expected = []
     for k in ks:
         # the best is among the first m: C(m, k) / C(n, k)
         within = np.exp(_log_choose(up_to, k) - _log_choose(np.array([n]), k))
-        found.append(float(np.diff(within, prepend=0.0) @ mean))
-    return np.array(found)
+        expected.append(float(np.diff(within, prepend=0.0) @ mean))
+    return np.array(expected)
 
 
 def _log_choose(m: np.ndarray[tuple[int], np.dtype[np.int64]], k: int) -> Floats:
     """Logarithm of C(m, k); −∞ for m < k."""
-    from scipy.special import gammaln
-
     enough = m >= k
     kept = np.where(enough, m, k).astype(np.float64)
     value = gammaln(kept + 1) - gammaln(k + 1.0) - gammaln(kept - k + 1)
@@ -92,8 +92,6 @@ def weighted_tau(score: Floats, accuracy: Floats) -> float:
         score: NaN where there is none. [n]
         accuracy: finite. [n]
     """
-    from scipy import stats
-
     ranks = last_if_missing(score).astype(np.int64)
     truth = Ranks.of(accuracy)
     if truth.constant or Ranks.of(ranks.astype(np.float64)).constant:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 from zcbench.stats.ranks import Floats
 
@@ -23,8 +24,6 @@ def ranks(values: Floats) -> Floats:
     Args:
         values: correlation of k scores, higher is better. [..., k]
     """
-    from scipy import stats
-
     return np.asarray(stats.rankdata(-values, axis=-1), dtype=np.float64)
 
 
@@ -59,10 +58,10 @@ def friedman(
     b, k = unit_ranks.shape
     if b < 2 or k < 2:
         return Friedman(math.nan, math.nan, b)
-    found = _chi_square(unit_ranks)
+    observed = _chi_square(unit_ranks)
     shuffled = np.broadcast_to(unit_ranks, (permutations, b, k))
-    reached = _chi_square(rng.permuted(shuffled, axis=2)) >= found - 1e-9
-    return Friedman(float(found), (1 + int(reached.sum())) / (1 + permutations), b)
+    reached = _chi_square(rng.permuted(shuffled, axis=2)) >= observed - 1e-9
+    return Friedman(float(observed), (1 + int(reached.sum())) / (1 + permutations), b)
 
 
 def _chi_square(unit_ranks: Floats) -> Floats:
@@ -77,8 +76,6 @@ def critical_difference(k: int, units: int, confidence: float) -> float:
 
     q √(k (k + 1) / 12 b), with q the quantile of the studentised range of k means.
     """
-    from scipy import stats
-
     if units < 2 or k < 2:
         return math.nan
     q = float(stats.studentized_range.ppf(confidence, k, math.inf))
@@ -101,8 +98,6 @@ def signed_rank(differences: Floats, confidence: float) -> float:
         differences: one for each unit. [b]
         confidence: of the test that it is for.
     """
-    from scipy import stats
-
     if len(differences) < fewest_units(confidence) or not differences.any():
         return math.nan
     return float(stats.wilcoxon(differences).pvalue)
@@ -163,8 +158,6 @@ def interval_over_units(
         pool: scores whose variances are averaged.
         confidence: nominal coverage.
     """
-    from scipy import stats
-
     b = len(values)
     variance = values.var(axis=0, ddof=1)
     freedom = PRIOR + b - 1

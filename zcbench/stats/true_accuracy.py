@@ -82,9 +82,9 @@ class TrueAccuracy:
             rng: where chance comes from.
         """
         row = self.row[points]
-        found = np.searchsorted(self.cumulative, row + rng.random(len(row)))
+        position = np.searchsorted(self.cumulative, row + rng.random(len(row)))
         inside = rng.random(len(row)) - 0.5
-        return np.asarray((found - row * self.bins + inside) * STEP)
+        return np.asarray((position - row * self.bins + inside) * STEP)
 
 
 def local_noise(accuracy: Floats, seeds: Floats) -> Floats:

@@ -9,24 +9,29 @@ power cut leaves: it is dropped.
 from zcbench.store.directory import (
     ARCHS,
     MANIFEST,
+    ONESHOT,
     SCHEMA,
+    UNSIGNED,
     is_empty,
     load_run,
     read_manifest,
 )
-from zcbench.store.records import SCORES, Key, Record, read_done, read_records
+from zcbench.store.records import SCORES, Key, Record, merge, read_done, read_records
 from zcbench.store.writer import RunStore
 
 __all__ = [
     "ARCHS",
     "MANIFEST",
+    "ONESHOT",
     "SCHEMA",
     "SCORES",
+    "UNSIGNED",
     "Key",
     "Record",
     "RunStore",
     "is_empty",
     "load_run",
+    "merge",
     "read_done",
     "read_manifest",
     "read_records",

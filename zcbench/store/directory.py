@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zcbench.errors import DataError
+from zcbench.files import CHECKSUM, LARGEST_SETTINGS, is_intact, read, reason
 from zcbench.store.records import RESTORE, merge, read_records, reject
 
 if TYPE_CHECKING:
@@ -16,6 +18,10 @@ if TYPE_CHECKING:
 SCHEMA = 1
 MANIFEST = "manifest.json"
 ARCHS = "archs.txt"
+ONESHOT = "oneshot"
+"""Part of the manifest: column of one-shot scores → dataset → how it was trained."""
+_BARE, _OTHER = "it has no checksum.", "its checksum is of another."
+UNSIGNED = "{}: its lines have no checksums, so that damage to them may not show."
 
 
 def load_run(path: str | os.PathLike[str]) -> pd.DataFrame:
@@ -28,18 +34,23 @@ def load_run(path: str | os.PathLike[str]) -> pd.DataFrame:
         One row per (space, dataset, arch, index, repeat), sorted by dataset, index and
         repeat; one float column per proxy, NaN where there is no score; ``status``, a
         dict of proxy → status of those that are not ok; ``seconds``, a dict; where
-        scores have notes ``notes``, a dict of proxy → note. Its
-        ``attrs`` hold ``manifest``, ``proxies`` (names) and ``path``.
+        there are any ``notes``, a dict of proxy → note of a score, and ``messages``, a
+        dict of proxy → why there is none. Its ``attrs`` hold ``manifest``, ``proxies``
+        (names) and ``path``, and ``notes``, lines for the user, if there are any.
 
     Raises:
-        DataError: there is no run, it has no scores, or a line is invalid.
+        DataError: there is no run, it has no scores, or a line is invalid, was changed
+            or names another architecture than its index.
     """
     import numpy as np
     import pandas as pd
 
     path = Path(path)
-    manifest = read_manifest(path)
-    merged = merge(read_records(path))
+    notes: list[str] = []
+    old: list[str] = []
+    manifest = read_manifest(path, notes.append)
+    merged = merge(read_records(path, lambda f: old.append(UNSIGNED.format(f))))
+    notes = old + [note for note in notes if not (old and note.endswith(_BARE))]
     if not merged:
         raise DataError(
             f"{path} holds no scores yet.", "Run it again to go on where it stopped."
@@ -57,35 +68,43 @@ def load_run(path: str | os.PathLike[str]) -> pd.DataFrame:
         columns[name] = np.array(column, dtype=float)
     columns["status"] = [record.get("status", {}) for record in records]
     columns["seconds"] = [record.get("seconds", {}) for record in records]
-    if any("notes" in record for record in records):
-        columns["notes"] = [record.get("notes", {}) for record in records]
+    for name in ("notes", "messages"):
+        if any(name in record for record in records):
+            columns[name] = [record.get(name, {}) for record in records]
     table = pd.DataFrame(columns)
     table.attrs = {"manifest": manifest, "proxies": proxies, "path": str(path)}
+    table.attrs |= {"notes": notes} if notes else {}
     return table
 
 
-def read_manifest(path: Path) -> dict[str, Any]:
+def read_manifest(
+    path: Path, note: Callable[[str], object] = lambda _: None
+) -> dict[str, Any]:
     """Manifest of a run directory.
+
+    Args:
+        path: the run directory.
+        note: is told if it is not as zcbench wrote it.
 
     Raises:
         DataError: there is no run of a schema that this version knows.
     """
-    if not path.is_dir():
-        what = "is not a directory" if path.exists() else "does not exist"
-        raise DataError(
-            f"{path} {what}.", "Give a run directory, as `zcbench run --out` makes."
-        )
     try:
-        manifest = json.loads((path / MANIFEST).read_bytes(), parse_constant=reject)
+        if not path.is_dir():
+            what = "is not a directory" if path.exists() else "does not exist"
+            hint = "Give a run directory, as `zcbench run --out` makes."
+            raise DataError(f"{path} {what}.", hint)
+        text = read(path / MANIFEST, LARGEST_SETTINGS)
+        manifest = json.loads(text, parse_constant=reject)
     except FileNotFoundError:
         raise DataError(
             f"{path} is not a run directory: it has no {MANIFEST}.",
             "Give a directory that `zcbench run --out` made.",
         ) from None
     except OSError as error:
-        raise DataError(f"{path / MANIFEST}: {error.strerror}.") from None
+        raise DataError(f"{path / MANIFEST}: {reason(error)}.") from None
     except (ValueError, RecursionError) as error:
-        raise _bad_manifest(path, f"no valid JSON ({error})") from None
+        raise _bad_manifest(path, f"no valid JSON ({reason(error)})") from None
     schema = manifest.get("schema") if isinstance(manifest, dict) else None
     if type(schema) is not int:
         raise _bad_manifest(path, "not the manifest of a run")
@@ -95,6 +114,10 @@ def read_manifest(path: Path) -> dict[str, Any]:
             raise _bad_manifest(path, f"incomplete: it has no {key!r}")
     if wrong := _misshapen(manifest):
         raise _bad_manifest(path, f"invalid: its {wrong!r} is of the wrong kind")
+    if not is_intact(text):
+        why = _OTHER if CHECKSUM in manifest else _BARE
+        note(f"{path / MANIFEST} is not as zcbench wrote it: {why}")
+    manifest.pop(CHECKSUM, None)
     return dict(manifest)
 
 
@@ -113,8 +136,17 @@ def _check_schema(path: Path, schema: int) -> None:
         )
 
 
-_OBJECTS = ("device", "minibatch", "plugins", "tasks", "traits", "truth", "versions")
-_OF_OBJECTS = ("minibatch", "tasks", "traits", "truth")
+_OBJECTS = (
+    "device",
+    "minibatch",
+    ONESHOT,
+    "plugins",
+    "tasks",
+    "traits",
+    "truth",
+    "versions",
+)
+_OF_OBJECTS = ("minibatch", ONESHOT, "tasks", "traits", "truth")
 _LISTS = ("datasets", "plugin", "proxies", "task")
 _TEXTS = ("minibatch", "population", "precision", "space", "target", "truth")
 
@@ -136,8 +168,12 @@ def _misshapen(manifest: dict[str, Any]) -> str:
     n, repeats = config.get("n", 1), config.get("repeats", 1)
     checks["config.n"] = n == "all" or type(n) is int
     checks["config.repeats"] = type(repeats) is int
+    size = config.get("input_size", "auto")
+    checks["config.input_size"] = size == "auto" or type(size) is int
     count = manifest.get("architectures")
     checks["architectures"] = count is None or type(count) is int
+    checks["config.archs"] = config.get("archs") in (None, ARCHS)  # its own copy
+    checks["architectures_of"] = isinstance(manifest.get("architectures_of", {}), dict)
     checks["resumed"] = isinstance(manifest.get("resumed", []), list)
     return next((key for key, fine in checks.items() if not fine), "")
 

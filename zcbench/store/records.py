@@ -5,16 +5,19 @@ from __future__ import annotations
 import gzip
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any, NoReturn, cast
+from typing import Any, NoReturn
 
-from zcbench.errors import DataError
+from zcbench.errors import DataError, ZcbenchError
+from zcbench.files import CHECKSUM, Readable, is_intact, opened, reason, signed
 from zcbench.types import STATUSES
 
 SCORES = "scores.jsonl"
 RESTORE = "Restore the file from a copy, or run again into a new directory."
 _CHUNK_BYTES = 1 << 22  # lines parsed by one call of json.loads
+_LONGEST = 1 << 24  # bytes of a line
 _RETRIED = frozenset({"error", "oom"})
 
 Record = dict[str, Any]
@@ -23,27 +26,34 @@ Key = tuple[str, int, int]
 """(dataset, architecture index, repeat)."""
 
 
-def read_records(path: Path) -> Iterator[Record]:
+def read_records(
+    path: Path, unsigned: Callable[[Path], object] = lambda _: None
+) -> Iterator[Record]:
     """Lines of a run directory in the order they were written, torn tail dropped.
 
+    Args:
+        path: the run directory.
+        unsigned: is told of a file whose lines have no checksums, as earlier versions
+            wrote them. In any other each must have its own.
+
     Raises:
-        DataError: a line is invalid; the message names file and line.
+        DataError: a line is invalid or was changed; the message names file and line.
     """
     file = _scores_file(path)
     if file is None:
         return
-    first = 1
+    reader = _Reader(file)
     try:
-        with _open(file) as stream:
-            while lines := stream.readlines(_CHUNK_BYTES):
-                yield from _parse(file, lines, first)
-                first += len(lines)
-    except OSError as error:  # gzip.BadGzipFile is one
-        raise DataError(
-            f"{file} cannot be read: {error.strerror or error}.", RESTORE
-        ) from None
+        with opened(file) as raw:
+            packed = file.suffix == ".gz"
+            stream = gzip.GzipFile(fileobj=raw) if packed else raw
+            yield from reader.records(stream)
+    except (OSError, zlib.error) as error:  # gzip.BadGzipFile is one
+        raise DataError(f"{file} cannot be read: {reason(error)}.", RESTORE) from None
     except EOFError:
         raise DataError(f"{file} is cut short.", RESTORE) from None
+    if reader.signed is False:
+        unsigned(file)
 
 
 def read_done(path: Path) -> dict[Key, frozenset[str]]:
@@ -76,41 +86,104 @@ def _scores_file(path: Path) -> Path | None:
     return next((file for file in (plain, packed) if file.exists()), None)
 
 
-def _open(file: Path) -> IO[bytes]:
-    if file.suffix == ".gz":
-        return cast(IO[bytes], gzip.open(file, "rb"))
-    return file.open("rb")
+class _Reader:
+    """Takes a file apart.
+
+    Attributes:
+        signed: whether its lines have checksums; None before the first.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.signed: bool | None = None
+        self._count = 0
+        self._check = _Architectures()
+
+    def records(self, stream: Readable) -> Iterator[Record]:
+        rest = b""
+        while piece := stream.read(_CHUNK_BYTES):
+            *lines, rest = (rest + piece).split(b"\n")
+            if len(rest) > _LONGEST:
+                number = self._count + len(lines) + 1
+                raise _bad_line(self.file, number, f"has more than {_LONGEST:,} bytes")
+            yield from self._parse(lines)
+        if rest and is_whole(rest):
+            yield from self._parse([rest])
+
+    def _parse(self, lines: list[bytes]) -> list[Record]:
+        """Records of whole lines; one call of the parser for all if it can be."""
+        try:
+            text = b"[" + b",".join(lines) + b"]"
+            records: list[Record] = json.loads(text, parse_constant=reject)
+        except (ValueError, RecursionError):
+            records = []
+        if len(records) != len(lines):
+            records = [self._one(line, i) for i, line in enumerate(lines)]
+        for offset, (record, line) in enumerate(zip(records, lines, strict=True)):
+            if problem := _problem(record) or self._changed(record, line):
+                raise _bad_line(self.file, self._count + offset + 1, problem)
+        self._count += len(lines)
+        return records
+
+    def _one(self, line: bytes, offset: int) -> Record:
+        try:
+            record: Record = json.loads(line, parse_constant=reject)
+        except (ValueError, RecursionError):
+            number = self._count + offset + 1
+            raise _bad_line(self.file, number, "is no valid JSON") from None
+        return record
+
+    def _changed(self, record: Record, line: bytes) -> str:
+        """How a line differs from what was written; empty if it does not."""
+        has = record.pop(CHECKSUM, None) is not None
+        if self.signed is None:
+            self.signed = has
+        if has != self.signed:
+            return "has a checksum, unlike others" if has else "lacks its checksum"
+        if has and not is_intact(line):
+            return "was changed or damaged: its checksum is of another line"
+        return self._check(record)
 
 
-def _parse(file: Path, lines: list[bytes], first: int) -> list[Record]:
-    """Records of whole lines; one call of the parser for all of them if it can be."""
-    if lines and not lines[-1].endswith(b"\n") and not is_whole(lines[-1]):
-        lines = lines[:-1]
-    try:
-        text = b"[" + b",".join(lines) + b"]"
-        records = json.loads(text, parse_constant=reject)
-    except (ValueError, RecursionError):
-        records = []
-    if len(records) != len(lines):
-        records = [_parse_line(file, line, first + i) for i, line in enumerate(lines)]
-    for offset, record in enumerate(records):
-        if problem := _problem(record):
-            raise _bad_line(file, first + offset, problem)
-    return list(records)
+class _Architectures:
+    """Whether index and architecture are the same, in spaces that are known."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, int], str | None] = {}
+
+    def __call__(self, record: Record) -> str:
+        place = record["space"], record["index"]
+        if place not in self._known:
+            self._known[place] = self._spec(*place)
+        spec = self._known[place]
+        if spec in (record["arch"], None):
+            return ""
+        if not spec:
+            return f"has the index {place[1]}, which {place[0]} does not have"
+        return f"has the index {place[1]}, which is {spec}, not {record['arch']}"
+
+    @staticmethod
+    def _spec(space: str, index: int) -> str | None:
+        from zcbench.spaces import SPACES
+
+        if space not in SPACES.names():  # of a plug-in that is not loaded
+            return None
+        try:
+            return SPACES.get(space).architecture(index).spec
+        except ZcbenchError:
+            return ""
 
 
-def _parse_line(file: Path, line: bytes, number: int) -> Record:
-    try:
-        record: Record = json.loads(line, parse_constant=reject)
-    except (ValueError, RecursionError):
-        raise _bad_line(file, number, "is no valid JSON") from None
-    return record
+def line_of(record: Record) -> bytes:
+    """The line of a record, with its checksum."""
+    return signed(json.dumps(record, allow_nan=False).encode()) + b"\n"
 
 
 def is_whole(tail: bytes) -> bool:
     """Whether a last line lacks nothing but its newline."""
     try:
-        return not _problem(json.loads(tail, parse_constant=reject))
+        record = json.loads(tail, parse_constant=reject)
+        return not _problem(record) and (CHECKSUM not in record or is_intact(tail))
     except (ValueError, RecursionError):
         return False
 

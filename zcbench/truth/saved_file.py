@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from zcbench.errors import DataError
+from zcbench.files import opened, reason
 from zcbench.pickles import CONTAINERS_AND_NUMBERS, read_plain
 
 _OLD_MAGIC = 0x1950A86A20F9469CFC6C  # first of the four pickles of the old format
@@ -29,15 +30,13 @@ def read_saved(path: Path) -> object:
             containers and numbers; or the memory does not suffice.
     """
     try:
-        with path.open("rb") as stream:
+        with opened(path) as stream:
             if zipfile.is_zipfile(stream):
                 return _read_zip(stream, path)
             stream.seek(0)
             return _read_old(stream, path)
     except OSError as error:
-        raise DataError(
-            f"{path} cannot be read: {error.strerror or error}.", _OFFICIAL
-        ) from None
+        raise DataError(f"{path} cannot be read: {reason(error)}.", _OFFICIAL) from None
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
         raise DataError(f"{path} is damaged: {error}.", "Copy it again.") from None
     except MemoryError:
@@ -50,7 +49,10 @@ def read_saved(path: Path) -> object:
 def _read_zip(stream: IO[bytes], path: Path) -> object:
     with zipfile.ZipFile(stream) as archive:
         names = [n for n in archive.namelist() if n.endswith("/data.pkl")]
-        if len(names) != 1:
+        stored = all(
+            archive.getinfo(n).compress_type == zipfile.ZIP_STORED for n in names
+        )
+        if len(names) != 1 or not stored:  # compressed, it could unpack to anything
             raise DataError(f"{path} was not written by torch.save.", _OFFICIAL)
         with archive.open(names[0]) as member:
             return read_plain(member, str(path), _OFFICIAL, CONTAINERS_AND_NUMBERS)

@@ -1,16 +1,19 @@
 """Accuracies from a CSV or Parquet file of the user's own.
 
 Columns: ``arch`` or ``arch_str`` (architecture strings), or ``index`` in zcbench's own
-order where there is neither; and accuracies in percent, or all of them as fractions,
-which become percent: ``val`` or ``test``, or one column a training seed
-(``val_seed0``, ``test_seed1``, …). A column that is called after the dataset is its
-``accuracy``; any other column of numbers is a target if it is asked for. With several
-datasets in one file, columns start with the dataset's name. A number of epochs may
-follow the target: ``cifar10_test_200_seed0`` is a seed of ``test`` on cifar10 (200
-epochs are the full training), ``cifar10_val_12`` becomes ``val_12``. Columns
-``test_1``, ``test_2``, … without a gap are trainings too, not epochs, unless they are
-many or rise like a learning curve. ``attrs["notes"]`` names the columns that are not
-used. A table may cover part of the space.
+order where there is neither (``model``, ``network`` and the like will do, too); and
+accuracies in percent, or all of them as fractions, which become percent: ``val`` or
+``test``, or one column a training seed (``val_seed0``, ``test_seed1``, …). A column
+that is called after the dataset is its ``accuracy``, or what else the task is judged by
+(`Task.metric`), in its own unit; any other column of numbers is a target if it is asked
+for. With several datasets in one file, columns start with the dataset's name. A number
+of epochs may follow the target: ``cifar10_test_200_seed0`` is a seed of ``test`` on
+cifar10 (200 epochs are the full training), ``cifar10_val_12`` becomes ``val_12``.
+Columns ``test_1``, ``test_2``, … without a gap are trainings too, not epochs, unless
+they are many or rise like a learning curve. Where no column is called so, the only one
+that is called after accuracies (``top1``), or as the metric, is taken.
+``attrs["notes"]`` names the columns that are not used. A table may cover part of the
+space.
 """
 
 from __future__ import annotations
@@ -21,35 +24,40 @@ import io
 import pickle
 import pickletools
 import re
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zcbench.errors import DataError
+from zcbench.files import LARGEST, read, reason, unpacked
 from zcbench.flat_file import (
     FlatFile,
     architectures,
     csv_frame,
     is_accuracy,
-    shown,
     unused,
 )
+from zcbench.spaces.base import Unlisted
 from zcbench.truth import TARGETS
 from zcbench.truth.means import with_means
-from zcbench.truth.units import PLAIN, counted_trainings, in_percent, is_percent
+from zcbench.truth.units import (
+    counted_trainings,
+    in_percent,
+    is_percent,
+    only_column,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from zcbench.spaces import Space
 
-_COLUMN = re.compile(r"(val|test)(?:_(\d+))?(?:_seed(\d+))?")
+_COLUMN = re.compile(r"(val|test)(?:_(?:acc|accuracy|top1))?(?:_(\d+))?(?:_seed(\d+))?")
 _READ = re.compile(rf"arch|arch_str|index|(?:.+_)?(?:{_COLUMN.pattern})")
 _REPEATED = re.compile(r"\.\d+$")  # pandas reads the columns val,val as val,val.1
 _SEED = re.compile(r"_seed\d+$")
 _FULL_EPOCHS = "200"
-_GZIP, _PARQUET = b"\x1f\x8b", b"PAR1"
+_PARQUET = b"PAR1"
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")  # with members, without
 _FORMATS = "Give a CSV (UTF-8, with commas) or Parquet file."
 
@@ -75,20 +83,19 @@ def read_table(
     content = _content(path)
     file = _parsed(path, content)
     notes: list[str] = []
-    chosen = _chosen(file, dataset, target, notes)
+    metric = space.tasks[dataset].metric
+    chosen = _chosen(file, space, dataset, target, notes)
     values = in_percent(path, _accuracies(file, chosen, notes), notes)
-    archs, reasons = architectures(file, space)
+    retrained = isinstance(space, Unlisted) and not any(map(_SEED.search, values))
+    archs, reasons = architectures(file, space, repeats=retrained)
     reasons |= _not_chosen(file, {*chosen.values(), archs.name, *reasons}, target)
     notes += unused(path, reasons)
-    values = _trained(file, values, dataset)
+    values = _trained(file, values, dataset, metric)
     archs = archs[values.index]
-    known = (*TARGETS, PLAIN, *([target] if target != "auto" else []))
-    table = with_means(
-        values.assign(
-            arch=[arch.spec for arch in archs], index=[arch.index for arch in archs]
-        ),
-        known,
-    )
+    known = (*TARGETS, metric, *([target] if target != "auto" else []))
+    names = [arch.spec for arch in archs], [arch.index for arch in archs]
+    values = _by_training(path, values.assign(arch=names[0], index=names[1]), notes)
+    table = with_means(values, known)
     table.attrs = {
         "targets": [name for name in dict.fromkeys(known) if name in table],
         "truth": path.name,
@@ -99,22 +106,39 @@ def read_table(
     return table
 
 
+def _by_training(path: Path, rows: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
+    """Rows of the same architecture as one, with a column for each of its trainings."""
+    training = rows.groupby("index").cumcount()
+    if not training.any():
+        return rows
+    notes.append(
+        f"{path}: {(training > 0).sum():,} rows repeat an architecture, and are taken "
+        "for further trainings of it."
+    )
+    rows, of = rows.assign(training=training), ["arch", "index"]
+    wide = rows.pivot(index=of, columns="training")  # noqa: PD010 - nothing to add up
+    wide.columns = wide.columns.map(lambda pair: f"{pair[0]}_seed{pair[1]}")
+    return wide.reset_index()
+
+
 def _content(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read(path)
     except FileNotFoundError:
         raise DataError(f"There is no truth file {path}.", _FORMATS) from None
     except OSError as error:
         raise DataError(
-            f"The truth file {path} cannot be read: {error.strerror}.", _FORMATS
+            f"The truth file {path} cannot be read: {reason(error)}.", _FORMATS
         ) from None
 
 
 def _parsed(path: Path, content: bytes) -> FlatFile:
     try:
-        text = gzip.decompress(content) if content.startswith(_GZIP) else content
-    except (OSError, EOFError, ValueError, zlib.error):
+        text = unpacked(content)
+    except gzip.BadGzipFile:
         raise DataError(f"{path} is damaged: gzip cannot read it.", _FORMATS) from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {reason(error)}.", _FORMATS) from None
     if text.startswith(_ZIP) or _is_pickle(text):
         raise DataError(
             f"{path} is a pickle or an archive; nothing in it was run.",
@@ -130,9 +154,9 @@ def _parsed(path: Path, content: bytes) -> FlatFile:
         ) from None
     except Exception as error:  # parsers raise many kinds
         kind = "Parquet" if parquet else "CSV"
-        reason = " ".join(str(error).split()).rstrip(".")[:200]
+        words = " ".join(str(error).split()).rstrip(".")[:200]
         raise DataError(
-            f"{path} cannot be read as {kind}: {reason or type(error).__name__}.",
+            f"{path} cannot be read as {kind}: {words or type(error).__name__}.",
             _FORMATS,
         ) from None
     if not len(frame):
@@ -153,7 +177,11 @@ def _check_names(path: Path, frame: pd.DataFrame) -> None:
 
 def _parquet(content: bytes) -> pd.DataFrame:
     import pandas as pd
+    from pyarrow import parquet
 
+    table = parquet.ParquetFile(io.BytesIO(content)).metadata
+    if 8 * table.num_rows * table.num_columns > LARGEST:
+        raise ValueError(f"it unpacks to more than {LARGEST >> 20:,} MiB")
     frame = pd.read_parquet(io.BytesIO(content))
     return frame.reset_index(drop=list(frame.index.names) == [None])
 
@@ -228,15 +256,17 @@ def _not_chosen(file: FlatFile, used: set[str], target: str) -> dict[str, str]:
 
 
 def _chosen(
-    file: FlatFile, dataset: str, target: str, notes: list[str]
+    file: FlatFile, space: Space, dataset: str, target: str, notes: list[str]
 ) -> dict[str, str]:
-    """Short name → column, of those that belong to the dataset."""
-    columns = list(file.frame.columns)
+    """Short name → column, of those that belong to the dataset and to no other."""
+    columns, metric = list(file.frame.columns), space.tasks[dataset].metric
     prefix = f"{dataset}_" if _is_prefixed(file, dataset) else ""
     chosen: dict[str, str] = {}
     counted = counted_trainings(file, prefix, notes)
     for column in columns:
-        label = counted.get(column) or _label(column, dataset, prefix, target)
+        label = counted.get(column) or _label(column, prefix, target)
+        own = {dataset: metric, f"{dataset}_{target}": target}
+        label = own.get(column, label)
         if label is None:
             continue
         if label in chosen:
@@ -246,20 +276,14 @@ def _chosen(
                 "Remove or rename one.",
             )
         chosen[label] = column
-    known = {*TARGETS, PLAIN, target}
+    known = {*TARGETS, metric, target}
     if not any(_SEED.sub("", label) in known for label in chosen):
-        raise DataError(
-            f"{file.path} has no accuracies for {dataset}: its columns are "
-            f"{shown(columns)}.",
-            f"Name them val, test, val_seed0, …, or {dataset}_val, {dataset}_test, ….",
-        )
+        chosen[metric] = only_column(file, space, dataset)
     return chosen
 
 
-def _label(column: str, dataset: str, prefix: str, target: str) -> str | None:
+def _label(column: str, prefix: str, target: str) -> str | None:
     """Short name of a column, None for one that does not matter."""
-    if column == dataset:
-        return PLAIN
     if not column.startswith(prefix):
         return None
     short = column.removeprefix(prefix)
@@ -281,13 +305,15 @@ def _is_prefixed(file: FlatFile, dataset: str) -> bool:
     )
 
 
-def _trained(file: FlatFile, values: pd.DataFrame, dataset: str) -> pd.DataFrame:
+def _trained(
+    file: FlatFile, values: pd.DataFrame, dataset: str, metric: str
+) -> pd.DataFrame:
     """The rows with accuracies; a target that has some must have one in each of them.
 
     Rows that are empty for this dataset are left out where the file has columns for
     several: they were trained on another.
     """
-    if _is_prefixed(file, dataset) or PLAIN in values:
+    if _is_prefixed(file, dataset) or metric in values:
         values = values[values.notna().any(axis=1)]
         if not len(values):
             raise DataError(

@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from zcbench.errors import DataError
+from zcbench.flat_file import FlatFile, is_accuracy, shown
 from zcbench.truth import TARGETS
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from zcbench.flat_file import FlatFile
+    from zcbench.spaces import Space
 
 PLAIN = "accuracy"
 """Target of a column that is called after its dataset."""
 _PERCENT = re.compile(rf"(val|test|{PLAIN})(?:_\d+)?(?:_seed\d+)?")
+_OF_A_DATASET = re.compile(r".+_(val|test)(?:_\d+)?(?:_seed\d+)?")
 _MOST_TRAININGS = 10
 _ROWS_OF_A_CURVE, _RISING = 10, 0.9
 
@@ -94,3 +96,42 @@ def _is_curve(run: pd.DataFrame) -> bool:
     values = run.apply(pd.to_numeric, errors="coerce").dropna()
     rises = values.iloc[:, -1] > values.iloc[:, 0]
     return len(values) >= _ROWS_OF_A_CURVE and bool(rises.mean() >= _RISING)
+
+
+def only_column(file: FlatFile, space: Space, dataset: str) -> str:
+    """The one column that is called after accuracies, or the metric, in its own words.
+
+    Raises:
+        DataError: there is none, or several; says how to name one.
+    """
+    import pandas as pd
+
+    columns = [str(c) for c in file.frame.columns]
+    free = [c for c in columns if not _is_of_another(c, space, dataset)]
+    metric = space.tasks[dataset].metric
+    called = [
+        c
+        for c in free
+        if c.casefold() == metric.casefold() or (metric == PLAIN and is_accuracy(c))
+    ]
+    if len(called) == 1:
+        return called[0]
+    numeric = pd.api.types.is_numeric_dtype
+    numbers = [c for c in free if c != "index" and numeric(file.frame[c])]
+    names = f"val, test, val_seed0, …, or {dataset}_val, {dataset}_test, …"
+    asked = called or (numbers if len(numbers) == 1 else [])
+    what = "several columns of" if called else "no"
+    raise DataError(
+        f"{file.path} has {what} accuracies for {dataset}: its columns are "
+        f"{shown(columns)}.",
+        f"If it is {asked[0]}, say --target {asked[0]}; or name them {names}."
+        if asked
+        else f"Name them {names}.",
+    )
+
+
+def _is_of_another(column: str, space: Space, dataset: str) -> bool:
+    """Whether a column begins with the name of another dataset, as cifar10_val does."""
+    names = [n for n in space.tasks if column.casefold().startswith(n.casefold())]
+    named = max(names, key=len, default=dataset)
+    return named != dataset or bool(_OF_A_DATASET.fullmatch(column))

@@ -7,40 +7,44 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import pandas as pd
+from scipy import stats
 
-from zcbench.analysis.block import Block, Column
+from zcbench.analysis.block import Block, Column, number
 from zcbench.analysis.predict.features import Pool
 from zcbench.analysis.predict.trials import Key, Setting, Trials
 from zcbench.analysis.rows import numbers
-from zcbench.analysis.words import number
+from zcbench.stats import Estimate
 from zcbench.stats.ranks import Floats
 
+CONFIDENCE = 0.95
+"""Coverage of the intervals of means over trials."""
 _KEY = ("train", "model", "features")
+_TRAINED = (
+    Column("train", "trained on", "count"),
+    Column("model", "model", "text"),
+    Column("features", "features", "text"),
+)
 
 
-def predictions(
-    pool: Pool, setting: Setting, trials: Trials, *, confidence: float = 0.95
-) -> Block:
+def predictions(pool: Pool, setting: Setting, trials: Trials) -> Block:
     """How well each model ranks the test architectures, by training size and features.
 
     Args:
         pool: the architectures.
         setting: what was trained.
         trials: what came of it.
-        confidence: of the intervals.
     """
-    import pandas as pd
-
     first = setting.features[0]
     rows = []
     for key, rho in trials.spearman.items():
         reference = trials.spearman[(*key[:2], first)]
         row = dict(zip(_KEY, key, strict=True)) | {"trials": len(rho)}
-        row |= interval_of("spearman", zeroed(rho), confidence)
-        row |= interval_of("kendall", zeroed(trials.kendall[key]), confidence)
+        row |= numbers("spearman", mean_of(zeroed(rho)))
+        row |= numbers("kendall", mean_of(zeroed(trials.kendall[key])))
         row["spread"] = float(zeroed(rho).std(ddof=1)) if len(rho) > 1 else math.nan
         gain = zeroed(rho) - zeroed(reference)
-        row |= interval_of("gain", gain, confidence)
+        row |= numbers("gain", mean_of(gain))
         row["constant"] = int(np.isnan(rho).sum())
         rows.append(row)
     table = pd.DataFrame(rows)
@@ -50,9 +54,7 @@ def predictions(
         about=_about(pool, setting, trials),
         table=table,
         columns=(
-            Column("train", "trained on", "count"),
-            Column("model", "model", "text"),
-            Column("features", "features", "text"),
+            *_TRAINED,
             Column("spearman", "ρ", "interval"),
             Column("kendall", "τ-b", "interval"),
             Column("spread", "± of a trial", "correlation"),
@@ -63,21 +65,18 @@ def predictions(
     )
 
 
-def importances(trials: Trials, *, confidence: float = 0.95) -> Block:
+def importances(trials: Trials) -> Block:
     """By how much ρ falls when one feature is exchanged among test architectures.
 
     Args:
         trials: what came of it.
-        confidence: of the intervals.
     """
-    import pandas as pd
-
     rows = []
     for key, drops in trials.importance.items():
         here = []
         for name, drop in drops.items():
             row: dict[str, Any] = dict(zip(_KEY, key, strict=True)) | {"feature": name}
-            here.append(row | interval_of("drop", drop, confidence))
+            here.append(row | numbers("drop", mean_of(drop)))
         rows += sorted(here, key=lambda row: -float(row["drop"]))
     names = (*_KEY, "feature", "drop", "drop_low", "drop_high")
     return Block(
@@ -90,9 +89,7 @@ def importances(trials: Trials, *, confidence: float = 0.95) -> Block:
         ),
         table=pd.DataFrame(rows, columns=list(names)),
         columns=(
-            Column("train", "trained on", "count"),
-            Column("model", "model", "text"),
-            Column("features", "features", "text"),
+            *_TRAINED,
             Column("feature", "exchanged", "text"),
             Column("drop", "loss of ρ", "difference"),
         ),
@@ -100,22 +97,19 @@ def importances(trials: Trials, *, confidence: float = 0.95) -> Block:
     )
 
 
-def interval_of(name: str, values: Floats, confidence: float) -> dict[str, float]:
+def mean_of(values: Floats, confidence: float = CONFIDENCE) -> Estimate:
     """Mean over trials, and Student's interval about it; NaN ends for a single trial.
 
     Args:
-        name: of the three keys: name, name_low, name_high.
         values: one for each trial, finite. [trials]
         confidence: nominal coverage.
     """
-    from scipy import stats
-
     n, mean = len(values), float(values.mean())
     half = math.nan
     if n > 1:
         factor = float(stats.t.ppf((1 + confidence) / 2, n - 1))
         half = factor * float(values.std(ddof=1)) / math.sqrt(n)
-    return numbers(name, mean, mean - half, mean + half)
+    return Estimate(mean, mean - half, mean + half, n)
 
 
 def zeroed(values: Floats) -> Floats:

@@ -9,9 +9,8 @@ from typing import Literal
 
 import numpy as np
 
-from zcbench.analysis.predict.design import Values, columns, shuffle
 from zcbench.analysis.predict.features import Feature, Pool, features_of
-from zcbench.analysis.predict.models import make_model
+from zcbench.analysis.predict.models import Values, columns, make_model, shuffle
 from zcbench.errors import UsageError
 from zcbench.seeding import derive
 from zcbench.stats import association
@@ -231,14 +230,14 @@ def _importance(
 ) -> dict[str, float]:
     """ρ minus ρ with one feature exchanged among the rows of x, for each feature."""
     whole = association(predict(x), accuracy, "spearman").value
-    found, start = {}, 0
+    drops, start = {}, 0
     for name, width in widths.items():
         other = x.copy()
         other[:, start : start + width] = x[turn, start : start + width]
         start += width
         value = association(predict(other), accuracy, "spearman").value
-        found[name] = _or_zero(whole) - _or_zero(value)
-    return found
+        drops[name] = _or_zero(whole) - _or_zero(value)
+    return drops
 
 
 def _or_zero(value: float) -> float:

@@ -4,30 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from zcbench.analysis.block import Block, Column
-from zcbench.analysis.predict.section import interval_of
-from zcbench.analysis.search.pool import SearchPool
-from zcbench.analysis.search.setting import Setting, Trace, Variant
+from zcbench.analysis.block import Block, Column, percent
+from zcbench.analysis.predict.section import CONFIDENCE, mean_of
+from zcbench.analysis.rows import Row, numbers, with_ends
+from zcbench.analysis.search.pool import SearchPool, Setting, Trace, Variant
 from zcbench.analysis.search.simulate import PARENTS, ROUND
-from zcbench.analysis.words import percent
 from zcbench.stats.ranks import Floats
 
 POINTS = 40
 """Moments of a curve."""
 _KEY = ("method", "aid", "proxy")
-_AGAINST_ALONE = ("change", "change_low", "change_high", "speedup")
+_VARIANT = tuple(Column(key, key, "text") for key in _KEY)
 
 
 def searches(
     pool: SearchPool,
     setting: Setting,
     traces: Mapping[Variant, Trace],
-    *,
-    confidence: float = 0.95,
 ) -> Block:
     """Regret of each variant, how it compares with the method alone, and its cost.
 
@@ -35,68 +32,68 @@ def searches(
         pool: what was searched.
         setting: how.
         traces: what came of each variant.
-        confidence: of the intervals.
     """
-    import pandas as pd
-
     half = min(max(ROUND, setting.evaluations // 4), setting.evaluations)
     budget = common_hours(traces)
+    rows = _rows(pool, traces, {"early": half, "end": setting.evaluations}, budget)
+    return Block(
+        name="search",
+        title="What simulated searches find, and what proxies save them",
+        about=_about(pool, setting, budget),
+        table=pd.DataFrame(rows),
+        columns=(
+            *_VARIANT,
+            Column("regret_early", f"regret of {half} ↓", "interval"),
+            Column("regret_end", f"of {setting.evaluations:,} ↓", "interval"),
+            Column("regret_time", f"in {_cost(budget, pool)} ↓", "interval"),
+            Column("change", "Δ from alone", "difference"),
+            Column("speedup", "× faster", "number"),
+            Column("hours", pool.unit, "number"),
+        ),
+        conclusion=_conclusion(pool, traces, rows, budget),
+    )
+
+
+def _rows(
+    pool: SearchPool,
+    traces: Mapping[Variant, Trace],
+    counts: Mapping[str, int],
+    budget: float,
+) -> list[Row]:
+    """One for each variant: regret after some trainings, and after a time."""
     in_time = {
         variant: regret_at(pool, trace, np.array([budget]))[:, 0]
         for variant, trace in traces.items()
     }
     rows = []
     for variant, trace in traces.items():
-        row = _names(variant) | {"trials": setting.trials}
-        regret = pool.accuracy.max() - trace.found
-        for name, at in (("early", half), ("end", setting.evaluations)):
-            row |= interval_of(f"regret_{name}", regret[:, at - 1], confidence)
-        row |= interval_of("regret_time", in_time[variant], confidence)
+        row = _names(variant) | {"trials": len(trace.best)}
+        regret = pool.accuracy.max() - trace.best
+        for name, count in counts.items():
+            row |= numbers(f"regret_{name}", mean_of(regret[:, count - 1]))
+        row |= numbers("regret_time", mean_of(in_time[variant]))
         row["hours"] = float(trace.hours[:, -1].mean())
-        row |= dict.fromkeys(_AGAINST_ALONE, math.nan)
+        row |= dict.fromkeys((*with_ends("change"), "speedup"), math.nan)
         alone = Variant(variant.method)
         if alone in traces and variant != alone:
             change = in_time[variant] - in_time[alone]
-            row |= interval_of("change", change, confidence)
+            row |= numbers("change", mean_of(change))
             row["speedup"] = speedup(pool, trace, traces[alone])
         rows.append(row)
-    columns = (
-        Column("method", "method", "text"),
-        Column("aid", "aid", "text"),
-        Column("proxy", "proxy", "text"),
-        Column("regret_early", f"regret of {half} ↓", "interval"),
-        Column("regret_end", f"of {setting.evaluations:,} ↓", "interval"),
-        Column("regret_time", f"in {_cost(budget, pool)} ↓", "interval"),
-        Column("change", "Δ from alone", "difference"),
-        Column("speedup", "× faster", "number"),
-        Column("hours", pool.unit, "number"),
-    )
-    return Block(
-        name="search",
-        title="What simulated searches find, and what proxies save them",
-        about=_about(pool, setting, budget, confidence),
-        table=pd.DataFrame(rows),
-        columns=columns,
-        conclusion=_conclusion(pool, traces, rows, budget),
-    )
+    return rows
 
 
 def curves(
     pool: SearchPool,
     traces: Mapping[Variant, Trace],
-    *,
-    confidence: float = 0.95,
 ) -> Block:
     """Mean regret against cost, at moments that all trials have in common.
 
     Args:
         pool: what was searched.
         traces: what came of each variant.
-        confidence: of the intervals.
     """
-    import pandas as pd
-
-    rows: list[dict[str, Any]] = []
+    rows: list[Row] = []
     for variant, trace in traces.items():
         first, last = trace.hours[:, 0].max(), trace.hours[:, -1].min()
         moments = np.geomspace(first, max(last, first), POINTS)
@@ -104,16 +101,14 @@ def curves(
         regret = regret_at(pool, trace, moments)
         for moment, values in zip(moments.tolist(), regret.T, strict=True):
             row = _names(variant) | {"label": variant.label, "hours": moment}
-            rows.append(row | interval_of("regret", values, confidence))
+            rows.append(row | numbers("regret", mean_of(values)))
     return Block(
         name="curves",
         title="Regret against time",
-        about=f"Mean over trials, in {pool.unit}, {percent(confidence)} intervals.",
+        about=f"Mean over trials, in {pool.unit}, {percent(CONFIDENCE)} intervals.",
         table=pd.DataFrame(rows),
         columns=(
-            Column("method", "method", "text"),
-            Column("aid", "aid", "text"),
-            Column("proxy", "proxy", "text"),
+            *_VARIANT,
             Column("hours", pool.unit, "number"),
             Column("regret", "regret ↓", "interval"),
         ),
@@ -139,9 +134,9 @@ def regret_at(pool: SearchPool, trace: Trace, moments: Floats) -> Floats:
     done = np.array(
         [np.searchsorted(row, moments, side="right") for row in trace.hours]
     )
-    found = np.take_along_axis(trace.found, np.maximum(done - 1, 0), axis=1)
-    found = np.where(done > 0, found, pool.accuracy.mean())
-    return np.asarray(pool.accuracy.max() - found)
+    best = np.take_along_axis(trace.best, np.maximum(done - 1, 0), axis=1)
+    best = np.where(done > 0, best, pool.accuracy.mean())
+    return np.asarray(pool.accuracy.max() - best)
 
 
 def speedup(pool: SearchPool, trace: Trace, alone: Trace) -> float:
@@ -164,7 +159,7 @@ def speedup(pool: SearchPool, trace: Trace, alone: Trace) -> float:
     return float(before / moments[np.argmax(aided)]) if aided.any() else math.nan
 
 
-def _names(variant: Variant) -> dict[str, Any]:
+def _names(variant: Variant) -> Row:
     return dict(zip(_KEY, (variant.method, variant.aid, _by(variant)), strict=True))
 
 
@@ -179,7 +174,7 @@ def _cost(cost: float, pool: SearchPool) -> str:
     return f"{cost:,.3g} {unit}" if cost < 1000 else f"{cost:,.0f} {unit}"
 
 
-def _about(pool: SearchPool, setting: Setting, budget: float, confidence: float) -> str:
+def _about(pool: SearchPool, setting: Setting, budget: float) -> str:
     costs = (
         "Time: the benchmark's training time, plus the measured time of every score "
         "that is asked for, on the machine of the run"
@@ -201,7 +196,7 @@ def _about(pool: SearchPool, setting: Setting, budget: float, confidence: float)
         "trial by trial; × faster: to the regret that the method alone has in the "
         f"end. Warm-up: the best {ROUND} of {setting.warmup:,} at random; filter: the "
         f"best of {setting.candidates}. Evolution: population {ROUND}, parents the "
-        f"best of {PARENTS}. {steps}. {percent(confidence)} intervals of the mean "
+        f"best of {PARENTS}. {steps}. {percent(CONFIDENCE)} intervals of the mean "
         "over searches."
     )
 
@@ -209,7 +204,7 @@ def _about(pool: SearchPool, setting: Setting, budget: float, confidence: float)
 def _conclusion(
     pool: SearchPool,
     traces: Mapping[Variant, Trace],
-    rows: list[dict[str, Any]],
+    rows: list[Row],
     budget: float,
 ) -> str:
     """For each method: alone, the best aid, and the best aid that is a baseline."""

@@ -30,8 +30,14 @@ from functools import partial
 
 import numpy as np
 
-from zcbench.analysis.search.pool import FEWEST, SearchPool, normal_scores
-from zcbench.analysis.search.setting import Setting, Trace, Variant
+from zcbench.analysis.search.pool import (
+    FEWEST,
+    SearchPool,
+    Setting,
+    Trace,
+    Variant,
+    normal_scores,
+)
 from zcbench.errors import UsageError
 from zcbench.seeding import derive
 from zcbench.stats.ranks import Floats, Ints
@@ -80,7 +86,8 @@ class _Search:
         self.chosen = np.zeros((trials, setting.evaluations), dtype=np.int64)
         self.seen = np.zeros((trials, setting.evaluations))
         self.hours = np.zeros((trials, setting.evaluations))
-        self.clock = np.zeros(trials)
+        once = sum(pool.proxies[name].once for name in variant.proxies)
+        self.clock = np.full(trials, float(once))
         self.taken = np.zeros((trials, n), dtype=bool)
         self.scored = np.zeros((trials, n), dtype=bool)
         self.order = np.zeros(n)
@@ -109,17 +116,17 @@ class _Search:
 
     def strangers(self, count: int) -> Ints:
         """Untrained architectures at random, with repetition, [trials, count]."""
-        found = self.rng.integers(0, len(self.pool), (len(self.rows), count))
+        drawn = self.rng.integers(0, len(self.pool), (len(self.rows), count))
         for _ in range(8):
-            bad = self.taken[self.rows[:, None], found]
+            bad = self.taken[self.rows[:, None], drawn]
             if not bad.any():
-                return found
-            found[bad] = self.rng.integers(0, len(self.pool), int(bad.sum()))
+                return drawn
+            drawn[bad] = self.rng.integers(0, len(self.pool), int(bad.sum()))
         # Few are left: choose among exactly those.
-        for row in np.flatnonzero(self.taken[self.rows[:, None], found].any(axis=1)):
+        for row in np.flatnonzero(self.taken[self.rows[:, None], drawn].any(axis=1)):
             free = np.flatnonzero(~self.taken[row])
-            found[row] = self.rng.choice(free, count)
-        return found
+            drawn[row] = self.rng.choice(free, count)
+        return drawn
 
     def mutants(self, parents: Ints, count: int) -> Ints:
         """Untrained neighbours, [trials, count]; strangers where there are too few.
@@ -135,11 +142,11 @@ class _Search:
             near = np.pad(near, ((0, 0), (0, short)))
             turn = np.pad(turn, ((0, 0), (0, short)), constant_values=math.inf)
         first = np.argsort(turn, axis=1)[:, :count]
-        found = np.take_along_axis(near, first, axis=1)
+        chosen = np.take_along_axis(near, first, axis=1)
         missing = np.isinf(np.take_along_axis(turn, first, axis=1))
         if missing.any():
-            found = np.where(missing, self.strangers(count), found)
-        return found
+            chosen = np.where(missing, self.strangers(count), chosen)
+        return chosen
 
     def pay(self, candidates: Ints, proxies: Sequence[str]) -> None:
         """Add the cost of scoring what was not scored before.
@@ -187,8 +194,8 @@ class _Search:
         best = np.maximum.accumulate(self.seen, axis=1)
         new = np.diff(best, axis=1, prepend=-math.inf) > 0
         at = np.maximum.accumulate(np.where(new, np.arange(new.shape[1]), 0), axis=1)
-        found = self.pool.accuracy[np.take_along_axis(self.chosen, at, axis=1)]
-        return Trace(self.chosen, self.seen, self.hours, found)
+        reached = self.pool.accuracy[np.take_along_axis(self.chosen, at, axis=1)]
+        return Trace(self.chosen, self.seen, self.hours, reached)
 
 
 def _random(search: _Search) -> None:

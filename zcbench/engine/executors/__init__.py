@@ -26,8 +26,9 @@ class Options:
 
     Attributes:
         executor: ``local``, or the name of a file here.
-        workers: 1 is this process; more are processes or jobs of their own; ``"auto"``
-            is one for each core on a CPU if the work is worth it.
+        workers: 1 is this process, but for code of others; more are processes or jobs
+            of their own; ``"auto"`` is one for each core on a CPU if the work is worth
+            it.
         folder: the run directory.
         ray_address: of a Ray cluster; None starts one.
         slurm: parameters of Slurm's jobs, as submitit names them.
@@ -44,7 +45,7 @@ def score(setup: Setup, items: Sequence[WorkItem], options: Options) -> Records:
     """Score where the options say."""
     name = options.executor
     if name == "local":
-        alone = count_workers(options.workers, setup.device) == 1
+        alone = not setup.apart and count_workers(options.workers, setup.device) == 1
         name = "here" if alone else "processes"
     records: Records = import_module(f"{__name__}.{name}").score(setup, items, options)
     return records

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import itertools
-import multiprocessing
-import os
-import signal
-import threading
 import time
-import traceback
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
+from contextlib import closing
+from dataclasses import replace
+from multiprocessing.connection import Connection
 from types import TracebackType
 
-from zcbench.engine.executors import Options, Records, count_workers
-from zcbench.engine.process import start_worker, torch_state
+from zcbench.engine.apart import Death, Worker, cannot_start, wait_for
+from zcbench.engine.executors import Options, Records, count_workers, here
+from zcbench.engine.process import start_worker
 from zcbench.engine.stacks import Stack, stacks_of
 from zcbench.engine.work import Evaluator, Setup, WorkItem
-from zcbench.errors import ZcbenchError
+from zcbench.state import streams
 from zcbench.store import Record
+from zcbench.store.records import merge
 
 _TRIAL_SECONDS = 1.0
 _WORTH_SECONDS = 10.0  # a worker takes about 3 s to start
@@ -28,103 +25,114 @@ _MOST_FAILED_STARTS = 3
 
 
 def score(setup: Setup, items: Sequence[WorkItem], options: Options) -> Records:
-    """Score in so many processes; ``"auto"`` starts here, and others if it pays."""
+    """Score in so many processes; ``"auto"`` starts with one, and more if it pays."""
     workers = count_workers(options.workers, setup.device)
-    if options.workers == "auto":
-        return _start_here(setup, items, workers)
+    if options.workers == "auto" and workers > 1:
+        return _start_with_one(setup, items, workers, options)
     return in_processes(setup, items, workers)
 
 
 def in_processes(setup: Setup, items: Iterable[WorkItem], workers: int) -> Records:
     """Score in so many processes.
 
-    A process that dies (kill -9, a crash, the kernel out of memory) is replaced. Its
-    networks are tried once more at the end, each alone; if that dies too, its scores
-    have the status ``oom`` (killed) or ``error``.
+    A process that dies (kill -9, a crash, a guest that ends it) or takes too long is
+    replaced. Its networks are tried once more, alone, the built-in proxies in one
+    process and each guest in another: what dies again has the status ``error``, or
+    ``oom`` where the system says that memory ran out. A guest that has died so is
+    scored in a process of its own from then on.
     """
-    suspects: list[Stack] = []
-    with _Pool(setup, workers) as pool:
+    deadly: set[str] = set()
+    with _Pool(setup, workers, deadly) as pool:
         for stack, result in pool.map(stacks_of(setup, items, workers)):
-            if isinstance(result, _Death):
-                suspects += [(item,) for item in stack]
-            else:
-                yield from result
-    if not suspects:
-        return
-    with _Pool(setup, 1) as pool:
-        for (item,), result in pool.map(suspects):
-            if isinstance(result, _Death):
-                yield _epitaph(setup, item, result)
-            else:
-                yield from result
+            if isinstance(result, Death):
+                for item in stack:
+                    guests = [n for n in item.proxies if n in setup.guests]
+                    own = tuple(n for n in item.proxies if n not in guests)
+                    parts = [own] * bool(own) + [(name,) for name in guests]
+                    yield _completed(setup, item, [], parts, deadly)
+                continue
+            for item, record in zip(stack, result, strict=True):
+                left = [(n,) for n in item.proxies if n not in record["scores"]]
+                yield _completed(setup, item, [record], left, deadly)
 
 
-def _start_here(setup: Setup, items: Sequence[WorkItem], workers: int) -> Records:
-    """Start here, and go on in several processes if much is left."""
-    start, left = time.monotonic(), dict.fromkeys(items)
-    with torch_state(setup.threads):
-        evaluator = Evaluator(setup)
-        for stack in stacks_of(setup, items):
-            yield from evaluator.together(stack)
-            for item in stack:
-                del left[item]
+def _completed(
+    setup: Setup,
+    item: WorkItem,
+    records: list[Record],
+    parts: Iterable[tuple[str, ...]],
+    deadly: set[str],
+) -> Record:
+    """A network's record with some proxies more, each part in a fresh process."""
+    for names in parts:
+        part = replace(item, proxies=names)
+        with _Pool(setup, 1, set()) as pool:
+            ((_, result),) = pool.map([(part,)])
+        if isinstance(result, Death):
+            deadly |= {*names} & {*setup.guests}
+            result = [_epitaph(setup, part, result)]
+        records = [*records, *result]
+    (record,) = merge(records).values()
+    record.setdefault("status", {})
+    return record
+
+
+def _start_with_one(
+    setup: Setup, items: Sequence[WorkItem], workers: int, options: Options
+) -> Records:
+    """Start here, or in one process, and go on in several if much is left."""
+    start = time.monotonic()
+    left = {(item.index, item.dataset, item.repeat): item for item in items}
+    first = (
+        in_processes(setup, items, 1)
+        if setup.apart
+        else here.score(setup, items, options)
+    )
+    with closing(first):
+        for record in first:
+            yield record
+            del left[record["index"], record["dataset"], record["repeat"]]
             spent = time.monotonic() - start
             needed = spent / (len(items) - len(left)) * len(left)
             if spent > _TRIAL_SECONDS and needed > _WORTH_SECONDS:
                 break
     if left:
-        yield from in_processes(setup, list(left), workers)
+        yield from in_processes(setup, list(left.values()), workers)
 
 
-@dataclass(frozen=True, slots=True)
-class _Death:
-    """What is left of a worker: negative exit codes are signals."""
-
-    exit_code: int | None
-
-
-def _epitaph(setup: Setup, item: WorkItem, death: _Death) -> Record:
-    killed = death.exit_code == -signal.SIGKILL
-    cause = f"exit code {death.exit_code}"
-    if killed:
-        cause = "killed, as when memory runs out"
-    message = f"the worker process died twice on this network ({cause})"
-    return Evaluator(setup).failed(item, "oom" if killed else "error", message)
+def _epitaph(setup: Setup, item: WorkItem, death: Death) -> Record:
+    message = f"the worker process died twice on this network (it {death})"
+    if {*item.proxies} <= {*setup.guests}:
+        message = f"the proxy {death}"
+    return Evaluator(setup).failed(item, "oom" if death.starved else "error", message)
 
 
-class _Worker:
-    """A process with a pipe, and the stack that it has in hand."""
+class _Scorer(Worker):
+    """A worker that scores, and the stack that it has in hand."""
 
     def __init__(self, setup: Setup) -> None:
-        context = multiprocessing.get_context("spawn")  # fork and torch do not mix
-        self.connection, theirs = context.Pipe()
-        self.process = context.Process(
-            target=_serve, args=(theirs, setup), daemon=True, name="zcbench-worker"
-        )
-        with _deaf_to_interrupts():
-            self.process.start()
-        theirs.close()  # so that its death ends the pipe
+        super().__init__(_score, setup, guests=setup.apart)
+        self.setup = setup
         self.ready = False
         self.stack: Stack | None = None
 
-    def give(self, stack: Stack) -> None:
+    def take(self, stack: Stack, deadly: set[str]) -> None:
+        """Have it score a stack, without proxies that would end it."""
         self.stack = stack
-        with suppress(OSError):  # it died; reading from the pipe will say so
-            self.connection.send(stack)
-
-    def stop(self) -> None:
-        self.process.kill()
-        self.process.join()
-        self.connection.close()
+        if self.setup.limit is not None:
+            self.limit = self.setup.limit * len(stack)
+        kept = [tuple(n for n in item.proxies if n not in deadly) for item in stack]
+        self.give([replace(i, proxies=k) for i, k in zip(stack, kept, strict=True)])
 
 
 class _Pool:
     """Workers, each with one stack in hand; the rest waits in the iterator."""
 
-    def __init__(self, setup: Setup, size: int) -> None:
+    def __init__(self, setup: Setup, size: int, deadly: set[str]) -> None:
         self._setup = setup
         self._size = size
-        self._workers: list[_Worker] = []
+        self._deadly = deadly
+        self._workers: list[_Scorer] = []
         self._failed_starts = 0
 
     def __enter__(self) -> _Pool:
@@ -141,30 +149,31 @@ class _Pool:
 
     def map(
         self, stacks: Iterable[Stack]
-    ) -> Iterator[tuple[Stack, list[Record] | _Death]]:
+    ) -> Iterator[tuple[Stack, list[Record] | Death]]:
         """Each stack with its results, or with the death of its worker."""
         source = iter(stacks)
         for stack in itertools.islice(source, self._size):
             self._hire(stack)
         while self._workers:
-            ready = wait([worker.connection for worker in self._workers])
-            for worker in [w for w in self._workers if w.connection in ready]:
-                result = self._receive(worker)
-                if result is None:
+            for worker in wait_for(self._workers):
+                kind, result = worker.hear()
+                if kind == "ready":
+                    worker.ready, self._failed_starts = True, 0
+                if kind in ("ready", "begin"):
                     continue
                 finished, worker.stack = worker.stack, None
                 assert finished is not None  # noqa: S101 - only busy workers speak
-                died = isinstance(result, _Death)
-                if died and not worker.ready:  # not the stack's fault
+                if not worker.ready:  # not the stack's fault
+                    self._count_failed_start(result)
                     source = itertools.chain([finished], source)
-                self._occupy(worker, next(source, None), dead=died)
+                self._occupy(worker, next(source, None), gone=kind != "done")
                 if worker.ready:
                     yield finished, result
 
-    def _occupy(self, worker: _Worker, stack: Stack | None, *, dead: bool) -> None:
-        """Give a worker its next stack; replace it if dead, let it go without one."""
-        if stack is not None and not dead:
-            worker.give(stack)
+    def _occupy(self, worker: _Scorer, stack: Stack | None, *, gone: bool) -> None:
+        """Give a worker its next stack; replace it if gone, let it go without one."""
+        if stack is not None and not gone:
+            worker.take(stack, self._deadly)
             return
         self._workers.remove(worker)
         worker.stop()
@@ -172,73 +181,23 @@ class _Pool:
             self._hire(stack)
 
     def _hire(self, stack: Stack) -> None:
-        worker = _Worker(self._setup)
+        worker = _Scorer(self._setup)
         self._workers.append(worker)
-        worker.give(stack)
+        worker.take(stack, self._deadly)
 
-    def _receive(self, worker: _Worker) -> list[Record] | _Death | None:
-        """Results, a death, or None for the news that a worker has started."""
-        try:
-            kind, payload = worker.connection.recv()
-        except (EOFError, OSError):
-            worker.process.join(timeout=5)
-            exit_code = worker.process.exitcode
-            if not worker.ready:
-                self._count_failed_start(exit_code)
-            return _Death(exit_code)
-        if kind == "ready":
-            worker.ready = True
-            self._failed_starts = 0
-            return None
-        if kind == "failed":
-            raise payload
-        results: list[Record] = payload
-        return results
-
-    def _count_failed_start(self, exit_code: int | None) -> None:
+    def _count_failed_start(self, death: Death) -> None:
         self._failed_starts += 1
         if self._failed_starts == _MOST_FAILED_STARTS:
-            raise ZcbenchError(
-                f"Worker processes cannot start (exit code {exit_code}).",
-                "Use one worker (--workers 1), and in a script call zcbench.run under "
-                "`if __name__ == '__main__':`.",
-            )
+            raise cannot_start(death)
 
 
-@contextmanager
-def _deaf_to_interrupts() -> Iterator[None]:
-    """Block Ctrl-C here; a process started meanwhile stays deaf, this one does not."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _serve(connection: Connection, setup: Setup) -> None:
-    """What a worker process does: stacks in, records out, until the pipe ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+def _score(connection: Connection, setup: Setup) -> None:
+    """What a worker does: stacks in, records out, until the pipe ends."""
     start_worker(setup.threads)
-    try:
-        evaluator = Evaluator(setup)
-        connection.send(("ready", None))
-        while True:
-            connection.send(("done", evaluator.together(connection.recv())))
-    except EOFError:
-        return
-    except ZcbenchError as error:
-        connection.send(("failed", error))
-    except Exception:  # a fault of ours: the parent shows it
-        connection.send(("failed", RuntimeError(traceback.format_exc())))
-
-
-def _die_with_parent() -> None:
-    """End when the parent is gone, however it went: nobody else would tell us."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+    evaluator = Evaluator(setup, lambda: connection.send(("begin", None)))
+    connection.send(("ready", None))
+    before = streams()
+    while True:
+        records = evaluator.together(connection.recv())
+        # A guest that has closed them leaves a process that is good for nothing.
+        connection.send(("done" if streams() == before else "last", records))

@@ -14,8 +14,8 @@ import torch
 from filelock import FileLock
 
 from zcbench.cache import cache_dir
-from zcbench.engine.self_check.bounds import BY_SIZE, FORMULA
 from zcbench.engine.self_check.compare import (
+    FORMULA,
     Checked,
     Numbers,
     difference,
@@ -29,6 +29,8 @@ from zcbench.engine.self_check.ways import Way, arithmetic_of, ways_on
 from zcbench.evaluate import apply_proxies
 from zcbench.evidence.passes import Missing, arithmetic
 from zcbench.evidence.records import FreshNetwork
+from zcbench.evidence.table import RECORDS
+from zcbench.files import read
 from zcbench.plan import Plan, make_plan
 from zcbench.store.device_check import save
 
@@ -84,7 +86,7 @@ def _compared(
             (numbers_of(here[record]), there[record])
             for here, there in zip(found, exact, strict=True)
         ]
-        if low and record in BY_SIZE:
+        if low and RECORDS[record].by_size:
             pairs = [(sizes(here), sizes(there)) for here, there in pairs]
         errors = [difference(*pair) for pair in pairs]
         known = [error for error in errors if error is not None]
@@ -156,7 +158,7 @@ def _lock(file: Path) -> Iterator[None]:
 
 def _read(file: Path) -> Finding | None:
     try:
-        return Finding.from_dict(json.loads(file.read_text(encoding="utf-8")))
+        return Finding.from_dict(json.loads(read(file)))
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None  # not there, or cut off
 

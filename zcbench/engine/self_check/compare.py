@@ -12,7 +12,11 @@ from torch import Tensor
 
 from zcbench.evidence.passes import Missing, arithmetic, attempt
 from zcbench.evidence.records import FreshNetwork
+from zcbench.evidence.table import RECORDS
+from zcbench.types import Precision
 
+FORMULA = 1e-2
+"""What a proxy on the device may make of the same evidence."""
 Numbers = Mapping[str, tuple[Tensor, ...]]
 """Field of a record → its tensors, on the CPU in float64."""
 
@@ -41,6 +45,14 @@ class Checked:
         if self.difference is None:
             return f"not made: {self.said}"
         return f"relative difference {self.difference:.2g}, allowed {self.allowed:.2g}"
+
+
+def allowed(record: type, dtype: torch.dtype, precision: Precision) -> float:
+    """Relative difference that a record may have, of weights of a type."""
+    double, single, low = RECORDS[record].bounds
+    if dtype == torch.float64:
+        return double
+    return single if precision == "float32" else low
 
 
 def numbers_of(record: Any) -> Numbers | Missing:

@@ -48,8 +48,11 @@ def images(task: Task) -> Batch:
     draw = generator("self check", task.name)
     x = torch.randn(N_IMAGES, *task.input_shape, generator=draw)
     if task.loss == "mse":
-        return Batch(x, torch.randn(N_IMAGES, generator=draw), "mse")
-    return Batch(x, torch.randint(task.n_classes, (N_IMAGES,), generator=draw))
+        size = (N_IMAGES, task.n_classes)[: 1 + (task.n_classes > 1)]
+        return Batch(x, torch.randn(size, generator=draw), "mse")
+    classes = max(1, task.n_classes)
+    labels = torch.randint(classes, (N_IMAGES,), generator=draw)
+    return Batch(x, labels, task.loss)
 
 
 def _operations(

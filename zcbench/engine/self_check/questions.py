@@ -16,13 +16,13 @@ from torch import nn
 
 import zcbench
 from zcbench.engine.evaluator import StackEvaluator, can_stack
-from zcbench.engine.self_check.bounds import allowed
+from zcbench.engine.self_check.compare import allowed
 from zcbench.engine.self_check.finding import STACKED
 from zcbench.engine.self_check.networks import images, networks_of, without_noise
 from zcbench.engine.self_check.ways import Way, arithmetic_of, taking
 from zcbench.evaluate import gather
 from zcbench.evidence.clock import Clock
-from zcbench.evidence.copies import cast, copied_network, left_alone
+from zcbench.evidence.copies import cast, deep_copied, left_alone
 from zcbench.evidence.passes import Missing, attempt
 from zcbench.plan import Plan
 from zcbench.spaces.base import Space, build_network
@@ -158,7 +158,8 @@ class OfSpace(Question):
     def found(self, way: Way) -> Iterator[tuple[str, list[Evidence]]]:
         """By both engines, if the run uses both."""
         yield from super().found(way)
-        if self.stacked and can_stack(self.space, self.precision) and self.names:
+        able = can_stack(self.space, self.task, self.precision)
+        if self.stacked and able and self.names:
             with taking(way):
                 yield STACKED, self._at_once(way)
 
@@ -222,7 +223,7 @@ class OfNetwork(Question):
 
         None of a network that cannot be copied, which scoring will say.
         """
-        copied = attempt(lambda: copied_network(self.network).to("cpu"))
+        copied = attempt(lambda: deep_copied(self.network).to("cpu"))
         if not isinstance(copied, Missing):
             with left_alone(self.network, copied):
                 yield without_noise(copied)

@@ -78,9 +78,9 @@ def _step(least: float) -> float:
 
 def _decades(low: float, high: float) -> list[float]:
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    found = [10.0**k for k in powers if low <= 10.0**k <= high]
-    if len(found) > 2:
-        return found
+    whole = [10.0**k for k in powers if low <= 10.0**k <= high]
+    if len(whole) > 2:
+        return whole
     steps = (m * 10.0**k for k in powers for m in (1, 2, 5))
     return [tick for tick in steps if low <= tick <= high]
 

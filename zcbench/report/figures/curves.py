@@ -1,4 +1,4 @@
-"""Curves that are named where they end."""
+"""Curves that are named where they end: of learning, and of regret."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
+from zcbench.analysis.block import Block, number
+from zcbench.analysis.predict.features import SHUFFLED
+from zcbench.analysis.search.pool import SearchPool
 from zcbench.report.figures.axes import Scale, decades, draw_axes, spread
 from zcbench.report.figures.drawing import SMALL, WIDTH, Drawing, Role, short, widest
 
@@ -15,6 +19,8 @@ _LEAST = 260.0  # width of the axis
 _APART = 13.0
 _RATIO = 1000.0  # of the largest to the smallest number on a logarithmic axis
 _POINTS = 8  # up to as many are marked, each with its interval
+_CONTROLS = {"encoding", "params", "flops", "n_layers", "baselines"}
+_MOST = 3  # aids of a kind in one panel
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +60,7 @@ def draw_curves(
         ratios: whether that one is logarithmic, too; what is 0 stands at its end.
     """
     xs = [x for curve in curves for x, *_ in curve.points]
-    values = [v for c in curves for _, *p in c.points for v in p if not math.isnan(v)]
-    vertical = spread(min(values), max(values), _BOTTOM, _TOP)
-    if ratios:
-        most = max(values)
-        least = min(v for v in (*values, most) if v >= most / _RATIO)
-        vertical = decades(least, most, _BOTTOM, _TOP)
+    vertical = _vertical(curves, ratios)
     left = 30 + widest(map(tick, vertical.ticks()), SMALL)
     names = [short(curve.label, 40) for curve in curves]
     beside = 16 + widest(names, SMALL)
@@ -79,6 +80,15 @@ def draw_curves(
     return drawing
 
 
+def _vertical(curves: Sequence[Curve], ratios: bool) -> Scale:
+    values = [v for c in curves for _, *p in c.points for v in p if not math.isnan(v)]
+    most = max(values)
+    if not ratios:
+        return spread(min(values), most, _BOTTOM, _TOP)
+    least = min(v for v in (*values, most) if v >= most / _RATIO)
+    return decades(least, most, _BOTTOM, _TOP)
+
+
 def apart(
     places: Sequence[float], least: float, low: float, high: float
 ) -> list[float]:
@@ -94,16 +104,16 @@ def apart(
         high: where they should end; too many go beyond `low`.
     """
     order = sorted(range(len(places)), key=lambda i: places[i])
-    found = [0.0] * len(places)
+    moved = [0.0] * len(places)
     at = low - least
     for i in order:
         at = max(places[i], at + least)
-        found[i] = at
+        moved[i] = at
     at = high + least
     for i in reversed(order):
-        at = min(found[i], at - least)
-        found[i] = at
-    return found
+        at = min(moved[i], at - least)
+        moved[i] = at
+    return moved
 
 
 def _draw(drawing: Drawing, curve: Curve, across: Scale, up: Scale) -> None:
@@ -118,3 +128,79 @@ def _draw(drawing: Drawing, curve: Curve, across: Scale, up: Scale) -> None:
         if step == 1 and curve.role in ("accent", "baseline"):
             tip = f"{curve.label}, {value:,.4g}: {mean:.3g}"
             drawing.mark(x, y, tip, baseline=curve.role == "baseline")
+
+
+def learning_curves(block: Block) -> list[Drawing]:
+    """ρ by the number of training architectures, a panel for each model.
+
+    Args:
+        block: of `zcbench.analysis.predict.predictions`.
+    """
+    drawn = []
+    for model, rows in block.table.groupby("model", sort=False):
+        curves: list[Curve] = []
+        for features, part in rows.groupby("features", sort=False):
+            points = part[["train", "spearman", "spearman_low", "spearman_high"]]
+            role, dashed = _style(str(features), curves)
+            order = points.sort_values("train").itertuples(index=False, name=None)
+            curves.append(Curve(str(features), list(order), role, dashed))
+        across = "training architectures"
+        drawn.append(draw_curves(str(model), curves, across, "ρ", number))
+    return drawn
+
+
+def _style(features: str, before: list[Curve]) -> tuple[Role, bool]:
+    """The first in ink, controls in orange, what knows nothing dashed."""
+    parts = set(features.split("+"))
+    if not before:
+        return "ink", False
+    if SHUFFLED in parts:
+        return "muted", True
+    return ("baseline" if parts <= _CONTROLS else "accent"), False
+
+
+def regret_curves(over_time: Block, summary: Block, pool: SearchPool) -> list[Drawing]:
+    """Mean regret against cost, a panel for each method.
+
+    Alone, the three best aids by proxies and the three best by baselines.
+
+    Args:
+        over_time: of `zcbench.analysis.search.curves`.
+        summary: of `zcbench.analysis.search.searches`.
+        pool: what was searched.
+    """
+    drawn = []
+    end = summary.table.sort_values("regret_time", kind="stable")
+    for method in summary.table["method"].unique():
+        here = end[end["method"] == method].to_dict("records")
+        curves = []
+        counts: dict[str, int] = {}
+        for row in here:
+            role = _role(row, pool.baselines)
+            counts[role] = counts.get(role, 0) + 1
+            if counts[role] <= _MOST:
+                curves.append(_curve(over_time, row, role))
+        of = ", training and proxies" if pool.unit == "GPU-hours" else ""
+        across = f"{pool.unit}{of}"
+        words = f"regret, {pool.measure}"
+        title = str(method)
+        drawn.append(
+            draw_curves(title, curves, across, words, lambda v: f"{v:g}", ratios=True)
+        )
+    return drawn
+
+
+def _curve(over_time: Block, row: dict[str, Any], role: Role) -> Curve:
+    table = over_time.table
+    for key in ("method", "aid", "proxy"):
+        table = table[table[key] == row[key]]
+    points = table[["hours", "regret", "regret_low", "regret_high"]]
+    label = "alone" if row["aid"] == "none" else f"{row['aid']}: {row['proxy']}"
+    return Curve(label, list(points.itertuples(index=False, name=None)), role)
+
+
+def _role(row: dict[str, Any], baselines: tuple[str, ...]) -> Role:
+    if row["aid"] == "none":
+        return "ink"
+    names = set(str(row["proxy"]).split(", "))
+    return "baseline" if names <= set(baselines) else "accent"

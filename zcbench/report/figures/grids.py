@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from zcbench.analysis.agreement import WITH
+from zcbench.analysis.block import number
 from zcbench.analysis.report import Report
-from zcbench.analysis.words import number
+from zcbench.report.figures import Figure
 from zcbench.report.figures.drawing import (
     SMALL,
     WIDTH,
@@ -20,7 +21,7 @@ from zcbench.report.figures.drawing import (
     short,
     widest,
 )
-from zcbench.report.figures.kind import Entry, Figure, Kind, block_of, by_study
+from zcbench.report.figures.entries import Entry, block_of, by_study
 
 _STEPS = (0.2, 0.4, 0.6, 0.7, 0.8, 0.9)
 """|ρ| where another colour begins: finer where most proxies are."""
@@ -154,7 +155,7 @@ def heatmap(report: Report) -> list[Figure]:
         title="ρ with accuracy",
         rows=[labels[p] for p in order],
         columns=list(columns),
-        values=[[e.value if e else math.nan for e in row] for row in cells],
+        values=[[e.rho.value if e else math.nan for e in row] for row in cells],
         notes=[[e.words if e else "not run" for e in row] for row in cells],
         baselines=frozenset(labels[p] for p in baselines),
         bold=frozenset(
@@ -168,8 +169,8 @@ def heatmap(report: Report) -> list[Figure]:
 
 
 def _merit(proxy: str, columns: dict[str, dict[str, Entry]]) -> tuple[float, str]:
-    found = (column[proxy].value for column in columns.values() if proxy in column)
-    known = [value for value in found if not math.isnan(value)]
+    values = (column[proxy].rho.value for column in columns.values() if proxy in column)
+    known = [value for value in values if not math.isnan(value)]
     return (-fmean(known) if known else math.inf), proxy
 
 
@@ -208,18 +209,3 @@ def outlines(group: list[int]) -> list[tuple[int, int]]:
     starts = [i for i, g in enumerate(group) if not i or g != group[i - 1]]
     ends = [*starts[1:], len(group)]
     return [(a, b - 1) for a, b in zip(starts, ends, strict=False) if b - a > 1]
-
-
-HEATMAP = Kind(
-    "Every proxy on every dataset",
-    "Spearman's ρ, the highest mean on top. Bold: ahead of the best baseline on that "
-    "dataset.",
-    heatmap,
-)
-AGREEMENT = Kind(
-    "Who says the same",
-    "ρ between the scores of two proxies. Those alike stand together; outlined: the "
-    "groups of the section on agreement.",
-    agreement,
-    "agreement",
-)

@@ -7,10 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from zcbench.analysis.block import interval, number, percent
 from zcbench.analysis.ceilings import LIMIT
 from zcbench.analysis.report import Report
+from zcbench.analysis.rows import rows_about
 from zcbench.analysis.study import Study
-from zcbench.analysis.words import interval, number, percent
+from zcbench.report.figures import Figure
 from zcbench.report.figures.axes import Scale
 from zcbench.report.figures.drawing import (
     SMALL,
@@ -22,7 +24,8 @@ from zcbench.report.figures.drawing import (
     text_width,
     widest,
 )
-from zcbench.report.figures.kind import Entry, Figure, Kind, block_of, by_study
+from zcbench.report.figures.entries import Entry, block_of, by_study
+from zcbench.stats import Estimate
 
 _ROW, _LINE = 19.0, 15.0
 _LEAST = 200.0  # width of the axis
@@ -35,18 +38,14 @@ class Row:
 
     Attributes:
         label: what stands on the left.
-        value: where the point is; NaN for none.
-        low: beginning of the interval; NaN for none.
-        high: its end.
+        at: where the point and its interval are.
         words: what stands on the right.
         baseline: whether it is a baseline.
         bold: whether its name is to be seen first.
     """
 
     label: str
-    value: float
-    low: float
-    high: float
+    at: Estimate
     words: str
     baseline: bool
     bold: bool = False
@@ -134,34 +133,31 @@ def _draw(drawing: Drawing, across: Scale, row: Row, y: float, words: float) -> 
     x, label = across.start - 8, short(row.label)
     drawing.text(x, y + 4, label, name, anchor="end", bold=row.bold)
     drawing.text(words, y + 4, short(row.words, _WORDS), size=SMALL)
-    if math.isnan(row.value):
+    if math.isnan(row.at.value):
         return
     role = "baseline" if row.baseline else "accent"
-    if not math.isnan(row.low):
-        low, high = across(row.low), across(row.high)
+    if not math.isnan(row.at.low):
+        low, high = across(row.at.low), across(row.at.high)
         drawing.rect(low, y - 4.5, high - low, 9, role, opacity=".35")
-    drawing.rect(across(row.value) - 1.2, y - 7, 2.4, 14, role)
+    drawing.rect(across(row.at.value) - 1.2, y - 7, 2.4, 14, role)
 
 
 def forest(report: Report) -> list[Figure]:
     """ρ below the highest that is possible: one for each dataset, all on one axis."""
-    found = list(by_study(report))
-    ends = (x for *_, entries in found for e in entries for x in (e.value, e.low))
-    low = min((x for x in ends if not math.isnan(x)), default=0.0)
+    datasets = list(by_study(report))
+    ends = (end for *_, entries in datasets for e in entries for end in e.ends)
+    low = min(ends, default=0.0)
     across = Scale(max(-1.0, math.floor(5 * min(low, 0.0)) / 5), 1.0, 0, 1)
     confidence = percent(report.options.confidence)
     figures = []
-    for where, study, entries in found:
+    for where, study, entries in datasets:
         style = Style(
             title=where,
             axis=f"ρ with {study.target} accuracy, {confidence} intervals",
             tick=lambda tick: number(tick, places=1),
             guides=_guides(report, study, entries),
         )
-        rows = [
-            Row(e.label, e.value, e.low, e.high, e.words, e.baseline, e.ahead)
-            for e in entries
-        ]
+        rows = [Row(e.label, e.rho, e.words, e.baseline, e.ahead) for e in entries]
         figures.append(Figure(where, [draw_rows(rows, across, style)]))
     return figures
 
@@ -171,16 +167,15 @@ def _guides(report: Report, study: Study, entries: Sequence[Entry]) -> list[Guid
     guides = []
     block = block_of(report, "ceilings")
     if block is not None:
-        rows = block.table
-        here = (rows["run"] == study.run) & (rows["dataset"] == study.dataset)
-        limit = float(rows.loc[here & (rows["proxy"] == LIMIT), "ceiling_all"].iloc[0])
+        rows = rows_about(study, block.table)
+        limit = float(rows.loc[rows["proxy"] == LIMIT, "ceiling_all"].iloc[0])
         if not math.isnan(limit):
             words = number(limit, places=3 if limit > 0.99 else 2)
             guides.append(Guide(limit, f"highest possible {words}", "ink", False))
-    best = next((e for e in entries if e.baseline and not math.isnan(e.value)), None)
+    best = next((e for e in entries if e.baseline and e.ends), None)
     if best is not None:
         words = f"best baseline, {best.proxy}"
-        guides.append(Guide(best.value, words, "baseline", True))
+        guides.append(Guide(best.rho.value, words, "baseline", True))
     return guides
 
 
@@ -189,16 +184,18 @@ def critical_difference(report: Report) -> list[Figure]:
     block = block_of(report, "tasks")
     if block is None:
         return []
-    found = block.table[block.table["mean_rank"].notna()].to_dict("records")
-    if not found:
+    ranked = block.table[block.table["mean_rank"].notna()].to_dict("records")
+    if not ranked:
         nothing = Drawing("Mean ranks", WIDTH, 50)
         nothing.text(4, 30, block.conclusion, "muted")
         return [Figure("", [nothing])]
-    ends = [r[f"mean_rank{e}"] for r in found for e in ("", "_low", "_high")]
+    ends = [r[f"mean_rank{e}"] for r in ranked for e in ("", "_low", "_high")]
     known = [end for end in ends if not math.isnan(end)]
-    apart = float(found[0]["critical_difference"])
-    joined = [] if math.isnan(apart) else groups([r["mean_rank"] for r in found], apart)
-    units = (f"{int(found[0][name]):,} {name}" for name in ("datasets", "spaces"))
+    apart = float(ranked[0]["critical_difference"])
+    joined = (
+        [] if math.isnan(apart) else groups([r["mean_rank"] for r in ranked], apart)
+    )
+    units = (f"{int(ranked[0][name]):,} {name}" for name in ("datasets", "spaces"))
     style = Style(
         title="Mean rank of ρ, 1 the best · " + ", ".join(map(_singular, units)),
         axis=f"mean rank, {percent(report.options.confidence)} intervals"
@@ -208,7 +205,7 @@ def critical_difference(report: Report) -> list[Figure]:
     )
     first, last = math.floor(min(known)), math.ceil(max(known))
     across = Scale(first, max(last, first + 1), 0, 1)
-    return [Figure("", [draw_rows([_rank(r) for r in found], across, style)])]
+    return [Figure("", [draw_rows([_rank(r) for r in ranked], across, style)])]
 
 
 def _singular(words: str) -> str:
@@ -228,36 +225,19 @@ def groups(ranks: Sequence[float], apart: float) -> list[tuple[int, int]]:
     Returns:
         (first, last) of each run of at least two that no other contains.
     """
-    found: list[tuple[int, int]] = []
+    runs: list[tuple[int, int]] = []
     for first, rank in enumerate(ranks):
         last = max(i for i, other in enumerate(ranks) if other - rank < apart)
-        if last > first and (not found or last > found[-1][1]):
-            found.append((first, last))
-    return found
+        if last > first and (not runs or last > runs[-1][1]):
+            runs.append((first, last))
+    return runs
 
 
 def _rank(record: dict[str, Any]) -> Row:
-    value, low, high = (record[f"mean_rank{e}"] for e in ("", "_low", "_high"))
-    words = f"{value:.1f}"
-    if interval(low, high):
-        words += f" [{low:.1f}, {high:.1f}]"
+    at = Estimate(*(record[f"mean_rank{end}"] for end in ("", "_low", "_high")))
+    words = f"{at.value:.1f}"
+    if interval(at.low, at.high):
+        words += f" [{at.low:.1f}, {at.high:.1f}]"
     baseline = bool(record["baseline"])
     label = f"{record['proxy']} *" if baseline else str(record["proxy"])
-    return Row(label, value, low, high, words, baseline)
-
-
-FOREST = Kind(
-    "Correlation with accuracy",
-    "Spearman's ρ with its interval. Bold: ahead of the best baseline by the verdict's "
-    "corrected intervals. Orange: baselines.",
-    forest,
-    "ceilings",
-)
-CRITICAL_DIFFERENCE = Kind(
-    "Mean ranks",
-    "Over all datasets. Bars on the right join proxies whose mean ranks are less than "
-    "Nemenyi's critical difference apart, which needs several spaces. Orange: "
-    "baselines.",
-    critical_difference,
-    "tasks",
-)
+    return Row(label, at, words, baseline)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from zcbench.analysis import TABLE
 from zcbench.analysis.block import Block
-from zcbench.analysis.correlations import TABLE
-from zcbench.report.cells import cells, right, styles
+from zcbench.errors import visible
 from zcbench.report.document import Document
-from zcbench.report.figures.drawing import DARK, LIGHT, Drawing
-from zcbench.report.figures.svg import inline
+from zcbench.report.figures.drawing import DARK, LIGHT, Drawing, inline
+from zcbench.report.text import cells, right, styles
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -79,7 +79,7 @@ def table_of(block: Block) -> dict[str, Any]:
             for column, sorts in zip(block.columns, numeric, strict=True)
         ]
         rows.append(list(zip(texts, keys, strict=True)))
-    headers = [column.header for column in block.columns]
+    headers = [visible(column.header) for column in block.columns]
     return {
         "heads": list(zip(headers, numeric, right(block), strict=True)),
         "rows": list(zip(styles(block), rows, strict=True)),

@@ -13,11 +13,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zcbench.analysis.block import Block, Column
+from zcbench.analysis.block import Block, Column, number
 from zcbench.analysis.report import make_report, styled
 from zcbench.analysis.side import read_report
 from zcbench.analysis.verdict import AHEAD, BEHIND, CLEARLY
-from zcbench.analysis.words import number
 from zcbench.errors import AbsentDataError, DataError
 from zcbench.report.figures.grids import colours
 from zcbench.report.html import page, table_of
@@ -44,16 +43,17 @@ def collect(paths: Sequence[Path]) -> tuple[list[Report], list[str]]:
     A run whose accuracies are not at hand gives the report that is saved beside it.
 
     Returns:
-        The reports, and a line for every run that has none.
+        The reports, and lines for the user: runs that have none, damaged files.
 
     Raises:
         DataError: something is neither, or nothing is left.
     """
-    reports, lines = [], []
+    reports: list[Report] = []
+    lines: list[str] = []
     for path in paths:
         for source in _sources(path):
             try:
-                reports.append(_report(source))
+                reports.append(_report(source, lines))
             except AbsentDataError as error:
                 lines.append(f"{source} is left out: {error}")
     if not reports:
@@ -70,17 +70,19 @@ def _sources(path: Path) -> list[Path]:
     return runs
 
 
-def _report(path: Path) -> Report:
+def _report(path: Path, lines: list[str]) -> Report:
     from zcbench.report.output import render
     from zcbench.store import load_run
 
     if path.is_file():
-        return read_report(path)
+        return read_report(path, lines)
     try:
-        made = make_report([load_run(path)], sections=SECTIONS)
+        run = load_run(path)
+        lines += run.attrs.get("notes", ())
+        made = make_report([run], sections=SECTIONS)
     except AbsentDataError:
         if (path / SAVED).is_file():
-            return read_report(path / SAVED)
+            return read_report(path / SAVED, lines)
         raise
     report: Report = json.loads(render(made, "json"))
     return report
