@@ -31,23 +31,29 @@ def measure_block_features(subject: Subject) -> BlockFeatures:
     Raises:
         Undefined: there is no block that makes feature maps of feature maps.
     """
-    blocks = _forward(subject)
+    blocks, several = _forward(subject)
     if not blocks:
         raise Undefined("the network has no blocks between feature maps")
     if any(bool(output.isnan().any()) for _, output in blocks):
         raise Undefined("the features of a block are not numbers")
     entropy = [_entropy(blocks[0][0]), *(_entropy(output) for _, output in blocks)]
-    gains = []
+    gains: list[float] = []
+    if several:  # such as the cells of DARTS
+        return BlockFeatures(tuple(entropy), ())
     for number, (value, output) in reversed(list(enumerate(blocks))):
         gains.append(_gain(value, output, subject.seed, number))
     return BlockFeatures(tuple(entropy), tuple(reversed(gains)))
 
 
-def _forward(subject: Subject) -> list[tuple[Tensor, Tensor]]:
-    """Input and output of every block, in the order of the calls."""
+def _forward(subject: Subject) -> tuple[list[tuple[Tensor, Tensor]], bool]:
+    """First input and output of every block, in the order of the calls.
+
+    And whether a block takes several feature maps.
+    """
     x = subject.batch.x
     images = gaussian("block features", tuple(x.shape), subject.seed)
     features: list[tuple[Tensor, Tensor]] = []
+    maps = [0]
 
     def note(_module: nn.Module, inputs: tuple[object, ...], output: object) -> None:
         value = inputs[0] if inputs else None
@@ -59,6 +65,7 @@ def _forward(subject: Subject) -> list[tuple[Tensor, Tensor]]:
             if not subject.plain and {channel_axis(value), channel_axis(output)} != {1}:
                 raise Undefined("a block's features are not known to be [N, C, H, W]")
             features.append((value, output))
+            maps.append(sum(isinstance(i, Tensor) and i.dim() == 4 for i in inputs))
 
     blocks = blocks_of(subject.network)
     hooks = [block.register_forward_hook(note) for block in blocks]
@@ -71,7 +78,7 @@ def _forward(subject: Subject) -> list[tuple[Tensor, Tensor]]:
     finally:
         for hook in hooks:
             hook.remove()
-    return features
+    return features, max(maps) > 1
 
 
 def images_of(x: Tensor) -> Tensor:

@@ -211,7 +211,7 @@ class BlockFeatures:
             block's input, then of every block's output.
         gain: for every block, the largest singular value of what carries a random
             gradient of signs from its output to its input; NaN for a block that hands
-            it on unchanged.
+            it on unchanged. Empty where a block takes several feature maps.
     """
 
     entropy: tuple[float, ...]

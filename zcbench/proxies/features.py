@@ -45,8 +45,11 @@ def az_trainability(b: BlockFeatures) -> float:
     """Mean over blocks of 2 − s − 1/s, s the gain of gradients. Higher is better.
 
     AZ-NAS (Lee & Ham 2024): highest, 0, where every block hands gradients on at their
-    size. Undefined where a block does nothing at all, which the authors rank last.
+    size. Undefined where a block does nothing at all, which the authors rank last, and
+    where one takes several feature maps.
     """
+    if not b.gain:
+        raise Undefined("a block takes several feature maps: it has no one gain")
     if any(math.isnan(gain) for gain in b.gain):
         raise Undefined("a block hands gradients on unchanged")
     return fmean(2 - gain - 1 / (gain + 1e-6) for gain in b.gain)

@@ -1,10 +1,10 @@
 """Vision transformers on three tasks, as trained for Auto-Prox (Wei et al. 2024).
 
-Two families: PiT (11,664 networks: channels of a head, MLP ratio, and for each of three
-stages layers and heads) and AutoFormer (width, 12 to 14 layers, each with an MLP ratio
-and heads). A string is the authors' JSON. Our index counts PiT first, then AutoFormer
-by depth; within these the choices are digits, in the order of `_axes`, first most
-significant.
+Two families: PiT (4,320 networks: channels of a head, MLP ratio, for each of three
+stages layers and heads, which never become fewer) and AutoFormer (width, 12 to 14
+layers, each with an MLP ratio and heads). A string is the authors' JSON. Our index
+counts PiT first, then AutoFormer by depth; within these the choices are digits, in the
+order of `_axes`, first most significant.
 
 In the authors' code an AutoFormer's heads share its width, whatever their number; their
 channels are not 64 each, as in the first AutoFormer.
@@ -13,6 +13,7 @@ channels are not 64 each, as in the first AutoFormer.
 from __future__ import annotations
 
 import json
+from itertools import combinations_with_replacement
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -28,11 +29,12 @@ _GROUPS = (_PIT, *_DEPTHS)
 """PiT, then AutoFormer's depths."""
 
 
-def _axes(group: int) -> tuple[tuple[float, ...], ...]:
+def _axes(group: int) -> tuple[tuple[Any, ...], ...]:
     """What can be chosen in a group, in the order of `_values`."""
     if group == _PIT:
         layers = (1, 2, 3), (4, 6, 8), (2, 4, 6)
-        return (16, 24, 32, 40), (2, 4, 6, 8), *layers, *[(2, 4, 8)] * 3
+        heads = tuple(combinations_with_replacement((2, 4, 8), 3))
+        return (16, 24, 32, 40), (2, 4, 6, 8), *layers, heads
     return (192, 216, 240), *[(3.5, 4.0)] * group, *[(3, 4)] * group
 
 
@@ -110,11 +112,11 @@ class ViTBench(UnlistedSpace):
         return AutoFormer(task, of["hidden_dim"], heads, ratio)
 
 
-def _spec(group: int, values: list[float]) -> str:
+def _spec(group: int, values: list[Any]) -> str:
     """The authors' JSON."""
     first, second, *rest = values
     of: dict[str, Any] = {"base_dim": first, "mlp_ratio": second}
-    of |= {"depth": rest[:3], "num_heads": rest[3:]}
+    of |= {"depth": rest[:3], "num_heads": rest[-1]}
     if group != _PIT:
         ratios, heads = values[1 : 1 + group], values[1 + group :]
         of = {"hidden_dim": first, "mlp_ratio": ratios}
@@ -128,6 +130,6 @@ def _values(of: dict[str, Any]) -> tuple[int, list[Any]]:
         raise ValueError("it has other keys")
     if "base_dim" in of:
         head = [of["base_dim"], of["mlp_ratio"]]
-        return _PIT, [*head, *of["depth"], *of["num_heads"]]
+        return _PIT, [*head, *of["depth"], tuple(of["num_heads"])]
     group = _DEPTHS[_DEPTHS.index(of["depth"])]
     return group, [of["hidden_dim"], *of["mlp_ratio"], *of["num_heads"]]
