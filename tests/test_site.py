@@ -14,7 +14,7 @@ from made_reports import report_of, study
 
 from zcbench.cli import main
 from zcbench.errors import AbsentDataError, DataError
-from zcbench.files import CHECKSUM
+from zcbench.files import CHECKSUM, signed
 from zcbench.report import render
 from zcbench.report.site import address, collect, finding, pages
 
@@ -41,6 +41,11 @@ def report_as_json(dataset: str = "one") -> dict[str, Any]:
     loaded = json.loads(render(made, "json"))
     del loaded[CHECKSUM]  # of a text that tests change
     return loaded
+
+
+def saved_report(path: Path) -> Path:
+    path.write_bytes(signed(json.dumps(report_as_json()).encode()))
+    return path
 
 
 def unknown(proxy: str) -> tuple[str, dict[str, str]]:
@@ -129,9 +134,7 @@ def test_a_json_report_is_taken_and_a_damaged_run_is_not(tmp_path: Path) -> None
     (run / "scores.jsonl").touch()
     with pytest.raises(DataError):
         collect([run])
-    saved = tmp_path / "report.json"
-    saved.write_text(json.dumps(report_as_json()), encoding="utf-8")
-    reports, left_out = collect([saved])
+    reports, left_out = collect([saved_report(tmp_path / "report.json")])
     assert len(reports) == 1
     assert not left_out
 
@@ -148,10 +151,11 @@ def test_a_run_without_accuracies_gives_the_report_beside_it(
         (tmp_path / name / "manifest.json").touch()
     with pytest.raises(DataError, match=r"No run has accuracies at hand.*a is left"):
         collect([tmp_path])
-    saved = tmp_path / "b" / "report.json"
-    saved.write_text(json.dumps(report_as_json()), encoding="utf-8")
+    saved_report(tmp_path / "b" / "report.json")
     reports, left_out = collect([tmp_path])
-    assert reports == [report_as_json()]
+    assert [{k: v for k, v in r.items() if k != CHECKSUM} for r in reports] == [
+        report_as_json()
+    ]
     assert left_out == [
         f"{tmp_path / 'a'} is left out: There are no accuracies. Give some."
     ]
