@@ -599,7 +599,8 @@ def proxy_sections(_: Sources) -> str:
         said = ", ".join(f"`{setting}`" for setting in proxy.settings)
         facts |= {"parameters": said} if said else {}
         facts |= {"baseline": "yes"} if proxy.baseline else {}
-        facts |= {"in `all`": "no: ask for it by name"} if proxy.costly else {}
+        elsewhere = proxy.costly or proxy.apart
+        facts |= {"in `all`": "no: ask for it by name"} if elsewhere else {}
         facts |= {"also called": ", ".join(proxy.aliases)} if proxy.aliases else {}
         text = "".join(f"- {label}: {value}\n" for label, value in facts.items())
         said = prose(inspect.getdoc(proxy.function) or "")

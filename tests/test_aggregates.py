@@ -37,7 +37,7 @@ def expected(name: str, scores: np.ndarray) -> list[float]:
     for position, i in enumerate(kept):
         rows = [[row[j] for j in kept] for row in scores.tolist()]
         shares = [rank(row, position) / len(kept) for row in rows]
-        if name == "az_nas":
+        if name in ("az_nas", "vkdnw_agg"):
             found[i] = sum(math.log(share) for share in shares)
         elif name == "vote":
             wins = 0.0

@@ -81,8 +81,9 @@ def count_passes(monkeypatch: pytest.MonkeyPatch, proxies: str) -> dict[str, int
         (THIRTEEN, 4, 2, 5),
         # With the others: two halves, single images in one forward, Gaussian images;
         # one of them for meco; backwards of the halves, of single images' losses and
-        # logits, and in every block.
-        ("all", 8, 3, 9),
+        # logits, and in every block. The minibatch for near, and forward and backward
+        # for wrcor; one image for spectra, its way round a circle, and the graph.
+        ("all", 10, 6, 10),
     ],
 )
 def test_proxies_share_passes(

@@ -25,9 +25,8 @@ SMALL: dict[str, tuple[tuple[str, ...], set[str]]] = {
 
 
 NOT_THERE = {
-    *("near", "dextr_svd", "dextr", "meco_opt", "wrcor", "wrcor_unweighted", "epsinas"),
-    *("avg_degree", "n_relus", "op_balance", "dss", "head_confidence"),
-    *("softmax_confidence", "activation_distance", "w_pca"),
+    *("near", "dextr_svd", "dextr", "meco_opt", "wrcor", "wrcor_unweighted"),
+    *("avg_degree", "n_relus", "op_balance"),
 }
 """Proxies that the page says it does not compare."""
 

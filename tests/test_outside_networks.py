@@ -33,11 +33,20 @@ from zcbench.proxies import PROXIES
 
 RELU = {"nwot", "lin_regions", "swap", "reg_swap"}
 BLOCKS = {"az_expressivity", "az_progressivity", "az_trainability"}
+ATTENTION = {p.name for p in PROXIES.select("transformers")}
+MODULES = {"wrcor", "wrcor_unweighted"}  # of ReLU
 UNDEFINED: dict[str, set[str]] = {
-    "vgg": BLOCKS,
-    "vit": RELU | BLOCKS | {"zen", "meco"},  # tokens are no feature maps
-    "mixer": RELU | BLOCKS | {"zen", "meco"},
-    "convnext": RELU | {"zen"},  # zen has a term for BatchNorm alone
+    "resnet": ATTENTION,
+    "densenet": ATTENTION,
+    "mobilenet": ATTENTION,
+    "vgg": BLOCKS | ATTENTION | {"wrcor"},
+    # Tokens are no feature maps; nor is what places them a module.
+    "vit": RELU
+    | BLOCKS
+    | MODULES
+    | {"zen", "meco", "vkdnw", "vkdnw_entropy", "epsinas"},
+    "mixer": RELU | BLOCKS | MODULES | ATTENTION | {"zen", "meco", "epsinas"},
+    "convnext": RELU | MODULES | ATTENTION | {"zen"},  # whose term is BatchNorm's
 }
 """What is not defined there, for lack of ReLUs, feature maps or blocks of them."""
 COMPARED = ("snip", "zico", "gradsign", "ntk_trace", "knas", "meco", "swap")

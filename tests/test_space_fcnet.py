@@ -160,6 +160,8 @@ def test_what_is_not_defined_says_so() -> None:
         "zen": "the network has no feature maps",
         "meco": "the network has no feature maps",
         **dict.fromkeys(relu, "the network has no ReLU"),
+        "wrcor": "the network has no ReLU module",
+        "wrcor_unweighted": "the network has no ReLU module",
         **dict.fromkeys(blocks, "the network has no blocks between feature maps"),
     }
     assert {s.status for s in found.values()} == {"ok", "undefined"}

@@ -345,7 +345,8 @@ def test_what_a_part_of_a_network_has_no_score_for() -> None:
         reasons.setdefault(score.message, set()).add(name)
     defined = reasons.pop("")
     assert {"params", "flops", "nwot", "synflow", "zen", "swap", "meco"} <= defined
-    loss = {"plain", "snip", "grad_norm", "fisher", "grasp", "zico", "wrcor"}
+    loss = {"plain", "snip", "grad_norm", "fisher", "grasp", "zico"}
+    loss |= {"wrcor", "wrcor_unweighted"}
     assert reasons == {
         "a part of a network has no loss": loss,
         "a part of a network has no outputs": {
@@ -353,6 +354,8 @@ def test_what_a_part_of_a_network_has_no_score_for() -> None:
         },
         "the gradient of the summed outputs with respect to an image is constant, or "
         "rounding alone": {"jacov", "epe_nas"},
+        "its constants are for networks of some 800 thousand parameters, this one has "
+        "8,551": {"reg_swap"},
     }
     assert {s.status for s in scores.values()} == {"ok", "undefined"}
 
@@ -370,7 +373,7 @@ def test_gradients_that_are_rounding_are_no_scores(spec: str, precision: str) ->
         total = network(batch.x.double()).sum()
         other = network(-2 * batch.x.double().flip(0, 2) + 1).sum()
     assert float(total) == pytest.approx(float(other), abs=1e-9)
-    names = ["jacov", "epe_nas", "ntk_trace", "ntk_cond", "knas", "gradsign"]
+    names = ["jacov", "ntk_trace", "ntk_cond", "knas", "gradsign"]
     scores = zcbench.score(network, batch, names, precision=precision)
     assert {s.status for s in scores.values()} == {"undefined"}
     # A ReLU after the last maps, and the sum depends on the images again.

@@ -130,6 +130,8 @@ class Proxy:
         data_independent: True if the images do not matter.
         label_free: True if the labels do not matter.
         costly: True if it takes many training steps: it is not among ``all``.
+        apart: name of the set that it is in instead of ``all``: ``"transformers"`` if
+            it is undefined for other networks, ``"partial"`` if for many of all kinds.
         evidence: ``"parameter=value"`` → argument of the function → the record that it
             gets then, in place of the one that it is annotated with.
         parameters: values of the function's parameters that are not the defaults.
@@ -146,6 +148,7 @@ class Proxy:
     data_independent: bool = False
     label_free: bool = False
     costly: bool = False
+    apart: str = ""
     evidence: Mapping[str, Mapping[str, type]] = field(default_factory=dict)
     parameters: Mapping[str, Any] = field(default_factory=dict)
     origin: str = "built-in"

@@ -60,7 +60,9 @@ def _is_part(parts: tuple[str, ...], proxy: Proxy) -> bool:
 
 
 SETS: Mapping[str, Callable[[Proxy], bool]] = {
-    "all": lambda proxy: not proxy.costly,
+    "all": lambda proxy: not proxy.costly and not proxy.apart,
+    "transformers": lambda proxy: proxy.apart == "transformers",
+    "partial": lambda proxy: proxy.apart == "partial",
     "suite": lambda proxy: proxy.name in SUITE,
     "fast": lambda proxy: proxy.name in FAST,
     "baselines": lambda proxy: proxy.baseline,
@@ -88,6 +90,7 @@ def proxy(
     data_independent: bool = False,
     label_free: bool = False,
     costly: bool = False,
+    apart: str = "",
     evidence: Mapping[str, Mapping[str, type]] | None = None,
 ) -> Callable[[F], F]:
     """Register a function as a proxy; its name is the id, its annotations the needs.
@@ -103,6 +106,8 @@ def proxy(
         data_independent: True if the images do not matter.
         label_free: True if the labels do not matter.
         costly: True if it takes many training steps: it is left out of ``all``.
+        apart: ``"transformers"`` or ``"partial"``: it is in that set, and left out of
+            ``all``.
         evidence: for parameters that change what the function reads:
             ``{"image=gaussian": {"c": ChannelCorrelation}}``.
 
@@ -125,6 +130,7 @@ def proxy(
             data_independent=data_independent,
             label_free=label_free or data_independent,
             costly=costly,
+            apart=apart,
             evidence=evidence or {},
             origin=_origin(function),
         )

@@ -15,8 +15,10 @@ from zcbench.evidence.tokens import (
 )
 from zcbench.proxies import proxy
 
+KIND = "transformers"
 
-@proxy(reference="zhou2022training", data_independent=True)
+
+@proxy(reference="zhou2022training", data_independent=True, apart=KIND)
 def dss(s: SynapticDiversity) -> float:
     """Σ ‖w‖ ‖∂R/∂w‖ of attention + Σ |w ∂R/∂w| of other layers. Higher is better.
 
@@ -28,7 +30,7 @@ def dss(s: SynapticDiversity) -> float:
     return math.fsum((*s.attention, *s.others))
 
 
-@proxy(reference="serianni2023training", label_free=True)
+@proxy(reference="serianni2023training", label_free=True, apart=KIND)
 def head_confidence(a: Attention) -> float:
     """Σ over attentions of the mean largest output of a head. Higher is better.
 
@@ -38,7 +40,7 @@ def head_confidence(a: Attention) -> float:
     return math.fsum(a.head)
 
 
-@proxy(reference="serianni2023training", label_free=True)
+@proxy(reference="serianni2023training", label_free=True, apart=KIND)
 def softmax_confidence(a: Attention) -> float:
     """Σ over attentions of the mean largest weight of a query. Higher is better.
 
@@ -48,7 +50,7 @@ def softmax_confidence(a: Attention) -> float:
     return math.fsum(a.softmax)
 
 
-@proxy(reference="serianni2023training", label_free=True)
+@proxy(reference="serianni2023training", label_free=True, apart=KIND)
 def activation_distance(a: Attention) -> float:
     """Σ over activations of Σ_ij agreement of tokens' codes. Higher is better.
 
@@ -60,7 +62,7 @@ def activation_distance(a: Attention) -> float:
     return math.fsum(a.agreement)
 
 
-@proxy(reference="wang2025wpca", label_free=True)
+@proxy(reference="wang2025wpca", label_free=True, apart=KIND)
 def w_pca(h: HiddenDimensions, p: Parameters) -> float:
     """Number of parameters · Σ of hidden layers' dimensions. Higher is better.
 
