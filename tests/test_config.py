@@ -75,7 +75,7 @@ def test_empty_environment_variables_and_those_of_others_are_ignored() -> None:
         ("n = 0", "n in some.toml must be a whole number of at least 1 or 'all', not"),
         ("n = true", "not 'True'."),
         ("n = 1.5", "not '1.5'."),
-        ("batch-size = 1", "batch-size in some.toml must be a whole number of at le"),
+        ("batch-size = 1", "batch-size in some.toml must be a whole number from 2 to"),
         ("seed = -1", "seed in some.toml must be a whole number from 0 to "),
         ("target = 1", "target in some.toml must be a name, not '1'."),
         ("overwrite = 3", "Unknown overwrite in some.toml '3'. Known: always, never,"),

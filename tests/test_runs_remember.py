@@ -155,7 +155,7 @@ def test_going_on_keeps_the_larger_number(n, count):
     new["architectures"] = N if n == "all" else n
     parts = ("proxies", "traits", "plugins", "tasks", "minibatch", "truth")
     new |= {part: {} for part in (*parts, "created", "zcbench", "versions")}
-    new |= {part: {} for part in ("device", "platform", "git")}
+    new |= {part: {} for part in ("device", "platform", "git", "architectures_of")}
     merged = manifests.merged(old, new, worked=False)
     assert merged["architectures"] == count
     assert merged["config"]["n"] == max(12, n) if n != "all" else "all"

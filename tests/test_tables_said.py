@@ -117,7 +117,7 @@ def test_fractions_become_percent(file: Path) -> None:
 
 def test_epochs_are_no_trainings(file: Path) -> None:
     rows = "".join(f"{spec},{k},{k + 20},{k + 40}\n" for k, spec in enumerate(SPECS))
-    with pytest.raises(DataError, match="has no accuracies for toy"):
+    with pytest.raises(DataError, match="several columns of accuracies for toy"):
         truth(file, "arch,val_1,val_2,val_3\n" + rows)
     table = truth(file, "arch,val_1,val_2,val_3\n" + rows, "val_3")
     assert table.attrs["targets"] == ["val_3"]

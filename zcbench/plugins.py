@@ -29,7 +29,12 @@ _loaded: set[Path] = set()
 
 def are_loaded(files: Iterable[Path]) -> bool:
     """Whether this process has run all of these."""
-    return {file.resolve() for file in files} <= _loaded
+    return {_place(file) for file in files} <= _loaded
+
+
+def _place(file: Path) -> Path:
+    """Where it lies; links in a circle are left as they are."""
+    return Path(os.path.realpath(file))
 
 
 def load_plugins(files: Iterable[Path]) -> None:
@@ -43,7 +48,7 @@ def load_plugins(files: Iterable[Path]) -> None:
         UsageError: a file raises, or takes a name that exists.
     """
     for file in files:
-        path = Path(os.path.realpath(file))  # links in a circle are left as they are
+        path = _place(file)
         if path not in _loaded:
             _load(file, path)
             _loaded.add(path)
