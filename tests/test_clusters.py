@@ -124,7 +124,7 @@ def test_on_ray_a_network_that_kills_its_workers_is_a_status(tmp_path):
     out = tmp_path / "ray"
     words = ["--proxies", "deadly,params", "--plugin", plugin, "--executor", "ray"]
     process = start(*toy, *words, "--workers", 2, "--out", out)
-    _, stderr = process.communicate(timeout=180)
+    _, stderr = process.communicate(timeout=600)  # workers start eight times
     assert process.returncode == 0, stderr
     records = {(r["dataset"], r["index"]): r for r in read_records(out)}
     assert set(records) == set(sizes)

@@ -1591,6 +1591,17 @@ def test_what_starts_at_zero_is_noted_and_is_structure_all_the_same(head):
         )
 
 
+@pytest.mark.parametrize("in_place", [False, True])
+def test_units_that_are_dead_are_structure_all_the_same(in_place):
+    body = nn.Conv2d(3, 4, 3), *tail(4)[:-1], nn.Linear(4, 5)
+    net = nn.Sequential(*body, nn.ReLU(in_place), *tail(5)[-1:])
+    names = ["avg_degree", "op_balance", "n_relus"]
+    alive = scored(net, names)
+    nn.init.constant_(net[-3].bias, -1e3)
+    for name, score in scored(net, names).items():
+        assert (score.status, score.value) == ("ok", alive[name].value)
+
+
 @pytest.mark.parametrize(
     ("act", "name"),
     [

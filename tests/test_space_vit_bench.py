@@ -237,12 +237,8 @@ def test_what_is_undefined_says_why() -> None:
     modules = ("wrcor", "wrcor_unweighted")
     assert undefined == relu | blocks | {
         **dict.fromkeys(modules, "the network has no ReLU module"),
-        "epe_nas": "no class has two of the 4 images: take a larger minibatch",
         "zen": "it normalises by layer_norm, zen's term is BatchNorm's",
         "meco": "28 layers give tokens, no feature map [C, H, W]",
-        "epsinas": "with constant weights all outputs are the same number",
-        "wrcor": "the network has no ReLU module",
-        "wrcor_unweighted": "the network has no ReLU module",
     }
 
 
