@@ -11,6 +11,7 @@ replaced. A table whose source is not there is left as it is, and named.
 from __future__ import annotations
 
 import argparse
+import functools
 import inspect
 import re
 import sys
@@ -431,17 +432,23 @@ def populations_table(sources: Sources) -> str:
     )
 
 
+@functools.cache
+def truth_of(dataset: str) -> pd.DataFrame:
+    """Accuracies of NAS-Bench-201, read once."""
+    return zcbench.load_truth("nb201", dataset)
+
+
 def with_failures_last(run: pd.DataFrame, dataset: str, proxy: str) -> float:
     """ρ where an architecture without a score counts as the worst of all."""
     rows = run[run["dataset"] == dataset].groupby("arch")[proxy].mean()
-    accuracy = zcbench.load_truth("nb201", dataset).set_index("arch")["val"]
+    accuracy = truth_of(dataset).set_index("arch")["val"]
     filled = rows.fillna(rows.min() - 1)
     return float(filled.corr(accuracy.reindex(filled.index), method="spearman"))
 
 
 def params_table(_: Sources) -> str:
     """The architectures whose stored #params differ from their network."""
-    table = disagreeing_params(zcbench.load_truth("nb201", "cifar10"))
+    table = disagreeing_params(truth_of("cifar10"))
     stored = [name for name in table.columns if name.startswith("stored_params")]
     rows = []
     for row in table.to_dict("records"):
@@ -478,7 +485,7 @@ def sample_table(sources: Sources) -> str:
     ]
     rows = []
     for dataset in DATASETS:
-        truth = zcbench.load_truth("nb201", dataset).sort_values("index")
+        truth = truth_of(dataset).sort_values("index")
         accuracy = truth[config["target"]].to_numpy()
         whole = spearmanr(params, accuracy).statistic
         found = [spearmanr(params[part], accuracy[part]).statistic for part in drawn]
@@ -517,7 +524,7 @@ def seeds_table(_: Sources) -> str:
     """How far two trainings of the same architecture agree."""
     rows = []
     for dataset in DATASETS:
-        truth = zcbench.load_truth("nb201", dataset)
+        truth = truth_of(dataset)
         pair = ["val_seed0", "val_seed1"]
         top = truth[truth["val"] >= truth["val"].quantile(0.9)]
         values = [part[pair].corr("spearman").iloc[0, 1] for part in (truth, top)]
@@ -714,7 +721,7 @@ def regularised(sources: Sources) -> str:
     """What reg_swap's two constants do, from the committed scores themselves."""
     run = sources.scores
     rows = run[run["dataset"] == "cifar100"].groupby("arch")[["swap", "params"]].mean()
-    truth = zcbench.load_truth("nb201", "cifar100").set_index("arch")["val"]
+    truth = truth_of("cifar100").set_index("arch")["val"]
     accuracy = truth.reindex(rows.index)
     found = {
         (mu, width): spearmanr(

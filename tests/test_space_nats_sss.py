@@ -23,6 +23,7 @@ from zcbench.errors import DataError
 from zcbench.evidence.structure import measure_structure
 from zcbench.evidence.subject import make_subject
 from zcbench.spaces.nats_sss import NATSBenchSize
+from zcbench.tasks import with_input_size
 from zcbench.truth.nats_sss import TABLE, import_archive
 
 SPACE = NATSBenchSize()
@@ -35,7 +36,7 @@ IMPORT = "Import the archive once: zcbench data import NATS-sss-v1_0-50262-simpl
 
 
 def test_conformance() -> None:
-    assert [f for f in check_space(SPACE) if not f.ok] == []
+    assert [f for f in check_space(with_input_size(SPACE, 16)) if not f.ok] == []
 
 
 def test_index_is_the_base_8_number() -> None:
