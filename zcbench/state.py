@@ -116,11 +116,12 @@ def _parts() -> dict[str, Part]:
     return parts
 
 
-def _of_torch(torch: Any) -> dict[str, Part]:
+def _modes_of(torch: Any) -> dict[str, Part]:
+    """Modes that see or change every call of torch; they lie in stacks."""
     from torch.overrides import _get_current_function_mode_stack as functions
     from torch.utils import _python_dispatch as dispatch
 
-    core, context = torch._C, torch._GLOBAL_DEVICE_CONTEXT
+    core = torch._C
 
     def modes(stack: Callable[[], Any], push: Any, pop: Any) -> Part:
         def write(before: tuple[Any, ...]) -> None:
@@ -132,11 +133,6 @@ def _of_torch(torch: Any) -> dict[str, Part]:
         return lambda: tuple(stack()), write
 
     return {
-        "torch's default dtype": (torch.get_default_dtype, torch.set_default_dtype),
-        "torch's default device": (
-            lambda: getattr(context, "device_context", None),
-            lambda mode: torch.set_default_device(mode and mode.device),
-        ),
         "torch's function modes": modes(
             functions,
             core._push_on_torch_function_stack,
@@ -147,6 +143,18 @@ def _of_torch(torch: Any) -> dict[str, Part]:
             dispatch._push_mode,
             dispatch._pop_mode,
         ),
+    }
+
+
+def _of_torch(torch: Any) -> dict[str, Part]:
+    context = torch._GLOBAL_DEVICE_CONTEXT
+    return {
+        "torch's default dtype": (torch.get_default_dtype, torch.set_default_dtype),
+        "torch's default device": (
+            lambda: getattr(context, "device_context", None),
+            lambda mode: torch.set_default_device(mode and mode.device),
+        ),
+        **_modes_of(torch),
         "torch's number of threads": (torch.get_num_threads, torch.set_num_threads),
         "torch's deterministic algorithms": (
             lambda: (

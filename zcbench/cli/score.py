@@ -111,7 +111,7 @@ def score(
     batch_size: int,
     seed: int,
     minibatch: str,
-    precision: str,
+    precision: Literal["float64", "float32"],
     accuracy_file: Path | None,
     target: str | None,
     out: Path | None,
@@ -139,22 +139,13 @@ def score(
       zcbench score 'timm:resnet*' --dry-run
     """  # noqa: D301 - click wants \b itself
     from zcbench.cli.networks import Session, Setting, session
-    from zcbench.networks.targets import read_targets
     from zcbench.proxies import PROXIES
     from zcbench.report import emit
 
-    if format_name in _ONLY_REPORTS and accuracy_file is None:
-        raise UsageError(
-            f"{format_name} holds a report, which needs accuracies.",
-            "Give --accuracies FILE, or another --format.",
-        )
-    named = [*targets, *(read_targets(listed) if listed else ())]
-    if not named:
-        raise UsageError("No network is named.", "Name some, or give --networks FILE.")
+    _check_format(format_name, accuracy_file)
+    named = _named(targets, listed)
     chosen = tuple(proxy.name for proxy in PROXIES.select(proxies))
-    setting = Setting(
-        shape, classes, chosen, batch_size, seed, minibatch, _known(precision)
-    )
+    setting = Setting(shape, classes, chosen, batch_size, seed, minibatch, precision)
     if dry_run:
         _say_costs(Session(setting), named)
         return
@@ -172,8 +163,21 @@ def score(
         )
 
 
-def _known(precision: str) -> Literal["float64", "float32"]:
-    return "float64" if precision == "float64" else "float32"
+def _named(targets: Sequence[str], listed: Path | None) -> list[str]:
+    from zcbench.networks.targets import read_targets
+
+    named = [*targets, *(read_targets(listed) if listed else ())]
+    if not named:
+        raise UsageError("No network is named.", "Name some, or give --networks FILE.")
+    return named
+
+
+def _check_format(name: str, accuracies: Path | None) -> None:
+    if name in _ONLY_REPORTS and accuracies is None:
+        raise UsageError(
+            f"{name} holds a report, which needs accuracies.",
+            "Give --accuracies FILE, or another --format.",
+        )
 
 
 def _say_costs(planned: Session, named: Sequence[str]) -> None:
