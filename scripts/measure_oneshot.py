@@ -49,16 +49,22 @@ from zcbench.stats.search_metrics import best_of, last_if_missing
 
 DATASET, N, REPEATS, SHARE = "cifar10", 300, 3, 0.25
 STEPS, BATCH, RATE = 1200, 32, 0.1
+LONGER = 1.8
+"""FLOPs of a path in the top quarter by params, to those of any path: 1.797."""
 COLUMNS = {
-    # column: (sampling, guided by)
-    "oneshot": ("uniform", ""),
-    "oneshot_params": ("top", "params"),
-    "oneshot_nwot": ("top", "nwot"),
-    "oneshot_shuffled": ("top", "shuffled"),
-    "oneshot_fair": ("fair", ""),
+    # column: (sampling, guided by, steps)
+    "oneshot": ("uniform", "", STEPS),
+    "oneshot_longer": ("uniform", "", round(LONGER * STEPS)),
+    "oneshot_params": ("top", "params", STEPS),
+    "oneshot_nwot": ("top", "nwot", STEPS),
+    "oneshot_shuffled": ("top", "shuffled", STEPS),
+    "oneshot_fair": ("fair", "", STEPS),
 }
+FLOPS = {"oneshot_longer": LONGER, "oneshot_params": 1.8, "oneshot_nwot": 1.49}
+"""Of the training, to those of the uniform one."""
 NAMES = {
     "oneshot": "uniform",
+    "oneshot_longer": f"uniform, {LONGER:g} times as long",
     "oneshot_params": f"top {SHARE:.0%} by params",
     "oneshot_nwot": f"top {SHARE:.0%} by nwot",
     "oneshot_shuffled": f"{SHARE:.0%} at random",
@@ -134,10 +140,10 @@ def train(path: Path, images: str, guides: Path) -> None:
 
 
 def request_of(column: str, images: str, guides: Path) -> Request:
-    sampling, by = COLUMNS[column]
+    sampling, by, steps = COLUMNS[column]
     guide = guide_of(guides, by) if by else None
     setting = Setting(
-        steps=STEPS,
+        steps=steps,
         batch_size=BATCH,
         rate=RATE,
         sampling=sampling,
@@ -274,7 +280,7 @@ def predicted(study: Study) -> pd.DataFrame:
 
 
 def sampling(study: Study) -> pd.DataFrame:
-    """(c) Ways to sample paths, at equal steps."""
+    """(c) Ways to sample paths, at equal steps and at equal FLOPs of training."""
     rng = np.random.default_rng(0)
     accuracy, n = study.accuracy, len(study.archs)
     draws = rng.integers(0, n, (RESAMPLES, n))
@@ -287,12 +293,16 @@ def sampling(study: Study) -> pd.DataFrame:
         values = [association(s, accuracy, "spearman").value for s in single.T]
         score = single.mean(axis=1)
         own = association(score, accuracy, "spearman")
-        change = paired_difference(score, rival.mean(axis=1), accuracy, "spearman")
         found, uniform = (best_found(study, s, draws) for s in (single, rival))
         row: dict[str, Any] = {"paths": NAMES[name], "supernets": len(kept)}
+        row["flops"] = FLOPS.get(name, 1.0)
         row |= cells("single", *mean_of(values))
         row |= cells("rho", own.value, own.low, own.high)
-        row |= cells("change", change.value, change.low, change.high)
+        for key, other in (("change", "oneshot"), ("dearer", "oneshot_longer")):
+            if set(kept) <= set(finished(study, other)):
+                rank = study.by_repeat[other][:, kept].mean(axis=1)
+                delta = paired_difference(score, rank, accuracy, "spearman")
+                row |= cells(key, delta.value, delta.low, delta.high)
         row |= cells("found", found[0], *np.quantile(found[1:], [0.025, 0.975]))
         gap = found - uniform
         row |= cells("gap", gap[0], *np.quantile(gap[1:], [0.025, 0.975]))
@@ -448,9 +458,13 @@ def sampling_text(table: pd.DataFrame) -> str:
         (
             row["paths"],
             str(row["supernets"] or ""),
+            f"{row['flops']:.2g}" if row["supernets"] else "",
             ends(row, "single"),
             ends(row, "rho"),
             "" if row["paths"] == "uniform" else ends(row, "change", signed=True),
+            ""
+            if row["paths"] == NAMES["oneshot_longer"]
+            else ends(row, "dearer", signed=True),
             f"{row['found']:.2f} [{row['found_low']:.2f}, {row['found_high']:.2f}]",
             "" if row["paths"] == "uniform" else ends(row, "gap", signed=True),
         )
@@ -463,13 +477,20 @@ def sampling_text(table: pd.DataFrame) -> str:
         if there.get(name, 0) < REPEATS
     ]
     left = f" **Not trained yet: {', '.join(lacking)}.**" if lacking else ""
-    head = ("paths trained", "supernets", "ρ of one", "ρ of their mean score")
-    head += ("Δρ to uniform", f"accuracy of the best of {DRAWN}", "Δ to uniform")
+    head = ("paths trained", "supernets", "FLOPs", "ρ of one", "ρ of their mean score")
+    head += (
+        "Δρ to uniform",
+        f"Δρ to uniform, {LONGER:g}×",
+        f"accuracy of the best of {DRAWN}",
+        "Δ to uniform",
+    )
     return (
-        f"{markdown_table(head, rows, (False,) * 7)}\n{STEPS:,} steps of {BATCH} "
-        "images each. Of one: mean of the supernets, with Student's interval where "
-        "there are several. Other intervals: 95% over architectures, Δ paired on "
-        "these, against uniform supernets of the same seeds. "
+        f"{markdown_table(head, rows, (False,) * len(head))}\n{STEPS:,} steps of "
+        f"{BATCH} images each, or {LONGER:g} times as many. FLOPs: of the training, to "
+        "those of the uniform one; chosen paths are larger networks. Of one: mean of "
+        "the supernets, with Student's interval where there are several. Other "
+        "intervals: 95% over architectures, Δ paired on these, against uniform "
+        "supernets of the same seeds. "
         f"Best of {DRAWN}: accuracy, in percent, of the best by score of {DRAWN} drawn "
         f"at random, mean over supernets.{left}\n"
     )
