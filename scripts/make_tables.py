@@ -286,7 +286,30 @@ def in_short(sources: Sources) -> str:
         "the same intervals.\n"
         f"- {together} (XGBoost, ρ with validation accuracy on 1,000 test "
         "architectures of CIFAR-100, 100 for training, mean of 100 trials, 95% "
-        f"intervals: {models}). [More](docs/findings.md)."
+        f"intervals: {models}). [More](docs/findings.md).\n"
+        f"- {beside_oneshot()}"
+    )
+
+
+def beside_oneshot() -> str:
+    """What one-shot scores add to params, and a guide to them."""
+    folder = ROOT / "results" / "oneshot"
+    over = pd.read_csv(folder / "over.csv").set_index(["given", "oneshot"])
+    sampling = pd.read_csv(folder / "sampling.csv").set_index("paths")
+    adds = over.loc["params", "mean of 3 supernets"]
+    uniform, guided = sampling.loc["uniform"], sampling.loc["top 25% by nwot"]
+
+    def shown(row: pd.Series, key: str) -> str:
+        low, high = row[f"{key}_low"], row[f"{key}_high"]
+        return f"{number(row[key], signed=True)} {interval(low, high)}"
+
+    return (
+        "Beside one-shot training in small (3 supernets trained on 768 images, "
+        f"{adds['n']:.0f} random architectures, validation accuracy of CIFAR-10, 95% "
+        f"intervals): its scores, of ρ {shown(uniform, 'rho')}, add "
+        f"{shown(adds, 'gain')} to the ρ of params; to train the paths that nwot ranks "
+        f"highest changes theirs by {shown(guided, 'dearer')} against all paths at no "
+        "smaller cost. [More](docs/oneshot.md)."
     )
 
 

@@ -2,37 +2,32 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 from zcbench.registry import Registry
 from zcbench.spaces.base import Space
 
+_BUILT_IN = (
+    "nb201:NASBench201",
+    "nats_sss:NATSBenchSize",
+    "macro:NASBenchMacro",
+    "transnas:TransNASMicro",
+    "transnas:TransNASMacro",
+    "fcnet:FCNet",
+    "nb101:NASBench101",
+    "mnasnet:MnasNetImageNet",
+    "torchvision:Torchvision",
+    "vit_bench:ViTBench",
+    "darts:Darts",
+    "toy:Toy",
+)
+"""File of this folder and class, in the order in which lists and tables name spaces."""
+
 
 def _builtins() -> None:
-    from zcbench.spaces.darts import Darts
-    from zcbench.spaces.fcnet import FCNet
-    from zcbench.spaces.macro import NASBenchMacro
-    from zcbench.spaces.mnasnet import MnasNetImageNet
-    from zcbench.spaces.nats_sss import NATSBenchSize
-    from zcbench.spaces.nb101 import NASBench101
-    from zcbench.spaces.nb201 import NASBench201
-    from zcbench.spaces.torchvision import Torchvision
-    from zcbench.spaces.toy import Toy
-    from zcbench.spaces.transnas import TransNASMacro, TransNASMicro
-    from zcbench.spaces.vit_bench import ViTBench
-
-    for space in (
-        NASBench201(),
-        NATSBenchSize(),
-        NASBenchMacro(),
-        TransNASMicro(),
-        TransNASMacro(),
-        FCNet(),
-        NASBench101(),
-        MnasNetImageNet(),
-        Torchvision(),
-        ViTBench(),
-        Darts(),
-        Toy(),
-    ):
+    for place in _BUILT_IN:
+        file, _, name = place.partition(":")
+        space = getattr(import_module(f"{__name__}.{file}"), name)()
         SPACES.add(space.name, space)
 
 
