@@ -32,6 +32,7 @@ _FAMILIES = (
     "graphs",
     "transformers",
     "training",
+    "logits",
 )
 """Files of this folder, in the order in which lists and tables name proxies."""
 
