@@ -32,7 +32,6 @@ _FAMILIES = (
     "graphs",
     "transformers",
     "training",
-    "logits",
 )
 """Files of this folder, in the order in which lists and tables name proxies."""
 
