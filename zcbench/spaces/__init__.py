@@ -20,6 +20,7 @@ _BUILT_IN = (
     "vit_bench:ViTBench",
     "darts:Darts",
     "toy:Toy",
+    "small:Small",
 )
 """File of this folder and class, in the order in which lists and tables name spaces."""
 
