@@ -20,7 +20,6 @@ _BUILT_IN = (
     "vit_bench:ViTBench",
     "darts:Darts",
     "toy:Toy",
-    "small:Small",
 )
 """File of this folder and class, in the order in which lists and tables name spaces."""
 
