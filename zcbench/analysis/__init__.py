@@ -23,7 +23,6 @@ _HOME = {
     "agreement": "agreement",
     "bias": "bias",
     "functions": "functions",
-    "ties": "ties",
     "ensemble": "ensemble",
 }
 """Every analysis of a report, in reading order → its file, where it has that name."""
