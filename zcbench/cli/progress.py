@@ -76,7 +76,7 @@ class TerminalObserver(Observer):
         if not outcome.evaluated:
             self.message("nothing was missing")
             return
-        failed = f", {outcome.failed:,} scores without a value"
+        failed = f", {_count(outcome.failed, 'score')} without a value"
         self.message(
             f"{_count(outcome.evaluated, 'network')} scored in {duration(seconds)}"
             f"{failed if outcome.failed else ''}"
