@@ -49,7 +49,7 @@ def test_strict_reports_failed_scores(tmp_path: Path) -> None:
     result = invoke("run", *QUICK, "--n", "all", "--strict", "--out", tmp_path / "run")
     assert result.exit_code == 4
     assert last_line(result) == (
-        f"zcbench: 5 scores of {tmp_path / 'run'} have no value. "
+        f"zcbench: 5 scores without a value in {tmp_path / 'run'}. "
         "Their status in scores.jsonl says why."
     )
     fine = ["--proxies", "params", "--strict", "--out", tmp_path / "fine"]

@@ -249,7 +249,7 @@ def test_what_hangs_is_ended(tmp_path: Path) -> None:
     options = ("--timeout", "15", "--strict", "--space", "toy", "--n", "1")
     done, (line,) = run_of(tmp_path, text, "hang_0,params", *options, "--out", "run")
     assert done.exit_code == 4
-    assert "1 scores of run have no value." in done.stderr
+    assert "1 score without a value in run." in done.stderr
     assert line["status"] == {"hang_0": "error"}
     assert line["messages"] == {"hang_0": "the proxy took longer than 15 s"}
 

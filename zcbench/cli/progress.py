@@ -10,6 +10,7 @@ import click
 
 from zcbench.engine.observer import Observer, Outcome, duration
 from zcbench.errors import visible
+from zcbench.names import count
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,7 +47,7 @@ class TerminalObserver(Observer):
         self._total, self._n_done = total, done
         self._began = self._said = self._clock()
         there = f", {done:,} of them already done" if done else ""
-        self.message(f"{_count(total, self._unit)} {self._aim}{there}")
+        self.message(f"{count(total, self._unit)} {self._aim}{there}")
         if sys.stderr.isatty() and done < total:
             from tqdm import tqdm
 
@@ -76,12 +77,8 @@ class TerminalObserver(Observer):
         if not outcome.evaluated:
             self.message("nothing was missing")
             return
-        failed = f", {_count(outcome.failed, 'score')} without a value"
+        failed = f", {count(outcome.failed, 'score')} without a value"
         self.message(
-            f"{_count(outcome.evaluated, 'network')} scored in {duration(seconds)}"
+            f"{count(outcome.evaluated, 'network')} scored in {duration(seconds)}"
             f"{failed if outcome.failed else ''}"
         )
-
-
-def _count(n: int, noun: str) -> str:
-    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"

@@ -14,6 +14,7 @@ import click
 from zcbench.cli.options import complete_datasets, complete_proxies, complete_spaces
 from zcbench.config import KEYS, OPTIONS, RunConfig, load_config, option_name
 from zcbench.errors import ZcbenchError
+from zcbench.names import count
 
 Command = Callable[..., Any]
 _COMPLETE = {
@@ -132,7 +133,7 @@ def _run(configs: list[RunConfig]) -> None:
     observer.message(f"next: zcbench report {where} --format md{compared}")
     if configs[0].strict and failed:
         raise FailedScoresError(
-            f"{failed:,} scores of {where} have no value.",
+            f"{count(failed, 'score')} without a value in {where}.",
             "Their status in scores.jsonl says why.",
         )
 

@@ -18,6 +18,7 @@ from zcbench.analysis.report import make_report, styled
 from zcbench.analysis.side import read_report
 from zcbench.analysis.verdict import AHEAD, BEHIND, CLEARLY
 from zcbench.errors import AbsentDataError, DataError
+from zcbench.names import count
 from zcbench.report.figures.grids import colours
 from zcbench.report.html import page, table_of
 
@@ -198,8 +199,8 @@ def _index(
         rows=rows,
         number=number,
         headline=finding(table),
-        setting=f"{len(where)} datasets of {n_spaces} spaces, {runs} runs, "
-        f"{len(rows)} proxies.",
+        setting=f"{count(len(where), 'dataset')} of {count(n_spaces, 'space')}, "
+        f"{count(runs, 'run')}, {len(rows)} proxies.",
     )
 
 
