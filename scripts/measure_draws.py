@@ -41,6 +41,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--space", default="nb201")
     parser.add_argument("--dataset", default="cifar10")
+    parser.add_argument("--proxies", default="all", help="of a new file of scores")
     parser.add_argument("--minibatch", required=True)
     parser.add_argument("--n", type=int, default=200)
     parser.add_argument("--batch-size", type=int, default=64)
@@ -67,8 +68,10 @@ def score(options: argparse.Namespace) -> None:
         source.batch(options.batch_size, seed=options.seed, repeat=j)
         for j in range(DRAWS)
     ]
-    plan = make_plan([p for p in PROXIES.select("all") if not p.costly])
-    done = {(r["index"], r["init"], r["batch"]) for r in lines(options.scores)}
+    before = lines(options.scores)
+    names = ",".join(before[0]["scores"]) if before else options.proxies
+    plan = make_plan([p for p in PROXIES.select(names) if not p.costly])
+    done = {(r["index"], r["init"], r["batch"]) for r in before}
     scored = 0
     with options.scores.open("a", encoding="utf-8") as file:
         for index in chosen:
