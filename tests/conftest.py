@@ -31,8 +31,10 @@ def shared_data() -> Path:
 
 @pytest.fixture(autouse=True, scope="session")
 def interrupts() -> None:
-    """Ctrl-C does what it does in a terminal: a shell's `&` has it ignored."""
+    """Signals do what they do in a terminal: `&` and nohup have them ignored."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(autouse=True, scope="session")

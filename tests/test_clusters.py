@@ -104,7 +104,7 @@ def test_ray_with_a_killed_worker_equals_one_process(tmp_path):
         for pid in workers_of(process.pid)[:1]:
             os.kill(pid, signal.SIGKILL)
             killed = pid
-    _, stderr = process.communicate(timeout=180)
+    _, stderr = process.communicate(timeout=600)
     assert killed, "the run was over before a worker could be killed"
     assert process.returncode == 0, stderr
     assert f"{N} networks scored" in stderr
@@ -117,7 +117,7 @@ def test_on_ray_a_network_that_kills_its_workers_is_a_status(tmp_path):
     toy = ["--space", "toy", "--n", "all", "--batch-size", 8, "--truth", "none"]
     alone = tmp_path / "alone"
     process = start(*toy, "--proxies", "params", "--workers", 1, "--out", alone)
-    process.communicate(timeout=60)
+    process.communicate(timeout=600)
     sizes = {key: scores["params"] for key, scores in scores_of(alone).items()}
     (deadly,) = [k for k, v in sizes.items() if list(sizes.values()).count(v) == 1][:1]
     plugin.write_text(DEADLY.format(killed=int(sizes[deadly])))
@@ -163,7 +163,7 @@ def test_slurm_equals_one_process_and_goes_on_after_a_lost_job(tmp_path):
     _, stderr = second.communicate(timeout=120)
     assert second.returncode == 0, stderr
     alone = start(*toy, "--workers", 1, "--out", tmp_path / "alone")
-    alone.communicate(timeout=60)
+    alone.communicate(timeout=600)
     assert scores_of(out) == scores_of(tmp_path / "alone")
 
 

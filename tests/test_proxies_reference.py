@@ -65,8 +65,10 @@ class Case:
         return f"{self.cell}-{self.task}-{self.n}-{self.depth}"
 
 
+SHALLOW = ("all 1x1", "dead node 2", *list(CELLS)[-2:])
+"""Left out of the official depth, which takes a minute of each."""
 CASES = [
-    *(Case(cell, "ImageNet16-120", 8) for cell in CELLS),
+    *(Case(cell, "ImageNet16-120", 8) for cell in CELLS if cell not in SHALLOW),
     Case("all skip", "cifar10", 8),
     Case("no path, dead operations", "cifar10", 8),
     Case("all pool", "cifar100", 16),
@@ -74,7 +76,7 @@ CASES = [
     Case("all none", "cifar10", 16, depth=1),
     *(
         Case(cell, "ImageNet16-120", 16, depth=1)
-        for cell in ("all skip", "all 3x3", "all 1x1", "dead node 2")
+        for cell in ("all skip", "all 3x3", *SHALLOW)
     ),
 ]
 
