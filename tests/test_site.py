@@ -161,6 +161,14 @@ def test_a_run_without_accuracies_gives_the_report_beside_it(
     ]
 
 
+@pytest.mark.parametrize("name", ["proxy", "space", "dataset", "target", "run"])
+def test_a_row_without_a_name_is_said(name: str) -> None:
+    report = report_as_json()
+    del report["correlations"][0][name]
+    with pytest.raises(DataError, match=f"A report lacks '{name}'"):
+        pages([report], unknown)
+
+
 def test_a_folder_without_runs_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds no run"):
         collect([tmp_path])

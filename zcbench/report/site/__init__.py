@@ -134,6 +134,9 @@ def _table(reports: Sequence[Report]) -> pd.DataFrame:
     import pandas as pd
 
     rows = pd.DataFrame([row for r in reports for row in r["correlations"]])
+    for name in _KEY:
+        if not rows[name].map(lambda value: isinstance(value, str)).all():
+            raise KeyError(name)
     rows = rows[rows["epochs"] == 0].astype({"spearman": float})
     verdict = pd.DataFrame([row for r in reports for row in r["verdict"]])
     kept = [*_KEY, "delta", "delta_low", "delta_high", "word"]
