@@ -147,3 +147,25 @@ def test_these_start_without_heavy_imports(command: list[str], heavy: set[str]) 
 def test_importing_zcbench_imports_neither_torch_nor_pandas() -> None:
     code = "import sys, zcbench; assert not {'torch', 'pandas'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def own_lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Lines of a function without its docstring."""
+    first = function.body[0]
+    told = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
+    words = first.end_lineno - first.lineno + 1 if told else 0
+    return function.end_lineno - function.lineno + 1 - words
+
+
+def test_nothing_is_longer_than_one_can_read() -> None:
+    """A function of more than 40 lines, but for its docstring, says above it why."""
+    for file in sorted(PACKAGE.rglob("*.py")):
+        lines = file.read_text(encoding="utf-8").splitlines()
+        assert len(lines) <= 350, file
+        for node in ast.walk(ast.parse("\n".join(lines))):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                where = f"{file}: {node.name}"
+                assert node.end_lineno - node.lineno < 60, where
+                start = min([node.lineno, *(d.lineno for d in node.decorator_list)])
+                excused = lines[start - 2].startswith("# Over 40 lines: ")
+                assert own_lines(node) <= 40 or excused, where

@@ -146,6 +146,7 @@ def _modes_of(torch: Any) -> dict[str, Part]:
     }
 
 
+# Over 40 lines: one part of the state after the other, each once.
 def _of_torch(torch: Any) -> dict[str, Part]:
     context = torch._GLOBAL_DEVICE_CONTEXT
     return {

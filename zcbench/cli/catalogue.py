@@ -122,45 +122,49 @@ def _source(function: Callable[..., float]) -> str:
 
 def _proxies() -> list[Row]:
     from zcbench.aggregates import AGGREGATES
-    from zcbench.plan import cost_class, make_plan
     from zcbench.proxies import PROXIES
 
-    rows: list[Row] = []
-    for proxy in PROXIES.select(PROXIES.names()):
-        passes = make_plan([proxy]).passes
-        rows.append(
-            {
-                "name": proxy.name,
-                "kind": "baseline" if proxy.baseline else "proxy",
-                "cost": cost_class(proxy),
-                "reads": proxy.reads,
-                "baseline": proxy.baseline,
-                "direction": proxy.direction,
-                "passes": list(passes),
-                "parameters": proxy.settings,
-                "version": proxy.version,
-                "reference": proxy.reference,
-                "summary": proxy.summary,
-            }
-        )
-    for aggregate in AGGREGATES.values():
-        parts = PROXIES.select(aggregate.parts)
-        rows.append(
-            {
-                "name": aggregate.name,
-                "kind": "aggregate",
-                "cost": "its parts'",
-                "reads": "ranks",
-                "baseline": False,
-                "direction": "higher",
-                "passes": list(make_plan(parts).passes),
-                "parameters": [],
-                "version": aggregate.version,
-                "reference": aggregate.reference,
-                "summary": f"Of {', '.join(aggregate.parts)}. {aggregate.summary}",
-            }
-        )
-    return rows
+    return [
+        *map(_row, PROXIES.select(PROXIES.names())),
+        *map(_row_of_parts, AGGREGATES.values()),
+    ]
+
+
+def _row(proxy: Proxy) -> Row:
+    from zcbench.plan import cost_class, make_plan
+
+    return {
+        "name": proxy.name,
+        "kind": "baseline" if proxy.baseline else "proxy",
+        "cost": cost_class(proxy),
+        "reads": proxy.reads,
+        "baseline": proxy.baseline,
+        "direction": proxy.direction,
+        "passes": list(make_plan([proxy]).passes),
+        "parameters": proxy.settings,
+        "version": proxy.version,
+        "reference": proxy.reference,
+        "summary": proxy.summary,
+    }
+
+
+def _row_of_parts(aggregate: Aggregate) -> Row:
+    from zcbench.plan import make_plan
+    from zcbench.proxies import PROXIES
+
+    return {
+        "name": aggregate.name,
+        "kind": "aggregate",
+        "cost": "its parts'",
+        "reads": "ranks",
+        "baseline": False,
+        "direction": "higher",
+        "passes": list(make_plan(PROXIES.select(aggregate.parts)).passes),
+        "parameters": [],
+        "version": aggregate.version,
+        "reference": aggregate.reference,
+        "summary": f"Of {', '.join(aggregate.parts)}. {aggregate.summary}",
+    }
 
 
 def _spaces() -> list[Row]:

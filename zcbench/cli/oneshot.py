@@ -198,21 +198,7 @@ def _request(
     from zcbench.spaces import load_space
 
     space = supernet_space(load_space(config.space))
-    sampling, by = options["sampling"], options["by"]
-    if (sampling in _GUIDED) != (by is not None):
-        raise UsageError(
-            "--by goes with --sampling top or weighted.",
-            "Give both, or neither.",
-        )
-    guide = None
-    if by is not None:
-        run = options["guide"] or config.out
-        if run is None or not (run / "manifest.json").exists():
-            raise UsageError(
-                "There is no run with scores to choose paths by.",
-                "Give one with --guide.",
-            )
-        guide = _guide(run, task.name, by)
+    guide = _chosen_guide(config, task, options)
     return Request(
         column=options["column"],
         dataset=task.name,
@@ -220,7 +206,7 @@ def _request(
         setting=Setting(
             **{key: options[key] for key in _OF_THE_SETTING},
             batch_size=options["train_batch"],
-            share=options["share"] if sampling == "top" else 1.0,
+            share=options["share"] if options["sampling"] == "top" else 1.0,
             guide=guide.name if guide else "",
             guide_digest=guide.digest if guide else "",
             channels=options["channels"] or space.stages[0],
@@ -233,6 +219,25 @@ def _request(
         every=options["checkpoint_every"],
         deadline=deadline,
     )
+
+
+def _chosen_guide(
+    config: RunConfig, task: Task, options: Mapping[str, Any]
+) -> Guide | None:
+    if (options["sampling"] in _GUIDED) != (options["by"] is not None):
+        raise UsageError(
+            "--by goes with --sampling top or weighted.",
+            "Give both, or neither.",
+        )
+    if options["by"] is None:
+        return None
+    run = options["guide"] or config.out
+    if run is None or not (run / "manifest.json").exists():
+        raise UsageError(
+            "There is no run with scores to choose paths by.",
+            "Give one with --guide.",
+        )
+    return _guide(run, task.name, options["by"])
 
 
 def _guide(run: Path, dataset: str, proxy: str) -> Guide:

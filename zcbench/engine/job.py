@@ -166,23 +166,13 @@ def make_job(config: RunConfig) -> Job:
     from zcbench.evidence.passes import check_arithmetic
 
     load_guests(config.plugin)
-    tasks = tuple(load_task(source, config.space) for source in config.task)
-    if tasks and "all" not in config.datasets:
-        raise UsageError(
-            "--task and --datasets exclude each other.",
-            "Drop --datasets: the run is about the tasks.",
-        )
+    tasks = _tasks(config)
     own = load_space(config.space)
     space = with_input_size(with_tasks(own, tasks), config.input_size)
     datasets = tuple(given.task.name for given in tasks)
     datasets = datasets or _datasets(own, config.datasets)
     check_input_size(space, datasets, config.input_size)
-    proxies = tuple(PROXIES.select(config.proxies))
-    if config.executor != "local" and (names := typed_in(proxies)):
-        raise UsageError(
-            f"Other machines cannot import {', '.join(names)}.",
-            "Put them into a file, and name it with --plugin.",
-        )
+    proxies = _proxies(config)
     if config.population == "all" and isinstance(space, Unlisted):
         config = replace(config, population=space.populations[0])
     check_name(space, "population", config.population)
@@ -208,6 +198,26 @@ def make_job(config: RunConfig) -> Job:
         truths=truths,
         notes=_notes(config, {len(of) for of in archs.values()}),
     )
+
+
+def _tasks(config: RunConfig) -> tuple[GivenTask, ...]:
+    tasks = tuple(load_task(source, config.space) for source in config.task)
+    if tasks and "all" not in config.datasets:
+        raise UsageError(
+            "--task and --datasets exclude each other.",
+            "Drop --datasets: the run is about the tasks.",
+        )
+    return tasks
+
+
+def _proxies(config: RunConfig) -> tuple[Proxy, ...]:
+    proxies = tuple(PROXIES.select(config.proxies))
+    if config.executor != "local" and (names := typed_in(proxies)):
+        raise UsageError(
+            f"Other machines cannot import {', '.join(names)}.",
+            "Put them into a file, and name it with --plugin.",
+        )
+    return proxies
 
 
 def load_guests(files: tuple[Path, ...], limit: float = 0.0) -> None:
