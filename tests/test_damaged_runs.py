@@ -228,7 +228,18 @@ def longer(path: Path) -> None:
         stream.write("{}\n")
 
 
+def other_manifest(path: Path) -> None:
+    text = (path / "manifest.json").read_text()
+    (path / "new").write_text(text.replace('"seed": 0', '"seed": 7'))
+    (path / "new").replace(path / "manifest.json")
+
+
+def no_manifest(path: Path) -> None:
+    os.truncate(path / "manifest.json", 0)
+
+
 DEEDS = [rename, shutil.rmtree, replaced, empty, other_scores, truncated, longer]
+DEEDS += [other_manifest, no_manifest]
 
 
 @pytest.mark.parametrize("deed", DEEDS)
@@ -251,6 +262,14 @@ def test_a_directory_that_is_no_longer_what_it_was(
     assert str(path) in caught.value.what
     if not path.exists():
         assert deed in (rename, shutil.rmtree)  # nothing makes it anew
+
+
+def test_a_manifest_that_was_only_touched(tmp_path: Path) -> None:
+    class Toucher(Observer):
+        def advance(self, failed: int) -> None:
+            os.utime(tmp_path / "run" / "manifest.json", (1, 1))
+
+    assert execute(replace(TOY, out=tmp_path / "run"), Toucher()).evaluated == 4
 
 
 def test_a_manifest_is_not_written_into_another_directory(tmp_path: Path) -> None:

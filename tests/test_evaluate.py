@@ -155,7 +155,17 @@ RESULTS = [
     (
         lambda: torch.ones(2, 3),
         "error",
-        "TypeError: the proxy returned a tensor of shape [2, 3], not a number",
+        "TypeError: the proxy returned a tensor of shape [2, 3] and torch.float32, not "
+        "a number",
+    ),
+    *(
+        (
+            lambda value=value: torch.tensor(value),
+            "error",
+            f"TypeError: the proxy returned a tensor of shape [] and torch.{kind}, not "
+            "a number",
+        )
+        for value, kind in ((True, "bool"), (1 + 0j, "complex64"))
     ),
     (lambda: 1 / 0, "error", "ZeroDivisionError: division by zero"),
     (lambda: (_ for _ in ()).throw(MemoryError("full")), "oom", "full"),

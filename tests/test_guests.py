@@ -98,6 +98,18 @@ CHANGES = {
     "os.dup2(os.open(os.devnull, os.O_WRONLY), 2)": "the streams",
     "signal.signal(signal.SIGINT, signal.SIG_DFL)": "the signal handlers or the alarm",
     "signal.alarm(1)": "the signal handlers or the alarm",
+    "torch.nn.modules.module.register_module_forward_hook(lambda m, x, y: y * 2)": (
+        "torch's hooks of all modules"
+    ),
+    "torch.nn.modules.module.register_module_full_backward_hook(lambda *_: 1 / 0)": (
+        "torch's hooks of all modules"
+    ),
+    "torch.autograd.graph.saved_tensors_hooks(torch.zeros_like, total).__enter__()": (
+        "torch's hooks of saved tensors"
+    ),
+    "torch.autograd.forward_ad.enter_dual_level()": "torch's forward differentiation",
+    "torch._C._functorch._grad_increment_nesting()": "torch's transformations",
+    "del sys.modules['zcbench.evidence'], sys.modules['torch.nn']": "sys.modules",
     "g.grads[0].fill_(9)": "its evidence (Gradients)",
     "g.weights[0].data.mul_(2)": "its evidence (Gradients)",
     "g.grads[0].numpy()[:] = 3": "its evidence (Gradients)",
@@ -321,6 +333,12 @@ def test_check_says_what_is_odd(
         ("import sys; sys.exit(0)", "odd.py, line 1 raises SystemExit: 0."),
         ("raise GeneratorExit", "odd.py, line 1 raises GeneratorExit: ."),
         ("import os; os.abort()", "was ended by SIGABRT when it was loaded."),
+        ("import sys; sys.stdout.close()", "changes the streams for good. Correct"),
+        ("import os; os.close(1); os.close(2)", "changes the streams for good."),
+        (
+            "import torch\nm = torch.inference_mode(); m.__enter__()",
+            "odd.py: It changes torch's inference mode for good. Correct it.",
+        ),
     ],
 )
 def test_a_plug_in_that_ends_when_it_is_loaded_is_refused(
@@ -339,6 +357,7 @@ def test_a_plug_in_that_sets_things_when_it_is_loaded(
 ) -> None:
     bodies = [body for body in CHANGES if body.startswith(("torch.set_", "np."))]
     text = "\n".join([HEAD, "print('printed')", *bodies, source(["pass"], "late")])
+    text += "sys.modules.clear()\n"
     done, lines = run_of(tmp_path, text, f"late_0,{BUILT_IN}")
     assert done.exit_code == 0, done.output
     check_others(lines, peaceful)

@@ -21,7 +21,7 @@ ALLOWED = {
     "files": "errors",
     "pickles": "errors",
     "stats": "",
-    "state": "",
+    "state": "errors",
     "registry": "errors names state",
     "aggregates": "errors names",
     "options": "names",

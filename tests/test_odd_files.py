@@ -147,6 +147,18 @@ def test_a_file_with_a_hole_of_terabytes(
     assert limit in said(*words, file)
 
 
+@pytest.mark.parametrize("head", ["index,val", '"index\n",val', "\n"])
+def test_a_table_of_many_columns(whole: Path, tmp_path: Path, head: str) -> None:
+    file = tmp_path / "wide.csv"
+    file.write_text(f"{head}{',' * (4 << 20)}\n")
+    for words in (
+        ["report", whole, "--truth", file],
+        ["agree", whole, file],
+        ["score", "torch.nn:Flatten", "--accuracies", file],
+    ):
+        assert "more than 10,000 columns" in said(*words)
+
+
 def test_a_parquet_file_of_many_rows(whole: Path, tmp_path: Path) -> None:
     import pyarrow as pa
     from pyarrow import parquet

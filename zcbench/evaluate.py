@@ -209,13 +209,14 @@ def _number(value: object) -> float:
     Raises:
         TypeError: it is something else.
     """
-    if isinstance(value, Tensor) and value.numel() == 1:
-        return float(value)
-    if isinstance(value, numbers.Real) and not isinstance(value, bool):
-        return float(value)
-    kind = type(value).__name__
     if isinstance(value, Tensor):
-        kind = f"a tensor of shape {list(value.shape)}"
+        if value.numel() == 1 and value.dtype != torch.bool and not value.is_complex():
+            return float(value)
+        kind = f"a tensor of shape {list(value.shape)} and {value.dtype}"
+    elif isinstance(value, numbers.Real) and not isinstance(value, bool):
+        return float(value)
+    else:
+        kind = type(value).__name__
     raise TypeError(f"the proxy returned {kind}, not a number")
 
 

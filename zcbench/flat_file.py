@@ -29,6 +29,7 @@ _ACCURACY = re.compile(
     r"val|valid|validation|test|(?:val|valid|validation|test|train|eval)?"
     r"(?:acc|accs|accuracy|accuracies|top1|top5)\d*"
 )
+_MOST_COLUMNS = 10_000
 _WORD = re.compile(r"[A-Z]+(?![a-z])\d*|[A-Z]?[a-z]+\d*|\d+")
 
 
@@ -68,6 +69,18 @@ class FlatFile:
             )
 
 
+def check_width(content: bytes) -> None:
+    """Raise `ValueError` if a table has too many columns: each costs pandas much."""
+    marks = quotes = 0
+    for line in io.BytesIO(content):
+        marks += max(map(line.count, (b",", b";", b"\t")))
+        quotes += line.count(b'"')
+        if marks >= _MOST_COLUMNS:
+            raise ValueError(f"it has more than {_MOST_COLUMNS:,} columns")
+        if quotes % 2 == 0 and line.strip():  # else the header goes on
+            return
+
+
 def _separators(content: bytes) -> tuple[str, str]:
     """What divides fields, by the first line, and the decimal mark."""
     head = content.partition(b"\n")[0].decode("utf-8-sig", errors="replace")
@@ -83,6 +96,7 @@ def csv_frame(content: bytes) -> pd.DataFrame:
     """
     import pandas as pd
 
+    check_width(content)
     mark, decimal = _separators(content)
     head = content.partition(b"\n")[0].decode("utf-8-sig", errors="replace")
     words = [name.strip().strip('"') for name in head.split(mark)]

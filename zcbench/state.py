@@ -18,6 +18,8 @@ from importlib import import_module
 from typing import Any
 from unittest.mock import patch
 
+from zcbench.errors import UsageError
+
 Part = tuple[Callable[[], Any], Callable[[Any], object]]
 """How a part of the state is read, and how it is set to what was read."""
 
@@ -43,21 +45,29 @@ def restored(*, lenient: bool = False) -> Iterator[list[str]]:
 
     Args:
         lenient: leave alone what modules may change for good when they are imported.
+
+    Raises:
+        UsageError: if lenient, something else cannot be restored.
     """
     changed: list[str] = []
     before = look()
     if lenient:
         before = {k: v for k, v in before.items() if k not in _MODULES_OWN}
-    n_modules = len(sys.modules)
+    modules = dict(sys.modules)
     forks: list[int] = []
     try:
         with redirect_stdout(sys.stderr), _forks_in(forks):  # stdout is for results
             yield changed
     finally:
-        excused = _MODULES_OWN if len(sys.modules) != n_modules else ()
+        if gone := modules.keys() - sys.modules.keys():
+            sys.modules.update({name: modules[name] for name in gone})
+            changed.append("sys.modules")
+        excused = _MODULES_OWN if sys.modules.keys() - modules.keys() else ()
         changed += [name for name in restore(before) if name not in excused]
         if sum(map(_is_left, forks)):
             changed.append("the processes (a fork of it is still there)")
+    if lenient and (left := restore(before)):
+        raise UsageError(f"It changes {' and '.join(left)} for good.", "Correct it.")
 
 
 @contextmanager
@@ -191,6 +201,49 @@ def _of_torch(torch: Any) -> dict[str, Part]:
             for place, names in _FLAGS.items()
             for name in names.split()
         },
+        **_stacked(torch),
+    }
+
+
+def _stacked(torch: Any) -> dict[str, Part]:
+    """Hooks on all modules and tensors, and transformations that were begun."""
+    forward_ad: Any = import_module("torch.autograd.forward_ad")
+    module, saved = torch.nn.modules.module, torch._C._autograd
+    functorch = torch._C._functorch
+    hooks = [
+        value
+        for name, value in vars(module).items()
+        if name.startswith("_global_") and isinstance(value, dict)
+    ]
+
+    def get_hooks() -> list[Any]:
+        return [*map(dict, hooks), module._global_is_full_backward_hook]
+
+    def set_hooks(before: list[Any]) -> None:
+        *of_hooks, module._global_is_full_backward_hook = before
+        for now, then in zip(hooks, of_hooks, strict=True):
+            now.clear()
+            now.update(then)
+
+    def top() -> Any:
+        return saved._top_saved_tensors_default_hooks(True)
+
+    def pop_saved(before: Any) -> None:
+        while top() not in (before, None):
+            saved._pop_saved_tensors_default_hooks()
+
+    def leave(before: int) -> None:
+        while forward_ad._current_level > before:
+            forward_ad.exit_dual_level()
+
+    return {
+        "torch's hooks of all modules": (get_hooks, set_hooks),
+        "torch's hooks of saved tensors": (top, pop_saved),
+        "torch's forward differentiation": (lambda: forward_ad._current_level, leave),
+        "torch's transformations": (
+            functorch.get_dynamic_layer_stack_depth,
+            functorch.pop_dynamic_layer_stack_and_undo_to_depth,
+        ),
     }
 
 

@@ -20,7 +20,7 @@ from zcbench.analysis.report import Report, report_of
 from zcbench.analysis.study import FEWEST
 from zcbench.errors import DataError
 from zcbench.files import read, reason
-from zcbench.flat_file import is_accuracy, shown
+from zcbench.flat_file import check_width, is_accuracy, shown
 from zcbench.stats import KINDS
 
 if TYPE_CHECKING:
@@ -79,6 +79,7 @@ def read_accuracies(path: Path, target: str | None = None) -> Accuracies:
     """
     try:
         content = read(path)
+        check_width(content)
         text = content.decode("utf-8-sig")
         head = text.partition("\n")[0]
         semicolons = head.count(";") > head.count(",")

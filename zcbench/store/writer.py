@@ -14,7 +14,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from zcbench.errors import DataError, UsageError
-from zcbench.files import read, reason, signed, write_whole
+from zcbench.files import LARGEST_SETTINGS, read, reason, signed, write_whole
 from zcbench.store.directory import ARCHS, MANIFEST, is_empty, read_manifest
 from zcbench.store.records import (
     SCORES,
@@ -62,12 +62,15 @@ class RunStore:
         self._file = self._directory = -1
         self._size = 0
         self._synced = 0.0
+        self._text = b""
+        self._looked = (-1, -1)
         self._lock = FileLock(path / _LOCK)
         self._make_directory()
         try:
             self._acquire()
             if (path / MANIFEST).exists():
                 self.manifest = read_manifest(path)
+                self._text = self._manifest_text()
             self._read_done()
         except BaseException:
             self.close()
@@ -97,6 +100,8 @@ class RunStore:
         text = json.dumps(manifest, indent=1, allow_nan=False)
         self._replace(MANIFEST, [signed(text.encode()), b"\n"])
         self.manifest = dict(manifest)
+        self._looked = (-1, -1)
+        self._text = self._manifest_text()
 
     def write_archs(self, specs: Iterable[str]) -> None:
         """Keep the architectures that the run was given, one a line."""
@@ -180,10 +185,24 @@ class RunStore:
                     raise FileNotFoundError
             except OSError:
                 raise self._gone(f"{path} was moved, deleted or replaced") from None
-        if self.manifest is not None and not (self.path / MANIFEST).exists():
-            raise self._gone(f"{self.path} was emptied")
+        if self.manifest is not None:
+            try:
+                same = self._manifest_text() == self._text
+            except OSError:
+                raise self._gone(f"{self.path} was emptied") from None
+            if not same:
+                raise self._gone(f"{self.path / MANIFEST} was changed by others")
         if self._file >= 0 and os.fstat(self._file).st_size != self._size:
             raise self._gone(f"{scores} was written by another program")
+
+    def _manifest_text(self) -> bytes:
+        """What the manifest holds, read again only where it looks touched."""
+        file = self.path / MANIFEST
+        found = file.stat()
+        look = found.st_size, found.st_mtime_ns
+        text = self._text if look == self._looked else read(file, LARGEST_SETTINGS)
+        self._looked = look
+        return text
 
     def _gone(self, what: str) -> DataError:
         return DataError(
