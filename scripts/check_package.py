@@ -1,9 +1,11 @@
 """Build sdist and wheel, install the wheel in a fresh environment, and run it there.
 
-    python scripts/check_package.py           with what is installed here, as CI does
+    python scripts/check_package.py           with what is installed here
     python scripts/check_package.py --lock    with requirements.lock, by its checksums
     python scripts/check_package.py --lock --cuda      where pip takes torch with CUDA
     python scripts/check_package.py --lock --torch WHEEL       with this build of torch
+
+CI does the first (.ci/run) and the third (.github/workflows/package.yml).
 
 The wheel is made from the sdist, and the sdist from the files that git knows, so that
 what either lacks shows. Exits with 1 if a file or a command is missing.

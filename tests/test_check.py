@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,7 @@ def test_a_good_proxy_passes(tmp_path: Path) -> None:
 
 
 def test_a_key_that_no_bibliography_has_is_doubted(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a_pipe.bib")  # nobody writes
     code, words = run_check(tmp_path, GOOD, "checked_unknown")
     assert (code, words["reference"]) == (0, "??")
     source = GOOD.replace("me2026", "lee2019snip")

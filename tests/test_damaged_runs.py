@@ -264,6 +264,18 @@ def test_a_directory_that_is_no_longer_what_it_was(
         assert deed in (rename, shutil.rmtree)  # nothing makes it anew
 
 
+def test_a_line_changed_in_its_place_is_noticed_when_it_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "run" / "scores.jsonl"
+
+    class Meddler(Observer):
+        def advance(self, failed: int) -> None:
+            with file.open("r+b") as stream:
+                stream.write(file.read_bytes().replace(b'"repeat": 0', b'"repeat": 1'))
+
+    with pytest.raises(DataError, match="line 1: was changed or damaged"):
+        load_run(run(replace(TOY, out=tmp_path / "run"), Meddler()))
+
+
 def test_a_manifest_that_was_only_touched(tmp_path: Path) -> None:
     class Toucher(Observer):
         def advance(self, failed: int) -> None:

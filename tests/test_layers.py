@@ -26,7 +26,7 @@ ALLOWED = {
     "aggregates": "errors names",
     "options": "names",
     "config": "errors files options types",
-    "networks": "errors seeding types",
+    "networks": "errors files seeding types",
     "spaces": "errors networks registry seeding types",
     "tasks": "errors files spaces types",
     "flat_file": "errors spaces",

@@ -65,6 +65,7 @@ READERS = [
     ["run", "--space", "macro", "--n", "2", "--truth"],
     ["report", "--space", "toy", "--scores"],
     ["score", "x:y", "--accuracies"],
+    ["score", "--networks"],
     ["data", "import"],
     ["check"],
     ["report"],

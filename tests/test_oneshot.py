@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import torch
 from click.testing import CliRunner, Result
 from hypothesis import given, settings
 from hypothesis import strategies as some
+from test_hostile import Bomb
 from torch.nn.functional import pad
 
 import zcbench
@@ -408,6 +410,13 @@ def test_a_damaged_checkpoint_is_named(undisturbed: Path, tmp_path: Path) -> Non
         3,
         True,
     )
+    checkpoint.write_bytes(pickle.dumps(Bomb(tmp_path / "ran")))
+    assert invoke(*WORDS, "--out", run).exit_code == 3
+    assert not (tmp_path / "ran").exists()
+    checkpoint.unlink()
+    os.mkfifo(checkpoint)  # nobody writes
+    assert invoke(*WORDS, "--out", run).exit_code == 3
+    checkpoint.unlink()
     other = undisturbed / "oneshot" / "oneshot-toy-1.pt"
     checkpoint.write_bytes(other.read_bytes())
     result = invoke(*WORDS, "--out", run)

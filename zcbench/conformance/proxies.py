@@ -91,7 +91,7 @@ def _referenced(proxy: Proxy) -> Finding:
         return Finding("reference", False, "no BibTeX key is given")
     known = map(PROXIES.get, PROXIES.names())
     cited = {p.reference for p in known if p.origin == "built-in"}
-    beside = sorted(Path(proxy.origin).parent.glob("*.bib"))
+    beside = filter(Path.is_file, sorted(Path(proxy.origin).parent.glob("*.bib")))
     entry = re.compile(rf"@\w+\s*\{{\s*{re.escape(key)}\s*,")
     if key in cited or any(
         entry.search(file.read_text("utf-8", errors="replace")) for file in beside

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from zcbench.errors import DataError
+from zcbench.files import read, reason
 
 _ARGUMENTS = re.compile(r"(?:\s+[A-Za-z_]\w*=\S+)+\s*$")
 _SIDES = ("img_size", "image_size", "input_size")
@@ -75,10 +76,9 @@ def read_targets(path: Path) -> Iterator[str]:
         DataError: it cannot be read, or names none.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read(path).decode("utf-8-sig")
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "it is no text"
-        raise DataError(f"{path} cannot be read: {reason}.", _LINES) from None
+        raise DataError(f"{path} cannot be read: {reason(error)}.", _LINES) from None
     lines = [re.sub(r"(^|\s)#.*", "", line).strip() for line in text.splitlines()]
     if not any(lines):
         raise DataError(f"{path} names no network.", _LINES)

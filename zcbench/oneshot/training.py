@@ -20,7 +20,7 @@ from torch.nn.functional import cross_entropy
 
 from zcbench.engine.observer import Observer
 from zcbench.errors import DataError, UsageError, ZcbenchError
-from zcbench.files import write_whole
+from zcbench.files import opened, write_whole
 from zcbench.oneshot.images import Split
 from zcbench.oneshot.paths import Paths
 from zcbench.oneshot.setting import Setting
@@ -181,7 +181,8 @@ class _State:
 
     def _load(self, device: torch.device) -> None:
         try:
-            state = torch.load(self._path, map_location=device, weights_only=True)
+            with opened(self._path) as stream:
+                state = torch.load(stream, map_location=device, weights_only=True)
             same = state["identity"] == self._identity
             self.progress = Progress(**state["progress"])
             for name, part in self._parts if same else ():
