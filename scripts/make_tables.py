@@ -261,6 +261,7 @@ def in_short(sources: Sources) -> str:
     led = everywhere["word"].isin([CLEARLY, AHEAD]).sum()
     behind = (everywhere["word"] == BEHIND).sum()
     together = copied("predict", "summary.md")(sources).splitlines()[0].strip("*.")
+    oneshot = copied("oneshot", "short.md")(sources).strip()
     claim = pd.read_csv(ROOT / "results" / "predict" / "claim.csv")
     claim = claim[(claim["model"] == "xgboost") & (claim["setting"] == "as published")]
     known = claim.set_index("features").to_dict("index")
@@ -287,29 +288,7 @@ def in_short(sources: Sources) -> str:
         f"- {together} (XGBoost, ρ with validation accuracy on 1,000 test "
         "architectures of CIFAR-100, 100 for training, mean of 100 trials, 95% "
         f"intervals: {models}). [More](docs/findings.md).\n"
-        f"- {beside_oneshot()}"
-    )
-
-
-def beside_oneshot() -> str:
-    """What one-shot scores add to params, and a guide to them."""
-    folder = ROOT / "results" / "oneshot"
-    over = pd.read_csv(folder / "over.csv").set_index(["given", "oneshot"])
-    sampling = pd.read_csv(folder / "sampling.csv").set_index("paths")
-    adds = over.loc["params", "mean of 3 supernets"]
-    uniform, guided = sampling.loc["uniform"], sampling.loc["top 25% by nwot"]
-
-    def shown(row: pd.Series, key: str) -> str:
-        low, high = row[f"{key}_low"], row[f"{key}_high"]
-        return f"{number(row[key], signed=True)} {interval(low, high)}"
-
-    return (
-        "Beside one-shot training in small (3 supernets trained on 768 images, "
-        f"{adds['n']:.0f} random architectures, validation accuracy of CIFAR-10, 95% "
-        f"intervals): its scores, of ρ {shown(uniform, 'rho')}, add "
-        f"{shown(adds, 'gain')} to the ρ of params; to train the paths that nwot ranks "
-        f"highest changes theirs by {shown(guided, 'dearer')} against all paths at no "
-        "smaller cost. [More](docs/oneshot.md)."
+        f"- {oneshot} [More](docs/oneshot.md)."
     )
 
 
@@ -629,8 +608,7 @@ def proxy_sections(_: Sources) -> str:
         said = ", ".join(f"`{setting}`" for setting in proxy.settings)
         facts |= {"parameters": said} if said else {}
         facts |= {"baseline": "yes"} if proxy.baseline else {}
-        elsewhere = proxy.costly or proxy.apart
-        facts |= {"in `all`": "no: ask for it by name"} if elsewhere else {}
+        facts |= {} if proxy.in_all else {"in `all`": "no: ask for it by name"}
         facts |= {"also called": ", ".join(proxy.aliases)} if proxy.aliases else {}
         text = "".join(f"- {label}: {value}\n" for label, value in facts.items())
         said = prose(inspect.getdoc(proxy.function) or "")

@@ -70,7 +70,7 @@ def score(options: argparse.Namespace) -> None:
     ]
     before = lines(options.scores)
     names = ",".join(before[0]["scores"]) if before else options.proxies
-    plan = make_plan([p for p in PROXIES.select(names) if not p.costly])
+    plan = make_plan(PROXIES.select(names))
     done = {(r["index"], r["init"], r["batch"]) for r in before}
     scored = 0
     with options.scores.open("a", encoding="utf-8") as file:

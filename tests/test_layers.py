@@ -46,7 +46,7 @@ ALLOWED = {
     "scoring": "engine evaluate evidence plan proxies types",
     "analysis": "aggregates errors files flat_file networks proxies seeding spaces "
     "stats store tasks truth types",
-    "report": "analysis config errors files names stats store",
+    "report": "analysis config errors files stats store",
     "conformance": "errors evaluate minibatch plan proxies spaces truth types",
 }
 TOP = {"cli", "__main__", "__init__"}

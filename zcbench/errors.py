@@ -105,6 +105,15 @@ def visible(text: str, *, lines: bool = False) -> str:
     return text if lines else text.replace("\n", "\\n")
 
 
+def count(n: int, noun: str) -> str:
+    """A number of things.
+
+    >>> count(1, "score"), count(2000, "score")
+    ('1 score', '2,000 scores')
+    """
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+
+
 def said(error: BaseException) -> str:
     """Text of an error of others: it may have none, or one that is no text."""
     try:

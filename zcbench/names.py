@@ -1,4 +1,4 @@
-"""Lists of names as users write them between commas, and numbers of things."""
+"""Lists of names, as users write them between commas."""
 
 from __future__ import annotations
 
@@ -15,12 +15,3 @@ def split_names(text: str) -> list[str]:
     ['snip', 'reg_swap[mu=1,sigma=2]']
     """
     return [name for part in _COMMA.split(text) if (name := part.strip())]
-
-
-def count(n: int, noun: str) -> str:
-    """A number of things.
-
-    >>> count(1, "score"), count(2000, "score")
-    ('1 score', '2,000 scores')
-    """
-    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"

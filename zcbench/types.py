@@ -165,6 +165,11 @@ class Proxy:
         return settings({**self.defaults, **self.parameters})
 
     @property
+    def in_all(self) -> bool:
+        """Whether the set ``all`` has it."""
+        return not self.costly and not self.apart
+
+    @property
     def is_guest(self) -> bool:
         """Whether others wrote it: it is called so that it spoils nothing."""
         return self.origin != "built-in"

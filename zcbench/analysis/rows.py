@@ -11,6 +11,7 @@ import pandas as pd
 
 from zcbench.analysis.block import Column
 from zcbench.analysis.study import Study
+from zcbench.errors import count
 from zcbench.stats import Estimate
 
 Row = dict[str, Any]
@@ -139,9 +140,9 @@ def mixture(studies: Sequence[Study]) -> str:
 
 def tables(studies: Sequence[Study]) -> str:
     """How many datasets these are: "3 datasets", or "6 tables of 3 datasets"."""
-    count = len({(s.space, s.dataset) for s in studies})
-    text = f"{count} dataset{'s' if count != 1 else ''}"
-    return text if count == len(studies) else f"{len(studies)} tables of {text}"
+    different = len({(s.space, s.dataset) for s in studies})
+    text = count(different, "dataset")
+    return text if different == len(studies) else f"{len(studies)} tables of {text}"
 
 
 def everywhere(studies: Sequence[Study]) -> str:

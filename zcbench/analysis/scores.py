@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from zcbench.errors import UsageError
+from zcbench.errors import UsageError, count
 from zcbench.stats.ranks import Floats
 from zcbench.store import ONESHOT
 from zcbench.types import NOT_RANKED, is_noise
@@ -203,8 +203,7 @@ def _failures(rows: pd.DataFrame) -> dict[str, list[str]]:
     for (proxy, word), text in first.items():
         told = " ".join(text.split()).replace(SEPARATOR, ", ").rstrip(".")[:_LONGEST]
         n = len(archs[proxy, word])
-        networks = f"{n:,} network{'s' * (n != 1)}"
-        failures.setdefault(proxy, []).append(f"{word}: {told} ({networks})")
+        failures.setdefault(proxy, []).append(f"{word}: {told} ({count(n, 'network')})")
     return failures
 
 
@@ -234,9 +233,8 @@ def counted(notes: Mapping[Any, Iterable[str]]) -> str:
 def _remark(kind: str, by_network: Mapping[Any, list[str]]) -> str:
     ranges = [_range(column) for column in zip(*by_network.values(), strict=True)]
     texts = iter(ranges)
-    many = "network" if len(by_network) == 1 else "networks"
     text = NUMBER.sub(lambda _: next(texts), kind)
-    return f"{text} ({len(by_network):,} {many})"
+    return f"{text} ({count(len(by_network), 'network')})"
 
 
 def _range(written: Iterable[str]) -> str:

@@ -99,8 +99,7 @@ def _facts(proxy: Proxy) -> dict[str, str]:
         "direction": f"{proxy.direction} is better",
         "evidence": evidence or "none",
         "passes": ", ".join(plan.passes) or "none",
-        "cost": cost_class(proxy)
-        + (", not among all" if proxy.costly or proxy.apart else ""),
+        "cost": cost_class(proxy) + ("" if proxy.in_all else ", not among all"),
         "images": "do not matter" if proxy.data_independent else "matter",
         "labels": "do not matter" if proxy.label_free else "matter",
         "baseline": "yes" if proxy.baseline else "no",

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zcbench.engine.observer import Observer, Outcome, duration
-from zcbench.errors import visible
-from zcbench.names import count
+from zcbench.errors import count, visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable

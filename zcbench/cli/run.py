@@ -13,8 +13,7 @@ import click
 
 from zcbench.cli.options import complete_datasets, complete_proxies, complete_spaces
 from zcbench.config import KEYS, OPTIONS, RunConfig, load_config, option_name
-from zcbench.errors import ZcbenchError
-from zcbench.names import count
+from zcbench.errors import ZcbenchError, count
 
 Command = Callable[..., Any]
 _COMPLETE = {

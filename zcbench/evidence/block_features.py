@@ -37,9 +37,9 @@ def measure_block_features(subject: Subject) -> BlockFeatures:
     if any(bool(output.isnan().any()) for _, output in blocks):
         raise Undefined("the features of a block are not numbers")
     entropy = [_entropy(blocks[0][0]), *(_entropy(output) for _, output in blocks)]
-    gains: list[float] = []
     if several:  # such as the cells of DARTS
         return BlockFeatures(tuple(entropy), ())
+    gains = []
     for number, (value, output) in reversed(list(enumerate(blocks))):
         gains.append(_gain(value, output, subject.seed, number))
     return BlockFeatures(tuple(entropy), tuple(reversed(gains)))

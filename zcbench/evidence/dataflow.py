@@ -114,8 +114,8 @@ class _Trace(TorchFunctionMode):
         sources = _marks([*args, *kwargs.values()])
         if name in RELUS:
             self.relus += self._times
-            in_place = name == "relu_" or kwargs.get("inplace", args[1:] == (True,))
-            args = (_alive(args[0], bool(in_place)), *args[1:]) if args else args
+            # Without its sign: units that are dead cut no edge. In place or not.
+            args = (args[0].abs(), *args[1:]) if args else args
         output = func(*args, **kwargs)
         made = args[0] if name == "__setitem__" else output
         if sources:
@@ -155,12 +155,6 @@ class _Trace(TorchFunctionMode):
                 _mark(output, {len(self.operations)})
                 self.operations.append(_Operation(module, sources, size))
         return output
-
-
-def _alive(tensor: Tensor, in_place: bool) -> Tensor:
-    """What a ReLU reads, without its sign: units that are dead cut no edge."""
-    with torch._C.DisableTorchFunction():
-        return tensor.abs_() if in_place else tensor.abs()
 
 
 def _tensors(values: Iterable[Any]) -> Iterator[Tensor]:

@@ -60,7 +60,7 @@ def _is_part(parts: tuple[str, ...], proxy: Proxy) -> bool:
 
 
 SETS: Mapping[str, Callable[[Proxy], bool]] = {
-    "all": lambda proxy: not proxy.costly and not proxy.apart,
+    "all": lambda proxy: proxy.in_all,
     "transformers": lambda proxy: proxy.apart == "transformers",
     "partial": lambda proxy: proxy.apart == "partial",
     "suite": lambda proxy: proxy.name in SUITE,

@@ -98,10 +98,10 @@ class RunStore:
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
         """Replace the manifest, atomically."""
         text = json.dumps(manifest, indent=1, allow_nan=False)
-        self._replace(MANIFEST, [signed(text.encode()), b"\n"])
+        content = signed(text.encode()) + b"\n"
+        self._replace(MANIFEST, [content])
         self.manifest = dict(manifest)
-        self._looked = (-1, -1)
-        self._text = self._manifest_text()
+        self._text, self._looked = content, (-1, -1)
 
     def write_archs(self, specs: Iterable[str]) -> None:
         """Keep the architectures that the run was given, one a line."""

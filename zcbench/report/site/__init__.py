@@ -17,8 +17,7 @@ from zcbench.analysis.block import Block, Column, number
 from zcbench.analysis.report import make_report, styled
 from zcbench.analysis.side import read_report
 from zcbench.analysis.verdict import AHEAD, BEHIND, CLEARLY
-from zcbench.errors import AbsentDataError, DataError
-from zcbench.names import count
+from zcbench.errors import AbsentDataError, DataError, count
 from zcbench.report.figures.grids import colours
 from zcbench.report.html import page, table_of
 
@@ -230,8 +229,8 @@ def finding(table: pd.DataFrame) -> str:
     everywhere = [name for name in ahead.index if ahead[name] == many]
     who = ", ".join(everywhere) or "no proxy"
     text = (
-        f"Ahead of the best baseline on all {many} datasets of {spaces} "
-        f"space{'s' if spaces > 1 else ''}: {who}."
+        f"Ahead of the best baseline on all {many} datasets of "
+        f"{count(spaces, 'space')}: {who}."
     )
     top = ahead.sort_values(ascending=False, kind="stable").head(3)
     told = [
