@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+import zcbench
 from zcbench.cli import main
 from zcbench.store import load_run
 
@@ -56,3 +57,26 @@ def test_a_space_that_does_not_exist(tmp_path: Path) -> None:
     result = invoke("run", "--space", "toy,fcnett", *FEW, "--out", tmp_path / "x")
     assert result.exit_code == 2
     assert "Unknown space 'fcnett'. Did you mean fcnet?" in result.stderr
+
+
+def test_all_is_every_space_with_accuracies_at_hand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Built in, or a table of the cache that is called after its space."""
+    monkeypatch.setenv("ZCBENCH_CACHE", str(tmp_path))
+    table = tmp_path / "truth" / "darts.csv"
+    table.parent.mkdir()
+    space = zcbench.load_space("darts")
+    specs = [space.architecture(index).spec for index in (0, 10**9, 10**12)]
+    rows = [f'"{spec}",{90 + i},50,60' for i, spec in enumerate(specs)]
+    table.write_text("\n".join(["arch,svhn,ninapro,scifar100", *rows]))
+    words = ("--n", 3, "--proxies", "params", "--batch-size", 4, "--workers", 1)
+    result = invoke("run", "--space", "all", *words, "--dry-run")
+    assert result.exit_code == 0, result.output
+    planned = [line for line in result.stdout.splitlines() if line.startswith("space ")]
+    spaces = [line.split()[1].rstrip(",") for line in planned]
+    assert set(spaces) - {"torchvision"} == {"nb201", "darts", "fcnet"}
+    assert "zcbench: nb101 is left out: There is no ground truth" in result.stderr
+    assert str(tmp_path / "truth" / "nb101.csv") in result.stderr
+    assert "nats_sss is left out: No archive" in result.stderr
+    assert len(zcbench.load_truth("darts", "svhn")) == 3

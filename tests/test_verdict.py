@@ -57,9 +57,27 @@ def rho(x, y):
 
 
 def jackknife(x, y):
-    """How much ρ moves with each point: (n − 1) (mean of the others − left out)."""
-    values = [rho(np.delete(x, i), np.delete(y, i)) for i in range(len(x))]
-    return (len(x) - 1) * (np.mean(values) - np.array(values))
+    """How much ρ moves with each point: (n − 1) (mean of the others − left out).
+
+    A row of ``without`` has the ranks that are left without one point: what was above
+    it is one lower, what was equal half a one.
+    """
+    without = []
+    for v in (x, y):
+        above, equal = v[None] > v[:, None], v[None] == v[:, None]
+        ranks = stats.rankdata(v) - above - equal / 2
+        others = ~np.eye(len(v), dtype=bool)
+        ranks = ranks[others].reshape(len(v), -1)
+        without.append(ranks - ranks.mean(axis=1, keepdims=True))
+    a, b = without
+    values = (a * b).sum(1) / np.sqrt((a * a).sum(1) * (b * b).sum(1))
+    return (len(x) - 1) * (np.mean(values) - values)
+
+
+def test_ranks_without_a_point_are_those_that_are_ranked_anew():
+    x, y = np.random.default_rng(0).integers(8, size=(2, 30)).astype(float)
+    values = [rho(np.delete(x, i), np.delete(y, i)) for i in range(30)]
+    assert jackknife(x, y) == pytest.approx(29 * (np.mean(values) - np.array(values)))
 
 
 @pytest.fixture(scope="module")

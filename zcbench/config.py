@@ -38,7 +38,8 @@ class RunConfig:
     space: str = option(
         "nb201",
         of.NAME,
-        "Search space; or several with commas: a run for each, and one report.",
+        "Search space; or several with commas, or all that have accuracies at hand: "
+        "a run for each, and one report.",
     )
     datasets: tuple[str, ...] = option(
         ("all",), of.NAMES, "Datasets of the space: all, or names with commas."

@@ -82,6 +82,7 @@ def run(config_file: Path | None, **options: object) -> None:
       zcbench run --n 1000 --proxies snip,nwot --datasets cifar10 --dry-run
       zcbench run --config runs/first/manifest.json --out runs/again
       zcbench run --space nb201,fcnet --n 100 --out runs/across
+      zcbench run --space all --n 50 --input-size 32
     """  # noqa: D301 - click wants \b itself
     given = {k: v for k, v in options.items() if v is not None and v != ()}
     config = load_config(given, file=config_file, environ=os.environ)
@@ -97,7 +98,9 @@ def _by_space(config: RunConfig) -> list[RunConfig]:
     """One configuration a space; several have folders of their own in --out."""
     spaces = dict.fromkeys(name.strip() for name in config.space.split(","))
     names = [name for name in spaces if name]
-    if len(names) < 2:
+    if names == ["all"]:
+        names = _at_hand()
+    elif len(names) < 2:
         return [config]
     folder = config.out
     if folder is None and not config.dry_run:
@@ -105,6 +108,16 @@ def _by_space(config: RunConfig) -> list[RunConfig]:
 
         folder = new_directory("across")
     return [replace(config, space=name, out=folder and folder / name) for name in names]
+
+
+def _at_hand() -> list[str]:
+    """All spaces with accuracies at hand; the others are named with what they lack."""
+    from zcbench.truth import spaces_at_hand
+
+    names, absent = spaces_at_hand()
+    for name, why in absent.items():
+        click.echo(f"zcbench: {name} is left out: {why}", err=True)
+    return names
 
 
 def _run(configs: list[RunConfig]) -> None:

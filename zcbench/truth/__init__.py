@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zcbench.errors import DataError, UsageError
+from zcbench.errors import AbsentDataError, DataError, UsageError
 from zcbench.files import expanded
 from zcbench.flat_file import shown
 from zcbench.registry import Registry
@@ -80,9 +80,10 @@ def load_truth(
     Args:
         space: name of the space, or the space itself where it was given tasks.
         dataset: one of its tasks, as the benchmark writes it.
-        truth: ``"auto"`` for the first of the space in `zcbench list truths`, a name
-            from that list, or a path: of a CSV or Parquet file, or of an official file
-            of the benchmark that one of the space's truths reads.
+        truth: ``"auto"`` for the first of the space in `zcbench list truths`, or else
+            the table ``truth/SPACE.csv`` of the cache; a name from that list; or a
+            path: of a CSV or Parquet file, or of an official file of the benchmark that
+            one of the space's truths reads.
         target: a column of a CSV or Parquet file to have as a target too.
 
     Returns:
@@ -105,6 +106,8 @@ def load_truth(
             f"The task {dataset} was given to {space.name}, which has no truth for it.",
             "Give a table with --truth FILE.",
         )
+    elif truth == "auto":
+        table = _at_hand(space, dataset)
     else:
         table = _provider(space.name, truth).load(dataset)
     there = targets(table)
@@ -181,18 +184,53 @@ def _from_file(space: Space, dataset: str, path: Path, target: str) -> pd.DataFr
     return read_table(path, space, dataset, target)
 
 
-def _provider(space: str, truth: str) -> Truth:
-    if truth != "auto":
-        provider = TRUTHS.get(truth)
-        if provider.space != space:
-            raise UsageError(
-                f"The truth {truth} is for {provider.space}, not for {space}.",
-                "See `zcbench list truths`.",
-            )
-        return provider
-    for name in TRUTHS.names():
-        if TRUTHS.get(name).space == space:
-            return TRUTHS.get(name)
+def spaces_at_hand() -> tuple[list[str], dict[str, str]]:
+    """Spaces of which no task needs ``--truth``, and of the others what they lack.
+
+    The toy space is neither: its accuracies are made up.
+    """
+    from zcbench.spaces import SPACES, load_space
+
+    there, absent = [], {}
+    for name in SPACES.names():
+        if name == "toy":
+            continue
+        try:
+            for dataset in load_space(name).tasks:
+                load_truth(name, dataset)
+        except DataError as error:
+            absent[name] = f"{error.what} {error.hint}".strip()
+        else:
+            there.append(name)
+    return there, absent
+
+
+def _at_hand(space: Space, dataset: str) -> pd.DataFrame:
+    """The first of the space in `zcbench list truths`, else a table in the cache."""
+    from zcbench.cache import cache_dir
+    from zcbench.truth.table_file import read_table
+
+    path = cache_dir() / "truth" / f"{space.name}.csv"
+    of_space = [t for t in map(TRUTHS.get, TRUTHS.names()) if t.space == space.name]
+    for truth in of_space[:1]:
+        try:
+            return truth.load(dataset)
+        except AbsentDataError:
+            if not path.is_file():
+                raise
+    if path.is_file():
+        return read_table(path, space, dataset)
     raise DataError(
-        f"There is no ground truth for {space}.", "Give a table with --truth FILE."
+        f"There is no ground truth for {space.name}.",
+        f"Give a table with --truth FILE, or put it there as {path}.",
     )
+
+
+def _provider(space: str, truth: str) -> Truth:
+    provider = TRUTHS.get(truth)
+    if provider.space != space:
+        raise UsageError(
+            f"The truth {truth} is for {provider.space}, not for {space}.",
+            "See `zcbench list truths`.",
+        )
+    return provider
