@@ -5,7 +5,7 @@
 
 Accuracies that zcbench may not carry are files of yours (docs/spaces.md); without
 --truth they are taken from where the run was made with them. Writes summary.md,
-across.md, verdict.csv, tasks.csv and two figures.
+spaces.md, kinds.md, words.md, across.md, verdict.csv, tasks.csv and three figures.
 """
 
 from __future__ import annotations
@@ -21,12 +21,29 @@ import pandas as pd
 import zcbench
 from zcbench.analysis.across import SCORED
 from zcbench.analysis.block import interval, number, percent
+from zcbench.analysis.verdict import AHEAD, CLEARLY
 from zcbench.report import Report, make_report
 from zcbench.report.figures import FORMATS, drawings, sections_for
+from zcbench.report.figures.drawing import Drawing
+from zcbench.report.figures.grids import Grid, draw_grid
 from zcbench.report.text import escape_markdown, markdown_table
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"
-RUNS = ("nb201-1000", "other-tasks", "macro-500", "fcnet")
+RUNS = (
+    *("nb201-1000", "other-tasks", "transnas_micro", "transnas_micro-other-tasks"),
+    *("nb101", "darts", "macro-500", "transnas_macro", "mnasnet_imagenet"),
+    *("vit_bench", "torchvision", "fcnet"),
+)
+KINDS = {
+    "cells": ("nb201", "transnas_micro", "nb101", "darts"),
+    "chains": ("macro", "transnas_macro"),
+    "MobileNet-like": ("mnasnet_imagenet",),
+    "transformers": ("vit_bench",),
+    "zoo": ("torchvision",),
+    "networks for tables": ("fcnet",),
+}
+"""What the networks of each space are."""
+SIZE = ("params", "flops")
 FIGURES = ("heatmap", "critical-difference")
 SECTIONS = ("verdict", "tasks")
 
@@ -49,8 +66,13 @@ def main() -> None:
         rounded(blocks[name].table).to_csv(options.output / f"{name}.csv", index=False)
     for name, drawing in drawings(report, FIGURES).items():
         (options.output / f"{name}.svg").write_bytes(FORMATS["svg"](drawing))
+    drawing = FORMATS["svg"](by_space(report, blocks["tasks"]))
+    (options.output / "heatmap-spaces.svg").write_bytes(drawing)
     for name, text in (
         ("summary", summary(report, blocks["tasks"])),
+        ("spaces", every_space(report)),
+        ("kinds", every_kind(report)),
+        ("words", words(report)),
         ("across", every_task(report)),
     ):
         (options.output / f"{name}.md").write_text(text, encoding="utf-8")
@@ -109,6 +131,136 @@ def summary(report: Report, tasks: Any) -> str:
             "",
         ]
     )
+
+
+def best(values: pd.DataFrame, baselines: list[str]) -> tuple[str, str]:
+    """The baseline and the proxy with the highest mean over columns, with that."""
+    mean = values.mean(axis=1)
+    top = mean[baselines].idxmax(), mean.drop(baselines).idxmax()
+    return tuple(f"{escape_markdown(name)} {number(mean[name])}" for name in top)
+
+
+def every_space(report: Report) -> str:
+    """A row for each space: what leads there, and what the verdict says of it."""
+    values = correlations(report, strict=True).fillna(0.0)
+    baselines = [name for name in report.studies[0].baselines if name in values.index]
+    verdict = report.verdict.table
+    verdict = verdict[verdict["dataset"] != ""]
+    rows = []
+    for space in dict.fromkeys(space for space, _ in values.columns):
+        here = verdict[verdict["space"] == space]
+        tasks = str(values[space].shape[1])
+        known = [
+            np.isfinite(s.accuracy).sum() for s in report.studies if s.space == space
+        ]
+        n = f"{min(known):,}" + (f" to {max(known):,}" if len(set(known)) > 1 else "")
+        counts = here[here["word"].isin([CLEARLY, AHEAD])].groupby("proxy").size()
+        counts = counts.sort_values(ascending=False, kind="stable")
+        ahead = ", ".join(
+            f"{escape_markdown(k)} {v}" for k, v in counts.head(4).items()
+        )
+        more = f" and {len(counts) - 4} more" if len(counts) > 4 else ""
+        rows.append((space, tasks, n, *best(values[space], baselines), ahead + more))
+    header = ("space", "tasks", "n", "best baseline", "best proxy", "ahead on (tasks)")
+    return "\n".join(
+        [
+            markdown_table(header, rows, (False, True, True, False, False, False)),
+            "Mean Spearman's ρ over the tasks of a space, no order counting as 0; ahead "
+            "on: of the best of all baselines of a task, by the verdict's corrected 95% "
+            "intervals. n: architectures of a task.",
+            "",
+        ]
+    )
+
+
+def every_kind(report: Report) -> str:
+    """What leads in each kind of space, spaces counting once."""
+    values = correlations(report, strict=True).fillna(0.0)
+    baselines = [name for name in report.studies[0].baselines if name in values.index]
+    rows = []
+    for kind, spaces in KINDS.items():
+        there = [space for space in spaces if space in values.columns.levels[0]]
+        if not there:
+            continue
+        mean = pd.DataFrame({s: values[s].mean(axis=1) for s in there}).mean(axis=1)
+        order = mean.sort_values(ascending=False, kind="stable")
+        top = order.drop(baselines).head(4)
+        rows.append((kind, ", ".join(there), listed(order[baselines]), listed(top)))
+    header = ("kind", "spaces", "baselines", "the four best of the others")
+    return "\n".join(
+        [
+            markdown_table(header, rows, (False,) * 4),
+            "Mean Spearman's ρ: over the tasks of a space, then over the spaces of a "
+            "kind; no order counts as 0.",
+            "",
+        ]
+    )
+
+
+def listed(values: pd.Series) -> str:
+    ordered = values.sort_values(ascending=False, kind="stable")
+    return ", ".join(f"{escape_markdown(k)} {number(v)}" for k, v in ordered.items())
+
+
+def words(report: Report) -> str:
+    """Where a proxy beats size on all tasks of a space, and where size fails."""
+    values = correlations(report, strict=True).fillna(0.0)
+    sized = [name for name in SIZE if name in values.index]
+    baselines = [name for name in report.studies[0].baselines if name in values.index]
+    others = values.drop(baselines)
+    beaten, failing = [], []
+    for space in dict.fromkeys(space for space, _ in values.columns):
+        size = values.loc[sized, space].max()
+        above = (others[space] > size).sum(axis=1)
+        every = above.index[above == len(size)]
+        lead = (
+            (others.loc[every, space] - size).mean(axis=1).sort_values(ascending=False)
+        )
+        if len(lead):
+            names = ", ".join(
+                f"{escape_markdown(name)} by {number(value, signed=True)} on average"
+                for name, value in lead.head(3).items()
+            )
+            more = f" and {len(lead) - 3} more" if len(lead) > 3 else ""
+            beaten.append(f"- {space}, all {len(size)} tasks: {names}{more}.")
+        weak = size[size < 0.3]
+        if len(weak):
+            told = ", ".join(f"{name} {number(value)}" for name, value in weak.items())
+            failing.append(f"- {space}: {told}.")
+    return "\n".join(
+        [
+            "Higher ρ than the better of #params and FLOPs on every task of a space (in "
+            "ρ itself; what holds by corrected intervals is in the table of spaces):",
+            "",
+            *(beaten or ["- none."]),
+            "",
+            "Where the better of #params and FLOPs has a ρ below .3:",
+            "",
+            *(failing or ["- nowhere."]),
+            "",
+        ]
+    )
+
+
+def by_space(report: Report, tasks: Any) -> Drawing:
+    """The heat map proxy × space: mean ρ over the tasks of each."""
+    values = correlations(report, strict=True)
+    spaces = list(dict.fromkeys(space for space, _ in values.columns))
+    ordered = tasks.table["proxy"].tolist()
+    means = pd.DataFrame({s: values[s].mean(axis=1) for s in spaces}).loc[ordered]
+    baselines = set(report.studies[0].baselines)
+    labels = [f"{p} *" if p in baselines else p for p in ordered]
+    grid = Grid(
+        title="Mean ρ with accuracy over the tasks of each space",
+        rows=labels,
+        columns=[f"{space} ({values[space].shape[1]})" for space in spaces],
+        values=means.to_numpy().tolist(),
+        notes=[
+            ["–" if math.isnan(v) else number(v) for v in row] for row in means.values
+        ],
+        baselines=frozenset(label for label in labels if label.endswith("*")),
+    )
+    return draw_grid(grid, 58, 150)
 
 
 def every_task(report: Report) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from torch import float64
+
 from zcbench.errors import Undefined
 from zcbench.evidence.records import PartGradients, SignAgreement
 from zcbench.proxies import proxy
@@ -20,11 +22,14 @@ def zico(p: PartGradients) -> float:
     """
     total, layers = 0.0, 0
     for grads in p.grads:
-        deviation = grads.std(0, correction=0)
+        # From the first minibatch: exactly 0 where all are equal. Tensor.std takes 4 to
+        # 100 times as long over a first axis.
+        distance = grads - grads[0]
+        deviation = (distance - distance.mean(0)).square().mean(0).sqrt()
         moving = deviation != 0  # also where it is not a number
         if moving.any():
-            ratio = grads.abs().mean(0)[moving] / deviation[moving]
-            total += math.log(float(ratio.double().sum()))
+            ratio = (grads.abs().mean(0) / deviation).masked_fill(~moving, 0)
+            total += math.log(float(ratio.sum(dtype=float64)))
             layers += 1
     if not layers:
         raise Undefined("no gradient differs between the minibatches")
