@@ -792,7 +792,10 @@ MAKERS: Mapping[str, Callable[[Sources], str]] = {
     "report-cost": copied("statistics", "report_cost.md"),
     "cost": cost_table,
     "across": copied("across", "summary.md"),
-    "across-tasks": copied("across", "across.md"),
+    **{
+        f"across-{name}": copied("across", f"{name}.md")
+        for name in ("spaces", "kinds", "words", "tasks")
+    },
     "compare": copied("compare", "compare.md"),
     "scale": copied("scale", "scale.md"),
     "search": copied("search", "search.md"),

@@ -5,7 +5,7 @@
 
 Accuracies that zcbench may not carry are files of yours (docs/spaces.md); without
 --truth they are taken from where the run was made with them. Writes summary.md,
-spaces.md, kinds.md, words.md, across.md, verdict.csv, tasks.csv and three figures.
+spaces.md, kinds.md, words.md, tasks.md, verdict.csv, tasks.csv and three figures.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import zcbench
 from zcbench.analysis.across import SCORED
 from zcbench.analysis.block import interval, number, percent
 from zcbench.analysis.verdict import AHEAD, CLEARLY
+from zcbench.errors import count
 from zcbench.report import Report, make_report
 from zcbench.report.figures import FORMATS, drawings, sections_for
 from zcbench.report.figures.drawing import Drawing
@@ -73,7 +74,7 @@ def main() -> None:
         ("spaces", every_space(report)),
         ("kinds", every_kind(report)),
         ("words", words(report)),
-        ("across", every_task(report)),
+        ("tasks", every_task(report)),
     ):
         (options.output / f"{name}.md").write_text(text, encoding="utf-8")
         print(text)
@@ -96,12 +97,12 @@ def summary(report: Report, tasks: Any) -> str:
     """What holds across tasks, and a row for each proxy: mean ρ in each space."""
     values = correlations(report, strict=True).fillna(0.0)
     spaces = dict.fromkeys(space for space, _ in values.columns)
-    rows = []
+    rows, unranked = [], list[str]()
     for row in tasks.table.to_dict("records"):
         name = escape_markdown(row["proxy"] + (" *" if row["baseline"] else ""))
         means = [number(values.loc[row["proxy"], space].mean()) for space in spaces]
         if pd.isna(row["mean_rank"]):
-            rows.append((name, *means, row["note"], "", ""))
+            unranked.append(f"{escape_markdown(row['proxy'])} ({row['note']})")
             continue
         rank = f"{row['mean_rank']:.1f} "
         rank += interval(row["mean_rank_low"], row["mean_rank_high"])
@@ -127,10 +128,18 @@ def summary(report: Report, tasks: Any) -> str:
             "each space counts once. Won / lost: tasks on which ρ is above / below "
             "that of the best baseline; mean Δρ: distance to it; "
             "ordered: the same over the tasks that it orders. 95% intervals: Student's "
-            "t over spaces.",
+            f"t over spaces. Not ranked: {', '.join(unranked) or 'none'}.",
             "",
         ]
     )
+
+
+def everywhere(report: Report) -> tuple[pd.DataFrame, list[str]]:
+    """ρ of what was run on every task, no order as 0; and which are baselines."""
+    values = correlations(report, strict=True).fillna(0.0)
+    run = [all(name in s.scores for s in report.studies) for name in values.index]
+    values = values[run]
+    return values, [n for n in report.studies[0].baselines if n in values.index]
 
 
 def best(values: pd.DataFrame, baselines: list[str]) -> tuple[str, str]:
@@ -142,8 +151,7 @@ def best(values: pd.DataFrame, baselines: list[str]) -> tuple[str, str]:
 
 def every_space(report: Report) -> str:
     """A row for each space: what leads there, and what the verdict says of it."""
-    values = correlations(report, strict=True).fillna(0.0)
-    baselines = [name for name in report.studies[0].baselines if name in values.index]
+    values, baselines = everywhere(report)
     verdict = report.verdict.table
     verdict = verdict[verdict["dataset"] != ""]
     rows = []
@@ -165,9 +173,9 @@ def every_space(report: Report) -> str:
     return "\n".join(
         [
             markdown_table(header, rows, (False, True, True, False, False, False)),
-            "Mean Spearman's ρ over the tasks of a space, no order counting as 0; ahead "
-            "on: of the best of all baselines of a task, by the verdict's corrected 95% "
-            "intervals. n: architectures of a task.",
+            "Mean Spearman's ρ over the tasks of a space, no order counting as 0; "
+            "ahead on so many: of the best of all baselines, by the corrected 95% intervals "
+            "of the verdict. n: architectures of a task.",
             "",
         ]
     )
@@ -175,8 +183,7 @@ def every_space(report: Report) -> str:
 
 def every_kind(report: Report) -> str:
     """What leads in each kind of space, spaces counting once."""
-    values = correlations(report, strict=True).fillna(0.0)
-    baselines = [name for name in report.studies[0].baselines if name in values.index]
+    values, baselines = everywhere(report)
     rows = []
     for kind, spaces in KINDS.items():
         there = [space for space in spaces if space in values.columns.levels[0]]
@@ -204,9 +211,8 @@ def listed(values: pd.Series) -> str:
 
 def words(report: Report) -> str:
     """Where a proxy beats size on all tasks of a space, and where size fails."""
-    values = correlations(report, strict=True).fillna(0.0)
+    values, baselines = everywhere(report)
     sized = [name for name in SIZE if name in values.index]
-    baselines = [name for name in report.studies[0].baselines if name in values.index]
     others = values.drop(baselines)
     beaten, failing = [], []
     for space in dict.fromkeys(space for space, _ in values.columns):
@@ -218,19 +224,19 @@ def words(report: Report) -> str:
         )
         if len(lead):
             names = ", ".join(
-                f"{escape_markdown(name)} by {number(value, signed=True)} on average"
+                f"{escape_markdown(name)} by {number(value, signed=True)}"
                 for name, value in lead.head(3).items()
             )
             more = f" and {len(lead) - 3} more" if len(lead) > 3 else ""
-            beaten.append(f"- {space}, all {len(size)} tasks: {names}{more}.")
+            beaten.append(f"- {space} ({count(len(size), 'task')}): {names}{more}.")
         weak = size[size < 0.3]
         if len(weak):
             told = ", ".join(f"{name} {number(value)}" for name, value in weak.items())
             failing.append(f"- {space}: {told}.")
     return "\n".join(
         [
-            "Higher ρ than the better of #params and FLOPs on every task of a space (in "
-            "ρ itself; what holds by corrected intervals is in the table of spaces):",
+            "Higher ρ than the better of #params and FLOPs on every task of a space, "
+            "with the mean difference; what holds by corrected intervals is in the table:",
             "",
             *(beaten or ["- none."]),
             "",
@@ -267,26 +273,28 @@ def every_task(report: Report) -> str:
     """ρ of every proxy on every task, and what each task is made of."""
     values = correlations(report)
     order = values.fillna(0.0).mean(axis=1).sort_values(ascending=False).index
-    header = ("proxy", *(f"{space} {dataset}" for space, dataset in values.columns))
+    header = ("space", "task", *map(escape_markdown, order))
     trusted = correlations(report, strict=True).notna()
-    sizes = report.table.set_index(["proxy", "space", "dataset"])["n"]
+    sizes = report.table.set_index(["proxy", "space", "dataset"])["n"].to_dict()
     rows = [
         (
-            escape_markdown(proxy),
+            *place,
             *(
-                shown(value, 0 if trusted.loc[proxy, place] else sizes[proxy, *place])
-                for place, value in values.loc[proxy].items()
+                shown(
+                    values.loc[proxy, place],
+                    0 if trusted.loc[proxy, place] else sizes.get((proxy, *place), 0),
+                )
+                for proxy in order
             ),
         )
-        for proxy in order
+        for place in values.columns
     ]
-    right = (False, *[True] * values.shape[1])
     return "\n".join(
         [
-            markdown_table(header, rows, right),
+            markdown_table(header, rows, (False, False, *[True] * len(order))),
             "Spearman's ρ with accuracy, over the architectures where the proxy has a "
             f"score; (n): how many, where they are fewer than {percent(SCORED)}; –: "
-            "none, or all the same.",
+            "none, all the same, or not run.",
             "",
             *(f"- {line}" for line in map(about, report.studies)),
             "",
