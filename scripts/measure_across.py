@@ -174,8 +174,8 @@ def every_space(report: Report) -> str:
         [
             markdown_table(header, rows, (False, True, True, False, False, False)),
             "Mean Spearman's ρ over the tasks of a space, no order counting as 0; "
-            "ahead on so many: of the best of all baselines, by the corrected 95% intervals "
-            "of the verdict. n: architectures of a task.",
+            "ahead on so many: of the best of all baselines, by the corrected 95% "
+            "intervals of the verdict. n: architectures of a task.",
             "",
         ]
     )
@@ -236,7 +236,7 @@ def words(report: Report) -> str:
     return "\n".join(
         [
             "Higher ρ than the better of #params and FLOPs on every task of a space, "
-            "with the mean difference; what holds by corrected intervals is in the table:",
+            "with the mean difference; what holds by corrected intervals, the table says:",
             "",
             *(beaten or ["- none."]),
             "",
