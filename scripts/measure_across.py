@@ -236,7 +236,7 @@ def words(report: Report) -> str:
     return "\n".join(
         [
             "Higher ρ than the better of #params and FLOPs on every task of a space, "
-            "with the mean difference; what holds by corrected intervals, the table says:",
+            "with the mean difference; what intervals hold, the table says:",
             "",
             *(beaten or ["- none."]),
             "",
