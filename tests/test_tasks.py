@@ -231,6 +231,9 @@ def test_run_report_and_resume(wide: Path, tmp_path: Path) -> None:
     }
     again = invoke(*words, "--dry-run")
     assert "12 of them already done" in again.stdout, again.output
+    twin = invoke("run", "--config", out / "manifest.json", "--dry-run")
+    assert twin.exit_code == 0, twin.output
+    assert "datasets   wide\n" in twin.stdout
 
 
 def test_workers_know_the_task(wide: Path, tmp_path: Path) -> None:

@@ -288,6 +288,8 @@ def _read(file: Path) -> Mapping[str, object]:
     if config.get("archs"):  # the run keeps its own copy, beside the manifest
         config["archs"] = str(file.parent / "archs.txt")
         config = {key: value for key, value in config.items() if key not in _SAMPLE}
+    if config.get("task"):  # which are its datasets
+        config.pop("datasets", None)
     return {key: value for key, value in config.items() if value is not None}
 
 
