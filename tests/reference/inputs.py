@@ -52,7 +52,8 @@ def epe_nas(net: nn.Module, x: Tensor, y: Tensor, dtype: torch.dtype) -> float:
     image has the correlation matrix (1). Then, C being the width of the classifier,
 
     - C ≤ 100: Σ_c |s_c|;
-    - C > 100: with t_c = s_c / n_c, Σ_c Σ_d |t_c − t_d| / (number of classes present).
+    - C > 100: with t_c = s_c / n_c, Σ_c Σ_d |t_c − t_d| / (number of classes), of the
+      classes with two images and more; NaN where there is one such class.
     """
     j, n_classes = _jacobian(net, x, dtype)
     if _has_constant_row(j):
@@ -66,5 +67,5 @@ def epe_nas(net: nn.Module, x: Tensor, y: Tensor, dtype: torch.dtype) -> float:
         sizes.append(len(rows))
     if n_classes <= 100:
         return sum(abs(s) for s in scores)
-    t = [s / size for s, size in zip(scores, sizes, strict=True)]
-    return sum(abs(a - b) for a in t for b in t) / len(t)
+    t = [s / size for s, size in zip(scores, sizes, strict=True) if size > 1]
+    return sum(abs(a - b) for a in t for b in t) / len(t) if len(t) > 1 else math.nan

@@ -32,16 +32,17 @@ def jacov(j: InputCorrelation) -> float:
     return -float((v.log() + 1 / v).sum())
 
 
-@proxy(reference="lopes2021epe")
+@proxy(reference="lopes2021epe", version=2)
 def epe_nas(j: InputCorrelation) -> float:
     """Correlation of input gradients in a class (Lopes et al. 2021). Higher is better.
 
     For each class present s_c = Σ_ij log(abs(corr_ij) + k) over the correlation matrix
     of its images. Up to 100 classes: Σ_c abs(s_c). More: s_c divided by the class's
     number of images, then Σ over ordered pairs of abs(s_c − s_d), divided by the number
-    of classes present. With 64 images of 100 and more classes most hold one image or
-    none, so that it says little there. Undefined where jacov is, without classes, and
-    where no class has two images, whose correlation would be compared.
+    of classes; there a class with one image does not count, as in the authors' code.
+    With 64 images of so many classes few have two, so that it says little. Undefined
+    where jacov is, without classes, where no class has two images, whose correlation
+    would be compared, and above 100 classes where only one has.
     """
     import torch
 
@@ -57,7 +58,9 @@ def epe_nas(j: InputCorrelation) -> float:
     sums = [float(logs[m][:, m].sum()) for m in members]
     if j.n_classes <= _FEW_CLASSES:
         return sum(map(abs, sums))
-    means = [s / len(m) for s, m in zip(sums, members, strict=True)]
+    means = [s / len(m) for s, m in zip(sums, members, strict=True) if len(m) > 1]
+    if len(means) == 1:
+        raise Undefined("one class alone has two images: there is none to compare")
     return _spread(means) / len(means)
 
 
