@@ -13,7 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from zcbench.aggregates import AGGREGATES, check_parts, parse
+import zcbench
+from zcbench.aggregates import AGGREGATES, UNCHANGED, check_parts, parse
+from zcbench.analysis.join import studies
 from zcbench.cli import main
 from zcbench.errors import UsageError
 from zcbench.proxies import PROXIES
@@ -21,7 +23,7 @@ from zcbench.proxies import PROXIES
 SCORES = arrays(
     float,
     st.tuples(st.integers(2, 4), st.integers(1, 12)),
-    elements=st.sampled_from([-1.0, 0.0, 0.5, 2.0, math.nan]),
+    elements=st.sampled_from([-math.inf, -1.0, 0.0, 0.5, 2.0, math.nan]),
 )
 
 
@@ -32,7 +34,7 @@ def rank(values: list[float], i: int) -> float:
 
 
 def expected(name: str, scores: np.ndarray) -> list[float]:
-    kept = [i for i in range(scores.shape[1]) if np.isfinite(scores[:, i]).all()]
+    kept = [i for i in range(scores.shape[1]) if not np.isnan(scores[:, i]).any()]
     found = [math.nan] * scores.shape[1]
     for position, i in enumerate(kept):
         rows = [[row[j] for j in kept] for row in scores.tolist()]
@@ -95,6 +97,40 @@ def test_the_name_of_an_aggregate_runs_its_parts():
         assert {p.name for p in PROXIES.select(name)} == set(found.parts)
 
 
+def test_undefined_parts_of_az_nas_rank_last_and_failed_ones_do_not(tmp_path):
+    """As in the authors' code, which has −inf for a cell that does nothing."""
+    path = tmp_path / "run"
+    arguments = ["run", "--space", "toy", "--n", "all", "--workers", "1", "--out"]
+    ran = CliRunner().invoke(main, [*arguments, str(path), "--proxies", "az_nas"])
+    assert ran.exit_code == 0, ran.output
+    scores = path / "scores.jsonl"
+    lines = [json.loads(line) for line in scores.read_text().splitlines()]
+    idle = [r for r in lines if r["status"].get("az_trainability") == "undefined"]
+    assert {r["messages"]["az_trainability"] for r in idle} == {UNCHANGED}
+    assert len(idle) > 1
+    failed, other = idle[0], next(r for r in lines if not r["status"])
+    failed["status"]["az_trainability"] = "error"  # as of a network that raised
+    other["status"]["az_trainability"] = "undefined"
+    other["scores"]["az_trainability"] = None
+    other["messages"] = {"az_trainability": "a block takes several feature maps"}
+    for line in lines:
+        line.pop("crc32")
+    scores.write_text("".join(json.dumps(r) + "\n" for r in lines))
+    table = zcbench.load_run(path)
+    (study,) = studies([table], aggregates=[AGGREGATES["az_nas"]])
+    values = dict(zip(study.archs, study.scores["az_nas"], strict=True))
+    missing = {arch for arch, value in values.items() if math.isnan(value)}
+    assert missing == {failed["arch"], other["arch"]}
+    parts = AGGREGATES["az_nas"].parts
+    kept = [r for r in lines if r["arch"] not in missing]
+    raw = [[r["scores"][p] for r in kept] for p in parts]
+    ranked = np.array([[-math.inf if v is None else v for v in row] for row in raw])
+    want = dict(zip([r["arch"] for r in kept], expected("az_nas", ranked), strict=True))
+    assert {a: values[a] for a in want} == pytest.approx(want)
+    n = sum(any(r["scores"][p] is None for p in parts) for r in kept)
+    assert study.remarks["az_nas"] == f"an undefined part ranks last ({n} networks)"
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("aggregates") / "run"
@@ -129,7 +165,6 @@ def test_every_format_has_them(run, form):
 
 
 def test_numbers_are_those_of_the_scores(run):
-    import zcbench
     from zcbench.stats import association
 
     asked = ["report", str(run), *ASKED, "--section", "correlations,verdict"]

@@ -32,6 +32,7 @@ class Aggregate:
         combine: their oriented scores [k, n], all finite → [n].
         reference: BibTeX key of the paper.
         version: raised when values change.
+        last: why a part is undefined that then ranks last, as in the authors' code.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Aggregate:
     combine: Callable[[Floats], Floats]
     reference: str
     version: int = 1
+    last: frozenset[str] = frozenset()
 
     @property
     def summary(self) -> str:
@@ -49,7 +51,8 @@ class Aggregate:
         """Value of every architecture of a cohort.
 
         Args:
-            scores: of the parts, higher is better, NaN where there is none. [k, n]
+            scores: of the parts, higher is better, −inf for what ranks last, NaN where
+                there is none. [k, n]
 
         Returns:
             [n]; NaN where a part has no score. Only the others are ranked.
@@ -57,7 +60,7 @@ class Aggregate:
         import numpy as np
 
         values = np.full(scores.shape[1], np.nan)
-        whole = np.isfinite(scores).all(axis=0)
+        whole = (scores < np.inf).all(axis=0)  # NaN is not
         if whole.any():
             values[whole] = self.combine(scores[:, whole])
         return values
@@ -84,8 +87,8 @@ def vote(scores: Floats) -> Floats:
     n = scores.shape[1]
     wins = np.zeros(n)
     for start in range(0, n, _ROWS):
-        some = scores[:, start : start + _ROWS, None]
-        votes = np.sign(some - scores[:, None, :]).sum(axis=0)
+        some, others = scores[:, start : start + _ROWS, None], scores[:, None, :]
+        votes = (some > others).sum(axis=0) - (some < others).sum(axis=0)
         wins[start : start + _ROWS] = ((np.sign(votes) + 1) / 2).sum(axis=1)
     return np.asarray((wins - 0.5) / max(1, n - 1))  # less the tie with itself
 
@@ -93,7 +96,9 @@ def vote(scores: Floats) -> Floats:
 def log_rank(scores: Floats) -> Floats:
     """Σ over the parts of log(rank / cohort): near the top by all of them.
 
-    Lee & Ham 2024: one bad rank costs more than in a mean. Scores [k, n] → [n].
+    Lee & Ham 2024: one bad rank costs more than in a mean. A part of AZ-NAS ranks last
+    where a block does nothing or its features are constant, as in its authors' code and
+    VKDNW's; there is no rank where another has no score. Scores [k, n] → [n].
     """
     import numpy as np
 
@@ -108,6 +113,11 @@ def _ranks(scores: Floats) -> Floats:
     return np.asarray(rankdata(scores, axis=1) / scores.shape[1])
 
 
+CONSTANT = "the features of a block are constant"
+UNCHANGED = "a block hands gradients on unchanged"
+"""Why parts of AZ-NAS are undefined where its authors' code has −inf."""
+_AZ = frozenset({CONSTANT, UNCHANGED})
+
 AGGREGATES: Mapping[str, Aggregate] = {
     aggregate.name: aggregate
     for aggregate in (
@@ -121,12 +131,16 @@ AGGREGATES: Mapping[str, Aggregate] = {
             ("az_expressivity", "az_progressivity", "az_trainability", "flops"),
             log_rank,
             "lee2024aznas",
+            2,
+            _AZ,
         ),
         Aggregate(
             "vkdnw_agg",
             ("vkdnw", "jacov", "az_expressivity", "az_trainability", "flops"),
             log_rank,
             "tybl2025training",
+            2,
+            _AZ,
         ),
     )
 }

@@ -15,6 +15,7 @@ from zcbench.aggregates import Aggregate, check_parts
 from zcbench.analysis.scores import (
     Reasons,
     count_reasons,
+    last_of,
     mean_scores,
     mean_seconds,
     remarks_of,
@@ -23,7 +24,7 @@ from zcbench.analysis.scores import (
     without_noise,
 )
 from zcbench.analysis.study import PERCENT, Early, Study
-from zcbench.errors import DataError, UsageError
+from zcbench.errors import DataError, UsageError, count
 from zcbench.files import read, reason
 from zcbench.stats.ranks import Floats
 from zcbench.store import ONESHOT
@@ -128,7 +129,7 @@ def study_of(
         },
     )
     for aggregate in aggregates:
-        study = _with_aggregate(study, aggregate, reasons)
+        study = _with_aggregate(study, aggregate, reasons, rows)
     return study
 
 
@@ -307,11 +308,19 @@ def _early(
     }
 
 
-def _with_aggregate(study: Study, aggregate: Aggregate, reasons: Reasons) -> Study:
+def _with_aggregate(
+    study: Study, aggregate: Aggregate, reasons: Reasons, rows: pd.DataFrame
+) -> Study:
     """The study with one more score; its cohort are the architectures of the study."""
     name, parts = aggregate.name, aggregate.parts
-    values = aggregate.of(np.stack([study.scores[part] for part in parts]))
+    scores = np.stack([study.scores[part] for part in parts])
     by_repeat = np.stack([study.by_repeat[part] for part in parts])
+    for row, part in enumerate(parts):
+        behind = last_of(rows, part, aggregate.last, study.archs)
+        scores[row][behind] = by_repeat[row][behind] = -np.inf
+    values = aggregate.of(scores)
+    behind = np.isneginf(scores[:, ~np.isnan(values)]).any(axis=0)
+    last = f"an undefined part ranks last ({count(int(behind.sum()), 'network')})"
     columns = [aggregate.of(by_repeat[:, :, r]) for r in range(by_repeat.shape[2])]
     why = count_reasons(values, [reasons.get(part, {}) for part in parts])
     return replace(
@@ -322,5 +331,6 @@ def _with_aggregate(study: Study, aggregate: Aggregate, reasons: Reasons) -> Stu
         seconds={**study.seconds, name: math.nan},
         versions={**study.versions, name: aggregate.version},
         statuses={**study.statuses, name: why},
+        remarks={**study.remarks, **({name: last} if behind.any() else {})},
         aggregates=(*study.aggregates, name),
     )

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from zcbench.errors import UsageError, count
 from zcbench.stats.ranks import Floats
@@ -97,6 +98,22 @@ def count_reasons(
         for i in np.flatnonzero(np.isnan(values)).tolist()
     )
     return dict(sorted(words.items(), key=lambda item: (item[0] == "missing", item)))
+
+
+def last_of(
+    rows: pd.DataFrame, proxy: str, why: Collection[str], archs: Sequence[str]
+) -> NDArray[np.bool_]:
+    """Which architectures a proxy is undefined for, all for one of these reasons. [n]
+
+    None where a network has failed in another way.
+    """
+    said: dict[str, set[str]] = {}
+    messages = rows["messages"] if "messages" in rows else [{}] * len(rows)
+    for arch, status, told in zip(rows["arch"], rows["status"], messages, strict=True):
+        if proxy in status:
+            undefined = status[proxy] == "undefined"
+            said.setdefault(arch, set()).add(told.get(proxy, "") if undefined else "")
+    return np.array([bool(said.get(a)) and said[a] <= set(why) for a in archs], bool)
 
 
 def mean_seconds(column: pd.Series[Any], proxies: Sequence[str]) -> dict[str, float]:

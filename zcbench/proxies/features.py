@@ -6,6 +6,7 @@ import math
 from itertools import pairwise
 from statistics import fmean
 
+from zcbench.aggregates import CONSTANT, UNCHANGED
 from zcbench.errors import Undefined
 from zcbench.evidence.records import BlockFeatures, ChannelCorrelation
 from zcbench.proxies import proxy
@@ -45,17 +46,18 @@ def az_trainability(b: BlockFeatures) -> float:
     """Mean over blocks of 2 − s − 1/s, s the gain of gradients. Higher is better.
 
     AZ-NAS (Lee & Ham 2024): highest, 0, where every block hands gradients on at their
-    size. Undefined where a block does nothing at all, which the authors rank last, and
-    where one takes several feature maps.
+    size. Undefined where a block does nothing at all: that is no score, and the
+    authors' ranking, which az_nas is, puts it last. Undefined, too, where a block takes
+    several feature maps.
     """
     if not b.gain:
         raise Undefined("a block takes several feature maps: it has no one gain")
     if any(math.isnan(gain) for gain in b.gain):
-        raise Undefined("a block hands gradients on unchanged")
+        raise Undefined(UNCHANGED)
     return fmean(2 - gain - 1 / (gain + 1e-6) for gain in b.gain)
 
 
 def _entropies(b: BlockFeatures) -> tuple[float, ...]:
     if any(math.isnan(entropy) for entropy in b.entropy):
-        raise Undefined("the features of a block are constant")
+        raise Undefined(CONSTANT)
     return b.entropy
