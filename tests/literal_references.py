@@ -371,12 +371,13 @@ def _alone(s: Setting, *, of_loss: bool) -> list[list[Tensor]]:
 
 
 def gradsign(s: Setting) -> float:
-    """Σ_w abs(Σ_n sign g_n)."""
+    """Mean over weights of abs(Σ_n sign g_n)."""
     images = _alone(s, of_loss=True)
-    return math.fsum(
+    total = math.fsum(
         float(sum(torch.sign(g) for g in layer).abs().sum())
         for layer in zip(*images, strict=True)
     )
+    return total / sum(w.numel() for w in weights(s.net))
 
 
 @lru_cache(maxsize=1)

@@ -60,11 +60,12 @@ def _rows(net: nn.Module, x: Tensor, y: Tensor, dtype: torch.dtype, *, of: str):
 
 
 def gradsign(net: nn.Module, x: Tensor, y: Tensor, dtype: torch.dtype) -> float:
-    """Σ_w |Σ_n sign g_n| (Zhang & Jia 2022)."""
+    """Mean over all weights of |Σ_n sign g_n| (Zhang & Jia 2022, released code)."""
     total = 0.0
-    for column in np.sign(_rows(net, x, y, dtype, of="loss")).T:
+    signs = np.sign(_rows(net, x, y, dtype, of="loss")).T
+    for column in signs:
         total += abs(column.sum())
-    return total
+    return total / len(signs)
 
 
 def _kernel(net: nn.Module, x: Tensor, y: Tensor, dtype: torch.dtype) -> np.ndarray:

@@ -95,8 +95,8 @@ class PerImagePass:
             loss = LOSSES[batch.loss](self._logits, batch.y) * len(batch.x)
             self._backward(loss, add)
         if bool(loss.isnan()):  # the sign of what is no number would be 0
-            return SignAgreement(math.nan)
-        return SignAgreement(total)
+            total = math.nan
+        return SignAgreement(total, sum(w.numel() for w in self._subject.weights))
 
     def tangent_kernel(self) -> TangentKernel:
         """Backward from the sum of all logits of all images."""

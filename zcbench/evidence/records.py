@@ -168,9 +168,11 @@ class SignAgreement:
 
     Attributes:
         total: Σ over weights of abs(Σ_n sign ∂L_n/∂w), L_n the loss of image n.
+        n_weights: how many weights convolutions and linear layers have.
     """
 
     total: float
+    n_weights: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 from torch import float64
 
@@ -36,13 +37,14 @@ def zico(p: PartGradients) -> float:
     return total
 
 
-@proxy(reference="zhang2022gradsign")
-def gradsign(s: SignAgreement) -> float:
-    """Σ_w abs(Σ_n sign g_n), g_n the gradient of image n. Higher is better.
+@proxy(reference="zhang2022gradsign", version=2)
+def gradsign(s: SignAgreement, *, part: Literal["mean", "sum"] = "mean") -> float:
+    """Mean over weights of abs(Σ_n sign g_n), g_n of image n. Higher is better.
 
-    GradSign (Zhang & Jia 2022), over the weights of convolutions and linear layers;
-    each image is a minibatch of its own in train mode, as in the authors' code. A
+    GradSign (Zhang & Jia 2022), over all weights of convolutions and linear layers at
+    once; each image is a minibatch of its own in train mode, as in the authors' code.
+    Their paper writes the sum, which is another order: ``gradsign[part=sum]``. A
     gradient that is zero but for rounding has a sign all the same: so it is for what
     comes before a BatchNorm that is averaged at once, as in MobileNets.
     """
-    return s.total
+    return s.total / (s.n_weights if part == "mean" else 1)
