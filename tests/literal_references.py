@@ -583,7 +583,7 @@ def zen(s: Setting) -> float:
 
 
 def meco(s: Setting) -> float:
-    """Σ over leaf modules' maps of the least eigenvalue of corrcoef, one image."""
+    """Σ over modules' maps of the least eigenvalue of corrcoef, the first image."""
     net = fresh(s.net)
     found: list[float] = []
 
@@ -596,11 +596,9 @@ def meco(s: Setting) -> float:
             found.append(least_eigenvalue(rows))
 
     for module in net.modules():
-        if not list(module.children()):
-            module.register_forward_hook(add)
-    image = gaussian("channel correlation", (1, *s.x.shape[1:]), SEED)
+        module.register_forward_hook(add)
     with torch.no_grad():
-        net(image.double())
+        net(s.x[:1].double())
     return math.fsum(found)
 
 

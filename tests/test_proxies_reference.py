@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 from networks import OPERATIONS, TinyNetwork, spec_of
-from reference import COSTLY, REFERENCES, reference, zen_repeats
+from reference import COSTLY, REFERENCES, VARIANTS, reference, zen_repeats
 from torch import Tensor, nn
 
 import zcbench
@@ -30,6 +30,7 @@ TRANSFORMERS = {
 }
 """Undefined without attention: tests/test_transformers.py."""
 PROXIES = tuple(n for n in REFERENCES if n not in (*COSTLY, *TRANSFORMERS))
+PROXIES += tuple(VARIANTS)
 TOLERANCE = {"epsinas": (0.02, 1e-6)}
 """Of what is float32 by definition, a small difference of two outputs; (1e-6, 0) else.
 """

@@ -25,6 +25,7 @@ from reference.features import (
     gennas,
     lin_regions,
     meco,
+    meco_gaussian,
     nngp,
     reg_swap,
     swap,
@@ -45,7 +46,7 @@ from reference.spectra import (
     wrcor,
     wrcor_unweighted,
 )
-from reference.statistics import gradsign, knas, ntk_cond, ntk_trace, zico
+from reference.statistics import gradsign, gradsign_sum, knas, ntk_cond, ntk_trace, zico
 from reference.transformers import (
     activation_distance,
     dss,
@@ -101,13 +102,18 @@ REFERENCES: dict[str, Callable[..., float]] = {
     "nngp": nngp,
     "gennas": gennas,
 }
+VARIANTS: dict[str, Callable[..., float]] = {
+    "gradsign[part=sum]": gradsign_sum,
+    "meco[image=gaussian]": meco_gaussian,
+}
+"""Those with other values of their parameters."""
 COSTLY = ("vkdnw", "vkdnw_entropy", "nngp", "gennas")
 """Compared on fewer and smaller networks."""
 
 
 def reference(name: str) -> Callable[..., float | None]:
     """Function (net, x, y, dtype=torch.float64) → value, or None if not finite."""
-    function = REFERENCES[name]
+    function = {**REFERENCES, **VARIANTS}[name]
 
     def value(
         net: nn.Module, x: Tensor, y: Tensor, dtype: torch.dtype = torch.float64
@@ -118,4 +124,4 @@ def reference(name: str) -> Callable[..., float | None]:
     return value
 
 
-__all__ = ["COSTLY", "REFERENCES", "reference", "zen_repeats"]
+__all__ = ["COSTLY", "REFERENCES", "VARIANTS", "reference", "zen_repeats"]

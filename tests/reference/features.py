@@ -63,7 +63,17 @@ def least_eigenvalue(rows: np.ndarray) -> float:
 
 
 def meco(net: nn.Module, x: Tensor, y: Tensor, dtype: torch.dtype) -> float:
-    """Σ over leaf modules' maps of the least eigenvalue of corrcoef (Jiang 2023)."""
+    """Σ over all modules of the least eigenvalue of corrcoef, image 0 (Jiang 2023)."""
+    return _meco(net, x[:1], dtype, leaves=False)
+
+
+def meco_gaussian(net: nn.Module, x: Tensor, y: Tensor, dtype: torch.dtype) -> float:
+    """The same for one Gaussian image, modules without children."""
+    image = gaussian("channel correlation", (1, *x.shape[1:]), SEED)
+    return _meco(net, image, dtype, leaves=True)
+
+
+def _meco(net: nn.Module, image: Tensor, dtype: torch.dtype, *, leaves: bool) -> float:
     net = private_copy(net, dtype)
     total: list[float] = []
 
@@ -73,9 +83,8 @@ def meco(net: nn.Module, x: Tensor, y: Tensor, dtype: torch.dtype) -> float:
         total.append(least_eigenvalue(output[0].flatten(1).numpy()))
 
     for module in net.modules():
-        if not list(module.children()):
+        if not leaves or not list(module.children()):
             module.register_forward_hook(add)
-    image = gaussian("channel correlation", (1, *x.shape[1:]), SEED)
     with torch.no_grad():
         net(image.to(dtype))
     return sum(total) if total else math.nan

@@ -59,6 +59,12 @@ def _rows(net: nn.Module, x: Tensor, y: Tensor, dtype: torch.dtype, *, of: str):
     return np.stack(rows)
 
 
+def gradsign_sum(net: nn.Module, x: Tensor, y: Tensor, dtype: torch.dtype) -> float:
+    """Σ_w |Σ_n sign g_n| (Zhang & Jia 2022, the paper's formula)."""
+    signs = np.sign(_rows(net, x, y, dtype, of="loss"))
+    return float(np.abs(signs.sum(0)).sum())
+
+
 def gradsign(net: nn.Module, x: Tensor, y: Tensor, dtype: torch.dtype) -> float:
     """Mean over all weights of |Σ_n sign g_n| (Zhang & Jia 2022, released code)."""
     total = 0.0

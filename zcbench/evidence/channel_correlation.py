@@ -1,9 +1,12 @@
-"""Correlation between the channels of feature maps, for one Gaussian image (MeCo).
+"""Correlation between the channels of feature maps, for one image (MeCo).
 
-Jiang et al. 2023 add up the smallest eigenvalue over “layers”. Here a feature map is
-the output [1, C, H, W] of every module without children, C and H · W at least 2, each
-time it is called; a ReLU that stands for several counts as often. The authors' code
-hooks every module, so that a block counts as its last layer once more.
+Jiang et al. 2023 add up the smallest eigenvalue over “layers”. A feature map is an
+output [1, C, H, W], C and H · W at least 2, each time a module is called. In the
+authors' script for NAS-Bench-201 the image is real and every module counts, containers
+too, so that a block counts as its last layer once more; networks that share what the
+published ones repeat say so by ``published_modules``. Elsewhere they have a Gaussian
+image: here with it modules without children count, a ReLU that stands for several as
+often.
 """
 
 from __future__ import annotations
@@ -17,13 +20,12 @@ from torch import Tensor, nn
 from zcbench.errors import Undefined
 from zcbench.evidence.gaussian_response import gaussian
 from zcbench.evidence.per_image_pass import each_image_alone
-from zcbench.evidence.records import ChannelCorrelation
+from zcbench.evidence.records import ChannelCorrelation, ImageCorrelation
 from zcbench.evidence.subject import Subject
 from zcbench.evidence.watch import LayerCall, Watch, channel_axis
 from zcbench.seeding import reseed
 
 
-@torch.no_grad()
 def measure_channel_correlation(subject: Subject) -> ChannelCorrelation:
     """One forward of one Gaussian image, the network's own weights, train mode.
 
@@ -33,12 +35,25 @@ def measure_channel_correlation(subject: Subject) -> ChannelCorrelation:
     Raises:
         Undefined: no module gives a feature map, or BatchNorm cannot do one image.
     """
-    x = subject.batch.x
-    shape = (1, *x.shape[1:])
+    shape = (1, *subject.batch.x.shape[1:])
     image = gaussian("channel correlation", shape, subject.seed)
-    maps = _Maps(subject.plain)
-    leaves = [m for m in subject.network.modules() if next(m.children(), None) is None]
-    hooks = [module.register_forward_hook(maps.note) for module in leaves]
+    modules = subject.network.modules()
+    leaves = [m for m in modules if next(m.children(), None) is None]
+    return ChannelCorrelation(_smallest(subject, image, leaves, "multiplicity"))
+
+
+def measure_image_correlation(subject: Subject) -> ImageCorrelation:
+    """The same of the first image of the minibatch, and of every module."""
+    image, modules = subject.batch.x[:1], list(subject.network.modules())
+    return ImageCorrelation(_smallest(subject, image, modules, "published_modules"))
+
+
+@torch.no_grad()
+def _smallest(
+    subject: Subject, image: Tensor, modules: list[nn.Module], times: str
+) -> tuple[float, ...]:
+    x, maps = subject.batch.x, _Maps(subject.plain, times)
+    hooks = [module.register_forward_hook(maps.note) for module in modules]
     reseed(subject.seed)
     try:
         tokens = _forward(subject, image.to(x.device, x.dtype))
@@ -47,26 +62,32 @@ def measure_channel_correlation(subject: Subject) -> ChannelCorrelation:
             hook.remove()
     if tokens:
         raise Undefined(f"{tokens} layers give tokens, no feature map [C, H, W]")
-    return ChannelCorrelation(maps.smallest())
+    return maps.smallest()
 
 
 class _Maps:
-    """Correlations between the channels of the feature maps that modules give."""
+    """Correlations between the channels of the feature maps that modules give.
 
-    def __init__(self, plain: bool) -> None:
-        self._plain = plain
+    Args:
+        plain: whether channels are where PyTorch's modules have them.
+        times: attribute of a module that says how often it counts.
+    """
+
+    def __init__(self, plain: bool, times: str) -> None:
+        self._plain, self._times = plain, times
         self._correlations: dict[int, list[Tensor]] = defaultdict(list)
         self._singular: list[float] = []
 
     def note(self, module: nn.Module, _inputs: object, output: object) -> None:
-        """Forward hook of a module without children."""
+        """Forward hook of a module."""
         if not isinstance(output, Tensor) or output.dim() != 4 or len(output) != 1:
             return
         axis = 1 if self._plain else channel_axis(output)
         if axis is None:  # attention, say, has no channels
             return
         rows = output.movedim(axis, 1)[0].flatten(1)
-        times = getattr(module, "multiplicity", 1) if self._plain else 1
+        times = getattr(module, "multiplicity", 1)
+        times = getattr(module, self._times, times) if self._plain else 1
         if len(rows) >= rows.shape[1] > 1:  # centred rows span less than C
             self._singular.extend([0.0] * times)
         elif len(rows) > 1:

@@ -203,6 +203,19 @@ class ChannelCorrelation:
 
 
 @dataclass(frozen=True, slots=True)
+class ImageCorrelation:
+    """How alike the channels of modules' outputs are, for the first image.
+
+    Attributes:
+        smallest: for every module, containers too, the smallest eigenvalue of the
+            correlation between the channels of its output
+            (`zcbench.evidence.channel_correlation`).
+    """
+
+    smallest: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class BlockFeatures:
     """Features of the blocks of a network for Gaussian images.
 

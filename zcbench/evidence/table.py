@@ -18,6 +18,7 @@ from zcbench.evidence.records import (
     GaussianResponse,
     Gradients,
     HessianGradient,
+    ImageCorrelation,
     InputCorrelation,
     Parameters,
     PartGradients,
@@ -178,6 +179,13 @@ RECORDS: dict[type, Making] = {
     ChannelCorrelation: Making(
         ("channel_correlation",),
         ".channel_correlation:measure_channel_correlation",
+        forward_only=True,
+        exact=True,
+        bounds=(1e-6, 1e-3, 1e-3),
+    ),
+    ImageCorrelation: Making(
+        ("image_correlation",),
+        ".channel_correlation:measure_image_correlation",
         forward_only=True,
         exact=True,
         bounds=(1e-6, 1e-3, 1e-3),

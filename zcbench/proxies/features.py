@@ -5,21 +5,34 @@ from __future__ import annotations
 import math
 from itertools import pairwise
 from statistics import fmean
+from typing import Literal
 
 from zcbench.aggregates import CONSTANT, UNCHANGED
 from zcbench.errors import Undefined
-from zcbench.evidence.records import BlockFeatures, ChannelCorrelation
+from zcbench.evidence.records import (
+    BlockFeatures,
+    ChannelCorrelation,
+    ImageCorrelation,
+)
 from zcbench.proxies import proxy
 
 
-@proxy(reference="jiang2023meco", data_independent=True)
-def meco(c: ChannelCorrelation) -> float:
-    """Σ over feature maps of the smallest eigenvalue of their channel correlation.
+@proxy(
+    reference="jiang2023meco",
+    version=2,
+    label_free=True,
+    evidence={"image=gaussian": {"c": ChannelCorrelation}},
+)
+def meco(
+    c: ImageCorrelation, *, image: Literal["real", "gaussian"] = "real"
+) -> float:
+    """Σ over modules of the smallest eigenvalue of their channels' correlation.
 
-    MeCo (Jiang et al. 2023), for one Gaussian image. Higher is better. A feature map is
-    the output of a module without children, whenever it is called; the authors' code
-    counts the blocks that these are in once more.
+    MeCo (Jiang et al. 2023) as in the authors' script for NAS-Bench-201: one real
+    image, every module, containers too. Higher is better. ``meco[image=gaussian]`` has
+    one Gaussian image, as in their other code, and modules without children alone.
     """
+    del image  # says which record this is
     return math.fsum(c.smallest)
 
 
