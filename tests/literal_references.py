@@ -23,7 +23,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from reference import REFERENCES
-from reference.features import least_eigenvalue
+from reference.features import least_eigenvalue, with_drawn_weights
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -439,8 +439,13 @@ def lin_regions(s: Setting) -> float:
 
 
 def swap(s: Setting) -> float:
-    """Different columns of the codes."""
-    return len({column.tobytes() for column in np.ascontiguousarray(_codes(s).T)})
+    """Different columns of the codes of 16 images, weights N(0, 1), mean of 32."""
+    counts = []
+    for draw in range(32):
+        net = with_drawn_weights(s.net, lambda shape: 1.0, "swap", draw)
+        codes = _codes(Setting(net, s.x[:16], s.y[:16]))
+        counts.append(len({c.tobytes() for c in np.ascontiguousarray(codes.T)}))
+    return sum(counts) / 32
 
 
 def reg_swap(s: Setting) -> float:

@@ -28,7 +28,9 @@ from reference.features import (
     meco_gaussian,
     nngp,
     reg_swap,
+    reg_swap_own,
     swap,
+    swap_own,
 )
 from reference.gradients import fisher, grad_norm, grasp, plain, snip, synflow
 from reference.inputs import epe_nas, jacov
@@ -103,6 +105,8 @@ REFERENCES: dict[str, Callable[..., float]] = {
     "gennas": gennas,
 }
 VARIANTS: dict[str, Callable[..., float]] = {
+    "swap[weights=own]": swap_own,
+    "reg_swap[weights=own]": reg_swap_own,
     "gradsign[part=sum]": gradsign_sum,
     "meco[image=gaussian]": meco_gaussian,
 }

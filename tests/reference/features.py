@@ -16,7 +16,7 @@ from reference.baselines import params
 from reference.common import private_copy
 from zcbench.evidence.gaussian_response import gaussian
 from zcbench.proxies.training import signals
-from zcbench.seeding import generator
+from zcbench.seeding import generator, normal
 
 SEED = 0
 
@@ -42,9 +42,43 @@ def lin_regions(net: nn.Module, x: Tensor, y: Tensor, dtype: torch.dtype) -> flo
 
 
 def swap(net: nn.Module, x: Tensor, y: Tensor, dtype: torch.dtype) -> float:
+    """The same of 16 images, weights N(0, 1), no biases, mean of 32 (Peng 2024)."""
+    counts = []
+    for draw in range(32):
+        drawn = with_drawn_weights(net, lambda shape: 1.0, "swap", draw)
+        codes = _codes(drawn, x[:16], dtype)
+        if not codes.size:
+            return math.nan
+        counts.append(np.unique(codes, axis=1).shape[1])
+    return sum(counts) / 32
+
+
+def with_drawn_weights(net: nn.Module, spread, *identity: object) -> nn.Module:
+    """A copy with the Gaussian numbers that zcbench draws, BatchNorm at 1 and 0."""
+    net = private_copy(net, torch.float64)
+    for name, module in net.named_modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            drawn = normal(tuple(module.weight.shape), SEED, *identity, name)
+            module.weight.data = drawn.double() * spread(module.weight.shape)
+        elif isinstance(module, nn.BatchNorm2d | nn.LayerNorm | nn.GroupNorm):
+            module.weight.data.fill_(1.0)
+        else:
+            continue
+        if module.bias is not None:
+            module.bias.data.fill_(0.0)
+    return net
+
+
+def swap_own(net: nn.Module, x: Tensor, y: Tensor, dtype: torch.dtype) -> float:
     """Different columns of the codes (Peng 2024); NaN without a ReLU."""
     codes = _codes(net, x, dtype)
     return len({column.tobytes() for column in codes.T}) if codes.size else math.nan
+
+
+def reg_swap_own(net: nn.Module, x: Tensor, y: Tensor, dtype: torch.dtype) -> float:
+    """swap_own · exp(−(p − 800)² / 800²)."""
+    p = params(net, x, y, dtype) / 1000
+    return swap_own(net, x, y, dtype) * math.exp(-((p - 800) ** 2) / 800**2)
 
 
 def reg_swap(net: nn.Module, x: Tensor, y: Tensor, dtype: torch.dtype) -> float:

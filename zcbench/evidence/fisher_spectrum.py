@@ -20,17 +20,17 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from zcbench.errors import Undefined
 from zcbench.evidence.copies import deep_copied
+from zcbench.evidence.drawn_weights import NORMS, draw_weights, fan_in
 from zcbench.evidence.gaussian_response import gaussian
 from zcbench.evidence.spectra import (
     FisherSpectrum,
 )
 from zcbench.evidence.subject import Subject
-from zcbench.seeding import normal, reseed
+from zcbench.seeding import reseed
 
 TENSORS = 128
 """The first parameter tensors, of each of which one weight counts."""
@@ -38,7 +38,6 @@ GRADIENTS = 640
 """Classes times images: 64 images of ten classes, as published, fewer of more."""
 SMOOTHING = 0.05
 """Share of the uniform distribution in p."""
-_NORMS = (_BatchNorm, nn.LayerNorm, nn.GroupNorm)
 
 
 def measure_fisher_spectrum(subject: Subject) -> FisherSpectrum:
@@ -50,7 +49,7 @@ def measure_fisher_spectrum(subject: Subject) -> FisherSpectrum:
     """
     network = deep_copied(subject.network).eval()
     names = [name for name, _ in network.named_parameters()]
-    _draw(network, subject.seed)
+    draw_weights(network, fan_in, subject.seed, "kaiming")
     network.requires_grad_(False)
     x = subject.batch.x
     with torch.no_grad():
@@ -71,23 +70,6 @@ def measure_fisher_spectrum(subject: Subject) -> FisherSpectrum:
     jacobian = columns.jacobian(logits)
     deciles = _deciles(logits.detach().double().cpu(), jacobian)
     return FisherSpectrum(deciles, len(names))
-
-
-def _draw(network: nn.Module, seed: int) -> None:
-    """Weights of variance 2 / fan-in, normalisation at 1, no biases."""
-    with torch.no_grad():
-        for name, module in network.named_modules():
-            if isinstance(module, _ConvNd | nn.Linear):
-                shape = tuple(module.weight.shape)
-                drawn = normal(shape, seed, "kaiming", name)
-                module.weight.copy_(drawn * math.sqrt(2 / math.prod(shape[1:])))
-            elif isinstance(module, _NORMS) and module.weight is not None:
-                module.weight.fill_(1)
-            owns = isinstance(module, (_ConvNd, nn.Linear, *_NORMS))
-            if owns and module.bias is not None:
-                module.bias.zero_()
-            if isinstance(module, _BatchNorm):
-                module.reset_running_stats()  # other passes move them
 
 
 class _Columns:
@@ -172,7 +154,7 @@ def _actions(
     elif isinstance(module, nn.Linear):
         actions["weight"] = lambda _, value, __: value[..., :1]
     elif isinstance(
-        module, _NORMS
+        module, NORMS
     ):  # at weight 1 and bias 0 the output is what it scales
         actions["weight"] = lambda _, __, first: first
     else:

@@ -146,6 +146,18 @@ class ActivationPatterns:
 
 
 @dataclass(frozen=True, slots=True)
+class DrawnPatterns:
+    """The same of the first images, for networks with standard Gaussian weights.
+
+    Attributes:
+        distinct: number of different patterns, for each draw of the weights
+            (`zcbench.evidence.drawn_patterns`).
+    """
+
+    distinct: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class PartGradients:
     """Gradients of the mean loss of each half of the minibatch.
 

@@ -14,6 +14,7 @@ from zcbench.evidence.records import (
     ChannelCorrelation,
     ChannelSaliency,
     Dataflow,
+    DrawnPatterns,
     FreshNetwork,
     GaussianResponse,
     Gradients,
@@ -112,6 +113,12 @@ RECORDS: dict[type, Making] = {
     ActivationPatterns: Making(
         ("forward", "relu_patterns"),
         f"{_ONE}:activation_patterns",
+        forward_only=True,
+        bounds=(1e-4, 2e-3, 2e-2),
+    ),
+    DrawnPatterns: Making(
+        ("drawn_patterns",),
+        ".drawn_patterns:measure_drawn_patterns",
         forward_only=True,
         bounds=(1e-4, 2e-3, 2e-2),
     ),

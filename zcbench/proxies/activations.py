@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import math
+from statistics import fmean
+from typing import Literal
 
 from zcbench.errors import Undefined
-from zcbench.evidence.records import ActivationKernel, ActivationPatterns, Parameters
+from zcbench.evidence.records import (
+    ActivationKernel,
+    ActivationPatterns,
+    DrawnPatterns,
+    Parameters,
+)
 from zcbench.proxies import proxy
 
 
@@ -44,15 +51,25 @@ def lin_regions(a: ActivationKernel) -> float:
     return float((1 / same.double().sum(1)).sum().round())
 
 
-@proxy(reference="peng2024swap", label_free=True)
-def swap(a: ActivationPatterns) -> float:
+Weights = Literal["gaussian", "own"]
+_OWN = {"weights=own": {"a": ActivationPatterns}}
+
+
+@proxy(reference="peng2024swap", version=2, label_free=True, evidence=_OWN)
+def swap(a: DrawnPatterns, *, weights: Weights = "gaussian") -> float:
     """Number of different sample-wise activation patterns. Higher is better.
 
     The pattern of a ReLU unit says for which images it is on; counted over all units of
-    all ReLU modules (Peng et al. 2024). The authors draw Gaussian
-    weights 32 times and average; here it is the network's own initialisation, once.
+    all ReLU modules (Peng et al. 2024). Weights are standard Gaussian, the images 16,
+    and the score is the mean over 32 draws, as in the authors' code.
+    ``swap[weights=own]``: the network's own initialisation, once, all images.
     """
-    return float(a.distinct)
+    del weights  # says which record this is
+    return _mean_distinct(a)
+
+
+def _mean_distinct(a: DrawnPatterns | ActivationPatterns) -> float:
+    return fmean(a.distinct if isinstance(a, DrawnPatterns) else (a.distinct,))
 
 
 MU = 800.0
@@ -60,9 +77,14 @@ MU = 800.0
 SIGMA = 800.0**2
 
 
-@proxy(reference="peng2024swap", label_free=True)
+@proxy(reference="peng2024swap", version=2, label_free=True, evidence=_OWN)
 def reg_swap(
-    a: ActivationPatterns, s: Parameters, *, mu: float = MU, sigma: float = SIGMA
+    a: DrawnPatterns,
+    s: Parameters,
+    *,
+    mu: float = MU,
+    sigma: float = SIGMA,
+    weights: Weights = "gaussian",
 ) -> float:
     """SWAP · exp(−(p − μ)² / σ), p thousands of parameters. Higher is better.
 
@@ -72,10 +94,11 @@ def reg_swap(
     that range the factor is near 0 and the score says size alone: it is undefined
     farther than 3 √σ from μ. Others: ``reg_swap[mu=500,sigma=90000]``.
     """
+    del weights  # says which record this is
     thousands = s.n_params / 1000
     if (thousands - mu) ** 2 > 9 * sigma:
         raise Undefined(
             f"its constants are for networks of some {mu:,.0f} thousand parameters, "
             f"this one has {thousands:,.0f}"
         )
-    return a.distinct * math.exp(-((thousands - mu) ** 2) / sigma)
+    return _mean_distinct(a) * math.exp(-((thousands - mu) ** 2) / sigma)
