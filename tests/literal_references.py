@@ -394,20 +394,9 @@ def _kernel(s: Setting) -> np.ndarray:
     )
 
 
-def ntk_cond(s: Setting) -> float:
-    """−λ_max / λ_min of Θ."""
-    values = np.linalg.eigvalsh(_kernel(s))
-    return -values[-1] / values[0]
-
-
 def ntk_trace(s: Setting) -> float:
     """√ of the mean of Θ's diagonal."""
     return math.sqrt(np.trace(_kernel(s)) / len(s.x))
-
-
-def knas(s: Setting) -> float:
-    """Mean of Θ."""
-    return float(_kernel(s).mean())
 
 
 # --- codes of ReLUs ----------------------------------------------------------------
@@ -431,11 +420,6 @@ def nwot(s: Setting) -> float:
     """log det Σ b bᵀ + (1 − b)(1 − b)ᵀ."""
     b = _codes(s).astype(float)
     return float(np.linalg.slogdet(b @ b.T + (1 - b) @ (1 - b).T)[1])
-
-
-def lin_regions(s: Setting) -> float:
-    """Different rows of the codes."""
-    return len({row.tobytes() for row in _codes(s)})
 
 
 def swap(s: Setting) -> float:
@@ -635,13 +619,14 @@ LITERAL: dict[str, Callable[[Setting], float]] = {
         function.__name__: function
         for function in (
             *(params, flops, n_layers, l2_norm, plain, snip, grad_norm, fisher, grasp),
-            *(synflow, nwot, lin_regions, swap, reg_swap, zen, zico, gradsign),
-            *(ntk_cond, ntk_trace, knas, meco),
+            *(synflow, nwot, swap, reg_swap, zen, zico, gradsign),
+            *(ntk_trace, meco),
         )
     },
     **{
         name: _of_modules(name)
         for name in (
+            *("lin_regions", "ntk_cond", "knas"),
             *("jacov", "epe_nas", "az_expressivity", "az_progressivity"),
             *("az_trainability", "near", "dextr_svd", "dextr", "meco_opt", "wrcor"),
             *("wrcor_unweighted", "epsinas", "avg_degree", "n_relus", "op_balance"),

@@ -147,6 +147,7 @@ class TinyNetwork(nn.Module):
         )
         self.cells = nn.ModuleList()
         width = channels
+        self.spec = spec
         for stage in range(3):
             if stage:
                 self.cells.append(ResidualBlock(width, 2 * width))
@@ -156,6 +157,10 @@ class TinyNetwork(nn.Module):
         self.lastact = nn.Sequential(nn.BatchNorm2d(width), nn.ReLU(inplace=True))
         self.global_pooling = nn.AdaptiveAvgPool2d(1)
         self.classifier = nn.Linear(width, n_classes)
+
+    def thin(self) -> nn.Module:
+        """TE-NAS' network to count linear regions in: one cell of one channel."""
+        return nn.Sequential(InferCell(self.spec, 1), nn.BatchNorm2d(1), nn.ReLU())
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.stem(x)

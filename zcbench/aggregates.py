@@ -125,7 +125,9 @@ AGGREGATES: Mapping[str, Aggregate] = {
         Aggregate(
             "mean_rank", ("synflow", "jacov", "nwot"), mean_rank, "borda1781memoire"
         ),
-        Aggregate("te_nas", ("ntk_cond", "lin_regions"), mean_rank, "chen2021neural"),
+        Aggregate(
+            "te_nas", ("ntk_cond", "lin_regions"), mean_rank, "chen2021neural", 2
+        ),
         Aggregate(
             "az_nas",
             ("az_expressivity", "az_progressivity", "az_trainability", "flops"),

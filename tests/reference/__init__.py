@@ -24,6 +24,7 @@ from reference.features import (
     az_trainability,
     gennas,
     lin_regions,
+    lin_regions_full,
     meco,
     meco_gaussian,
     nngp,
@@ -48,7 +49,16 @@ from reference.spectra import (
     wrcor,
     wrcor_unweighted,
 )
-from reference.statistics import gradsign, gradsign_sum, knas, ntk_cond, ntk_trace, zico
+from reference.statistics import (
+    gradsign,
+    gradsign_sum,
+    knas,
+    knas_kernel,
+    ntk_cond,
+    ntk_cond_image,
+    ntk_trace,
+    zico,
+)
 from reference.transformers import (
     activation_distance,
     dss,
@@ -105,6 +115,9 @@ REFERENCES: dict[str, Callable[..., float]] = {
     "gennas": gennas,
 }
 VARIANTS: dict[str, Callable[..., float]] = {
+    "lin_regions[network=full]": lin_regions_full,
+    "ntk_cond[kernel=image]": ntk_cond_image,
+    "knas[of=kernel]": knas_kernel,
     "swap[weights=own]": swap_own,
     "reg_swap[weights=own]": reg_swap_own,
     "gradsign[part=sum]": gradsign_sum,

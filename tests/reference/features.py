@@ -36,6 +36,34 @@ def _codes(net: nn.Module, x: Tensor, dtype: torch.dtype) -> np.ndarray:
 
 
 def lin_regions(net: nn.Module, x: Tensor, y: Tensor, dtype: torch.dtype) -> float:
+    """Different codes of 3,000 crops of 1×3×3 in a thin network, 3 draws (Chen 2021).
+
+    The crops are those that zcbench draws.
+    """
+    if not hasattr(net, "thin"):
+        return math.nan
+    random = generator(SEED, "crops")
+    n, channels, height, width = x.shape
+    image, channel, top, left = (
+        torch.randint(0, size, (3000, 1, 1), generator=random).flatten().tolist()
+        for size in (n, channels, height - 2, width - 2)
+    )
+    crops = torch.stack(
+        [
+            x[i, c, t : t + 3, s : s + 3]
+            for i, c, t, s in zip(image, channel, top, left, strict=True)
+        ]
+    )[:, None].to(dtype)
+    counts = []
+    for draw in range(3):
+        fan_in = lambda shape: math.sqrt(2 / math.prod(shape[1:]))  # noqa: E731
+        thin = with_drawn_weights(net.thin(), fan_in, "thin", draw)
+        codes = [_codes(thin, crops[k : k + 1000], dtype) for k in (0, 1000, 2000)]
+        counts.append(len({row.tobytes() for row in np.concatenate(codes)}))
+    return sum(counts) / 3
+
+
+def lin_regions_full(net: nn.Module, x: Tensor, y: Tensor, dtype: torch.dtype) -> float:
     """Different rows of the codes (Chen 2021); NaN without a ReLU."""
     codes = _codes(net, x, dtype)
     return len({row.tobytes() for row in codes}) if codes.size else math.nan

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from reference.common import loss_of, private_copy, weights
+from reference.features import with_drawn_weights
 
 
 def zico(net: nn.Module, x: Tensor, y: Tensor, dtype: torch.dtype) -> float:
@@ -80,9 +81,31 @@ def _kernel(net: nn.Module, x: Tensor, y: Tensor, dtype: torch.dtype) -> np.ndar
 
 
 def ntk_cond(net: nn.Module, x: Tensor, y: Tensor, dtype: torch.dtype) -> float:
-    """−λ_max / λ_min of Θ (Chen 2021); NaN where Θ is singular to float32."""
-    values = np.linalg.eigvalsh(_kernel(net, x, y, dtype))
-    if values[0] <= values[-1] * len(x) * 2.0**-23:
+    """−λ_max / λ_min of Θ of 16 images, Kaiming fan-out, train mode (Chen 2021)."""
+    fan_out = lambda s: math.sqrt(2 / (s[0] * math.prod(s[2:])))  # noqa: E731
+    net = with_drawn_weights(net, fan_out, "ntk")
+    for parameter in net.parameters():
+        parameter.requires_grad_(True)
+    logits = net(x[:16].to(dtype))
+    rows = []
+    for n in range(len(logits)):
+        net.zero_grad()
+        logits[n].sum().backward(retain_graph=True)
+        named = net.named_parameters()
+        grads = [p.grad for name, p in named if "weight" in name and p.grad is not None]
+        rows.append(torch.cat([g.flatten() for g in grads]).clone().numpy())
+    return _condition(np.array([[(a * b).sum() for b in rows] for a in rows]))
+
+
+def ntk_cond_image(net: nn.Module, x: Tensor, y: Tensor, dtype: torch.dtype) -> float:
+    """−λ_max / λ_min of Θ, each image alone."""
+    return _condition(_kernel(net, x, y, dtype))
+
+
+def _condition(kernel: np.ndarray) -> float:
+    """NaN where Θ is singular to float32."""
+    values = np.linalg.eigvalsh(kernel)
+    if values[0] <= values[-1] * len(kernel) * 2.0**-23:
         return math.nan
     return -values[-1] / values[0]
 
@@ -94,5 +117,31 @@ def ntk_trace(net: nn.Module, x: Tensor, y: Tensor, dtype: torch.dtype) -> float
 
 
 def knas(net: nn.Module, x: Tensor, y: Tensor, dtype: torch.dtype) -> float:
-    """Mean of all entries of Θ (Xu 2021)."""
+    """Σ of centred products of two halves' gradients / 2500 (Xu 2021, released code)."""
+    images = []
+    for n in range(min(50, len(x))):
+        copied = private_copy(net, dtype)
+        loss_of(copied, x[n : n + 1].to(dtype), y[n : n + 1]).backward()
+        chosen = [p for p in copied.parameters() if p.numel() >= 50][:11]
+        images.append(
+            [
+                (torch.zeros_like(p) if p.grad is None else p.grad).flatten()[:50]
+                for p in chosen
+            ]
+        )
+    half, total = len(images) // 2, 0.0
+    if half < 2 or not images[0]:
+        return math.nan
+    for tensor in range(len(images[0])):
+        for entry in range(50):
+            values = [float(image[tensor][entry]) for image in images]
+            one, two = values[:half], values[half : 2 * half]
+            means = sum(one) / half, sum(two) / half
+            pairs = zip(one, two, strict=True)
+            total += sum((a - means[0]) * (b - means[1]) for a, b in pairs) / 2500
+    return total
+
+
+def knas_kernel(net: nn.Module, x: Tensor, y: Tensor, dtype: torch.dtype) -> float:
+    """Mean of all entries of Θ."""
     return float(sum(map(sum, _kernel(net, x, y, dtype)))) / len(x) ** 2

@@ -44,7 +44,7 @@ def draw_weights(network: nn.Module, spread: Spread, *identity: object) -> None:
     for name, module in network.named_modules():
         if isinstance(module, _ConvNd | nn.Linear):
             shape = tuple(module.weight.shape)
-            module.weight.copy_(normal(shape, *identity, name) * spread(shape))
+            module.weight.copy_(normal(shape, *identity, name)).mul_(spread(shape))
         elif isinstance(module, NORMS) and module.weight is not None:
             module.weight.fill_(1)
         owns = isinstance(module, (_ConvNd, nn.Linear, *NORMS))

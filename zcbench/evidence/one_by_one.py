@@ -60,7 +60,7 @@ class OneByOne:
         x = self._subject.batch.x
         kernel = torch.zeros(len(x), len(x), dtype=torch.float64, device=x.device)
         with self._clock.time("per_image_logits"):
-            for weights in self._parts(len(x)):
+            for weights in in_parts(self._subject.weights, len(x)):
                 rows = torch.stack(
                     [
                         torch.cat(
@@ -74,17 +74,6 @@ class OneByOne:
                 )
                 kernel += (rows @ rows.T).to(kernel.dtype)
         return TangentKernel(kernel)
-
-    def _parts(self, n_images: int) -> Iterator[Sequence[Tensor]]:
-        """Layers whose gradients for all images are held together."""
-        part: list[Tensor] = []
-        for weight in self._subject.weights:
-            held = sum(w.numel() for w in part) + weight.numel()
-            if part and held * n_images > 2 * MOST_NUMBERS:
-                yield part
-                part = []
-            part.append(weight)
-        yield part
 
     def _loss(self, logits: Tensor, y: Tensor) -> Tensor:
         check_labels(logits, self._subject.batch)
@@ -108,6 +97,18 @@ class OneByOne:
             yield torch.autograd.grad(output, weights, allow_unused=True)
             seen.append(logits.detach())
         check_varying(torch.cat(seen), batch)
+
+
+def in_parts(weights: Sequence[Tensor], n_images: int) -> Iterator[list[Tensor]]:
+    """Weights whose gradients for all images are held together."""
+    part: list[Tensor] = []
+    for weight in weights:
+        held = sum(w.numel() for w in part) + weight.numel()
+        if part and held * n_images > 2 * MOST_NUMBERS:
+            yield part
+            part = []
+        part.append(weight)
+    yield part
 
 
 def _sum(logits: Tensor, _: Tensor) -> Tensor:

@@ -202,6 +202,41 @@ class TangentKernel:
 
 
 @dataclass(frozen=True, slots=True)
+class MinibatchKernel:
+    """Neural tangent kernel of a few images that BatchNorm couples.
+
+    Attributes:
+        kernel: [n, n] float64 on the CPU, J Jᵀ, row i of J the gradient of the sum of
+            image i's logits over all weights (`zcbench.evidence.minibatch_kernel`).
+    """
+
+    kernel: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class FirstGradients:
+    """Loss gradients of images, each a minibatch of its own, by a few weights.
+
+    Attributes:
+        entries: [tensors, images, 50] float64 on the CPU, of the first parameters
+            (`zcbench.evidence.first_gradients`).
+    """
+
+    entries: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class LinearRegions:
+    """How many linear regions of a thin network small images fall into.
+
+    Attributes:
+        regions: for each draw of the weights (`zcbench.evidence.linear_regions`).
+    """
+
+    regions: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ChannelCorrelation:
     """How alike the channels of feature maps are, for one Gaussian image.
 

@@ -15,12 +15,15 @@ from zcbench.evidence.records import (
     ChannelSaliency,
     Dataflow,
     DrawnPatterns,
+    FirstGradients,
     FreshNetwork,
     GaussianResponse,
     Gradients,
     HessianGradient,
     ImageCorrelation,
     InputCorrelation,
+    LinearRegions,
+    MinibatchKernel,
     Parameters,
     PartGradients,
     SignAgreement,
@@ -122,6 +125,13 @@ RECORDS: dict[type, Making] = {
         forward_only=True,
         bounds=(1e-4, 2e-3, 2e-2),
     ),
+    LinearRegions: Making(
+        ("linear_regions",),
+        ".linear_regions:measure_linear_regions",
+        forward_only=True,
+        exact=True,
+        bounds=(1e-4, 2e-3, 2e-3),
+    ),
     Gradients: Making(
         ("forward", "loss_backward"),
         f"{_ONE}:gradients",
@@ -157,6 +167,16 @@ RECORDS: dict[type, Making] = {
     TangentKernel: Making(
         ("per_image_forward", "per_image_logits"),
         f"{_ALONE}:tangent_kernel",
+        by_size=True,
+    ),
+    MinibatchKernel: Making(
+        ("minibatch_kernel",),
+        ".minibatch_kernel:measure_minibatch_kernel",
+        by_size=True,
+    ),
+    FirstGradients: Making(
+        ("first_gradients",),
+        ".first_gradients:measure_first_gradients",
         by_size=True,
     ),
     PartGradients: Making(

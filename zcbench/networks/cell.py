@@ -233,3 +233,13 @@ class CellNetwork(Skeleton):
                 CellModule(cell, n_nodes, channels, channels) for _ in range(depth)
             ]
         super().__init__(stages[0], cells, stages[-1], task)
+        self._cell = cell, n_nodes
+
+    def thin(self) -> nn.Module:
+        """One cell of one channel without a stem: [N, 1, H, W] → the same.
+
+        TE-NAS counts linear regions in it; a network without this method has none.
+        """
+        cell, n_nodes = self._cell
+        module = CellModule(cell, n_nodes, 1, 1)
+        return nn.Sequential(module, nn.BatchNorm2d(1), nn.ReLU())

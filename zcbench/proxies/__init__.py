@@ -52,7 +52,7 @@ FAST = (
     *("params", "flops", "n_layers", "l2_norm", "plain", "snip", "grad_norm"),
     *("fisher", "synflow", "jacov", "epe_nas", "nwot", "lin_regions", "meco"),
 )
-"""What one forward of the minibatch, two backwards and single images give."""
+"""What one forward of the minibatch, two backwards and small inputs give."""
 
 
 def _is_part(parts: tuple[str, ...], proxy: Proxy) -> bool:

@@ -11,6 +11,7 @@ from zcbench.evidence.records import (
     ActivationKernel,
     ActivationPatterns,
     DrawnPatterns,
+    LinearRegions,
     Parameters,
 )
 from zcbench.proxies import proxy
@@ -37,14 +38,26 @@ def nwot(a: ActivationKernel) -> float:
     return float(eigenvalues.log().sum())
 
 
-@proxy(reference="chen2021neural", label_free=True)
-def lin_regions(a: ActivationKernel) -> float:
-    """Number of different ReLU codes among the images (TE-NAS). Higher is better.
+@proxy(
+    reference="chen2021neural",
+    version=2,
+    label_free=True,
+    evidence={"network=full": {"a": ActivationKernel}},
+)
+def lin_regions(
+    a: LinearRegions, *, network: Literal["thin", "full"] = "thin"
+) -> float:
+    """Number of different ReLU codes among images (TE-NAS). Higher is better.
 
-    The code of an image is that of all units of all ReLU layers: Chen et al. 2021 count
-    the linear regions that a batch falls into. It cannot exceed the number of images,
-    which nearly all networks of NAS-Bench-201 reach.
+    Chen et al. 2021 count the linear regions that 3,000 crops of 1×3×3 pixels fall
+    into, in one cell of one channel with Kaiming weights; mean over three draws.
+    Undefined for networks that cannot be built so thin: others than those of cells.
+    ``lin_regions[network=full]`` counts in the network itself, among the images of the
+    minibatch: it cannot exceed their number, which nearly all networks reach.
     """
+    del network  # says which record this is
+    if isinstance(a, LinearRegions):
+        return fmean(a.regions)
     same = a.kernel == a.kernel.diagonal()[:, None]
     if not a.kernel.diagonal().any():
         raise Undefined("the network has no ReLU")

@@ -23,9 +23,7 @@ from zcbench.proxies import proxy
     label_free=True,
     evidence={"image=gaussian": {"c": ChannelCorrelation}},
 )
-def meco(
-    c: ImageCorrelation, *, image: Literal["real", "gaussian"] = "real"
-) -> float:
+def meco(c: ImageCorrelation, *, image: Literal["real", "gaussian"] = "real") -> float:
     """Σ over modules of the smallest eigenvalue of their channels' correlation.
 
     MeCo (Jiang et al. 2023) as in the authors' script for NAS-Bench-201: one real

@@ -1,0 +1,65 @@
+"""Linear regions of a thin network (TE-NAS, Chen et al. 2021).
+
+The network is one cell of one channel without a stem, which networks of cells build by
+a method ``thin``; its weights are Kaiming's for the forward. The images are 3,000 crops
+of 3×3 pixels of one channel, a thousand at once, here of the images of the minibatch.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from zcbench.errors import Undefined
+from zcbench.evidence.drawn_weights import draw_weights, fan_in
+from zcbench.evidence.records import LinearRegions
+from zcbench.evidence.subject import Subject
+from zcbench.seeding import generator
+
+CROPS, AT_ONCE, SIDE = 3000, 1000, 3
+DRAWS = 3
+"""Of all weights, as in the authors' search."""
+
+
+@torch.no_grad()
+def measure_linear_regions(subject: Subject) -> LinearRegions:
+    """Three forwards of a thousand crops for each draw.
+
+    Raises:
+        Undefined: the network cannot be built thin, or the images are too small.
+    """
+    make = getattr(subject.network, "thin", None)
+    if not callable(make):
+        raise Undefined("it has no thin version (one cell of one channel) to count in")
+    x = subject.batch.x
+    crops = _crops(x, subject.seed)
+    network: nn.Module = make().to(x.device, x.dtype).train()
+    codes: list[Tensor] = []
+    for module in network.modules():
+        if isinstance(module, nn.ReLU):
+            module.register_forward_pre_hook(
+                lambda _, inputs: codes.append((inputs[0] > 0).flatten(1))
+            )
+    counts = []
+    for draw in range(DRAWS):
+        draw_weights(network, fan_in, subject.seed, "thin", draw)
+        rows = []
+        for some in crops.split(AT_ONCE):
+            codes.clear()
+            network(some)
+            rows.append(torch.cat(codes, dim=1))
+        counts.append(len(torch.unique(torch.cat(rows), dim=0)))
+    return LinearRegions(tuple(counts))
+
+
+def _crops(x: Tensor, seed: int) -> Tensor:
+    """Random ones, [CROPS, 1, 3, 3]."""
+    if x.dim() != 4 or min(x.shape[2:]) < SIDE:
+        raise Undefined(f"{list(x.shape[1:])} holds no crops of {SIDE}×{SIDE} pixels")
+    random = generator(seed, "crops")
+    n, channels, height, width = x.shape
+    sizes = (n, channels, height - SIDE + 1, width - SIDE + 1)
+    places = [torch.randint(0, s, (CROPS, 1, 1), generator=random) for s in sizes]
+    image, channel, top, left = (place.to(x.device) for place in places)
+    side = torch.arange(SIDE, device=x.device)
+    return x[image, channel, top + side[:, None], left + side][:, None]
