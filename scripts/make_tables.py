@@ -15,7 +15,7 @@ import functools
 import inspect
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -82,9 +82,10 @@ UNEXPLAINED = 0.1
 GAPS: Mapping[str, str] = {
     "plain": "its order is not even that of a second minibatch "
     "([repeats](results.md#beside-published-values))",
-    "epe_nas": "partly the labels of the minibatch "
-    "([labels](results.md#beside-published-values)), the rest unexplained",
-    "reg_swap": "unexplained: other μ and σ do not close it, see below",
+    "epe_nas": "measured with version 1, which counted classes with one image; and the "
+    "labels of the minibatch ([labels](results.md#beside-published-values))",
+    "reg_swap": "other μ and σ do not close it, see below; to be run: standard Gaussian "
+    "weights, 16 images, mean of 32, which version 2 has",
 }
 """What has been measured about such differences."""
 PUBLISHED_TRIMMED: Mapping[str, float] = {
@@ -184,10 +185,27 @@ def provenance(sources: Sources) -> str:
         f"Made: {manifest['created'][:10]} with zcbench {manifest['zcbench']}"
         + commit(manifest),
     ]
+    if old := older(sources, manifest["proxies"]):
+        lines.append(f"**Scores of other versions than today's**{old}")
     if any(section.partial for section in sections):
         done = ", ".join(f"{s.dataset} {s.networks:,}" for s in sections)
         lines.append(f"**PARTIAL, of {sections[0].expected:,} networks:** {done}")
     return "".join(f"- {line}\n" for line in lines)
+
+
+def older(sources: Sources, names: Iterable[str]) -> str:
+    """Which of some proxies the committed run has in a version that is not today's."""
+    from zcbench.proxies import PROXIES
+
+    measured = sources.manifest["proxies"]
+    known = set(PROXIES.names())
+    found = [
+        f"{escape_markdown(name)} version {measured[name]}, now {now}"
+        for name in names
+        if name in measured and name in known
+        if (now := PROXIES.get(name).version) != measured[name]
+    ]
+    return f" (measured: {'; '.join(found)})" if found else ""
 
 
 def commit(manifest: Mapping[str, Any]) -> str:
@@ -314,7 +332,7 @@ def top_ten(sources: Sources) -> str:
         f"{table}\nSpearman's ρ with validation accuracy, 95% intervals, {n:,} "
         "architectures; `*` a baseline; bold: ahead of the best baseline. The seven "
         f"with the highest mean ρ of {int((~first['baseline']).sum())} proxies: "
-        "[all](docs/findings.md)."
+        f"[all](docs/findings.md).{older(sources, shown)}"
     )
 
 
@@ -650,7 +668,8 @@ def measured_table(sources: Sources) -> str:
         cells = [measured(tables["all"], costly, name, d) for d in DATASETS]
         published, compared, gap = published_gap(tables, name)
         link = f"[{escape_markdown(name)}](#{name})"
-        note = GAPS.get(name, "unexplained") if abs(gap) > UNEXPLAINED else ""
+        link += older(sources, [name])
+        note = GAPS.get(name, "nothing was run") if abs(gap) > UNEXPLAINED else ""
         rows.append((link, cost, reads, *cells, published, compared, note))
     header = ("proxy", "cost", "reads", *DATASETS, "published", "ours, there", "gap")
     text = (
@@ -785,6 +804,7 @@ MAKERS: Mapping[str, Callable[[Sources], str]] = {
     "coverage": copied("statistics", "coverage.md"),
     "coverage-spaces": copied("statistics", "spaces.md"),
     "draws": copied("draws", "draws.md"),
+    "definitions": copied("definitions", "definitions.md"),
     "equivalence": copied("statistics", "equivalence.md"),
     "ceilings": copied("sections", "ceilings.md"),
     "held-out": copied("sections", "held_out.md"),

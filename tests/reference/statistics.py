@@ -117,7 +117,7 @@ def ntk_trace(net: nn.Module, x: Tensor, y: Tensor, dtype: torch.dtype) -> float
 
 
 def knas(net: nn.Module, x: Tensor, y: Tensor, dtype: torch.dtype) -> float:
-    """Σ of centred products of two halves' gradients / 2500 (Xu 2021, released code)."""
+    """Σ of centred products of two halves' gradients / 2500 (Xu 2021, its code)."""
     images = []
     for n in range(min(50, len(x))):
         copied = private_copy(net, dtype)

@@ -103,9 +103,9 @@ def count_reasons(
 def last_of(
     rows: pd.DataFrame, proxy: str, why: Collection[str], archs: Sequence[str]
 ) -> NDArray[np.bool_]:
-    """Which architectures a proxy is undefined for, all for one of these reasons. [n]
+    """[n] whether a proxy is undefined for an architecture, for one of these reasons.
 
-    None where a network has failed in another way.
+    Not if one of its networks has failed in another way.
     """
     said: dict[str, set[str]] = {}
     messages = rows["messages"] if "messages" in rows else [{}] * len(rows)
@@ -170,6 +170,24 @@ def traits(manifest: Mapping[str, Any], proxies: Iterable[str]) -> Traits:
         trained=tuple(proxy for proxy in said if proxy in manifest.get(ONESHOT, {})),
         unknown=tuple(proxy for proxy in said if not said[proxy]),
     )
+
+
+def older(manifest: Mapping[str, Any], run: str) -> list[str]:
+    """A line for the user where scores are of another version than today's."""
+    from zcbench.proxies import PROXIES
+
+    today = {name: PROXIES.get(name).version for name in PROXIES.names()}
+    found = [
+        f"{name} (version {version}, now {today[name]})"
+        for name, version in manifest["proxies"].items()
+        if today.get(name, version) != version
+    ]
+    if not found:
+        return []
+    return [
+        f"{run}: scores of another version than today's: {', '.join(found)}. Run "
+        "them again to compare them with scores of today."
+    ]
 
 
 def aliases(manifest: Mapping[str, Any]) -> dict[str, str]:

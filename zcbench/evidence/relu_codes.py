@@ -8,6 +8,8 @@ from torch import Tensor
 from zcbench.errors import Undefined
 from zcbench.evidence.records import ActivationPatterns
 
+_TABLED = 16
+"""Images of which all patterns that there could be fit into a table."""
 _WORD = 24
 """Images in one number that float32 holds exactly."""
 
@@ -53,6 +55,9 @@ class Patterns:
     def __init__(self, n_images: int, device: torch.device) -> None:
         self.units = 0
         self._short = n_images <= 64  # fits into one number of 64 bits
+        few = n_images <= _TABLED
+        self._seen = torch.zeros(2**n_images if few else 0, dtype=torch.bool)
+        self._seen = self._seen.to(device)
         self._found: list[Tensor] = []
         image = torch.arange(n_images)
         packing = torch.zeros(-(-n_images // _WORD), n_images, dtype=torch.float32)
@@ -67,6 +72,9 @@ class Patterns:
         # Sums of different powers of two below 2²⁴: exact in float32.
         with torch.autocast(codes.device.type, enabled=False):
             words = (self._packing.to(codes.dtype) @ codes).to(torch.int64)
+        if len(self._seen):
+            self._seen[words] = True
+            return
         if self._short:
             words = (words << self._shifts).sum(0, keepdim=True)
         self._found.append(self._different(words))
@@ -77,8 +85,10 @@ class Patterns:
         Raises:
             Undefined: there is no ReLU.
         """
-        if not self._found:
+        if not self.units:
             raise Undefined("the network has no ReLU")
+        if len(self._seen):
+            return ActivationPatterns(int(self._seen.sum()), self.units)
         distinct = self._different(torch.cat(self._found, dim=1)).shape[1]
         return ActivationPatterns(distinct, self.units)
 
