@@ -82,10 +82,10 @@ UNEXPLAINED = 0.1
 GAPS: Mapping[str, str] = {
     "plain": "its order is not even that of a second minibatch "
     "([repeats](results.md#beside-published-values))",
-    "epe_nas": "measured with version 1, which counted classes with one image; and the "
-    "labels of the minibatch ([labels](results.md#beside-published-values))",
-    "reg_swap": "other μ and σ do not close it, see below; to be run: standard Gaussian "
-    "weights, 16 images, mean of 32, which version 2 has",
+    "epe_nas": "version 1 counts classes with one image; and the labels of the "
+    "minibatch ([labels](results.md#beside-published-values))",
+    "reg_swap": "other μ and σ do not close it, see below; to be run: version 2, with "
+    "standard Gaussian weights, 16 images, mean of 32",
 }
 """What has been measured about such differences."""
 PUBLISHED_TRIMMED: Mapping[str, float] = {

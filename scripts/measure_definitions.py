@@ -162,9 +162,9 @@ def page(table: pd.DataFrame, options: argparse.Namespace) -> str:
     return (
         f"{markdown_table(head, cells, right)}\nSpearman's ρ with validation accuracy, "
         f"95% intervals: {options.space} {options.dataset}, "
-        f"{len(lines(options.scores))} architectures at random, seed {options.seed}, batch size "
-        f"{options.batch_size}. n: architectures with a score. ms: of one score alone, "
-        "with its passes. ρ of both: between the two, where both have scores. "
+        f"{len(lines(options.scores))} architectures at random, seed "
+        f"{options.seed}, batch size {options.batch_size}. n: architectures with a "
+        "score. ms: of one score alone, with its passes. ρ of both: between the two, where both have scores. "
         f"`scripts/measure_definitions.py`, one thread of {platform.machine()}, torch "
         f"{torch.__version__}.\n"
     )

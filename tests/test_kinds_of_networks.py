@@ -36,7 +36,7 @@ from zcbench.proxies import PROXIES, proxy
 from zcbench.spaces.base import build_network
 
 K = 4
-RELU = ("nwot", "lin_regions", "swap")
+RELU = ("nwot", "lin_regions[network=full]", "swap[weights=own]")
 BY_MODULES = {"flops", "n_layers", "meco", "meco_opt", "near", "dextr", "dextr_svd"}
 BY_MODULES |= {"wrcor", "wrcor_unweighted"}
 """What counts modules, or multiplies what a network writes without one."""
@@ -157,11 +157,11 @@ def _of_images(net, images) -> dict[str, float]:
     jacobian = _alone(net, images, lambda z, _: z.sum())
     kernel = jacobian @ jacobian.T
     return {
-        "gradsign": float(
+        "gradsign[part=sum]": float(
             _alone(net, images, F.cross_entropy).sign().sum(0).abs().sum()
         ),
         "ntk_trace": math.sqrt(float(kernel.diagonal().mean())),
-        "knas": float(kernel.mean()),
+        "knas[of=kernel]": float(kernel.mean()),
     }
 
 
@@ -200,8 +200,8 @@ def _of_relus(net, images) -> dict[str, float]:
     kernel = codes @ codes.T + (1 - codes) @ (1 - codes).T
     return {
         "nwot": float(np.linalg.slogdet(kernel)[1]),
-        "lin_regions": len({row.tobytes() for row in codes}),
-        "swap": len({column.tobytes() for column in codes.T}),
+        "lin_regions[network=full]": len({row.tobytes() for row in codes}),
+        "swap[weights=own]": len({column.tobytes() for column in codes.T}),
     }
 
 
@@ -245,7 +245,7 @@ def _of_structure(net, images) -> dict[str, float]:
 
 
 LOSS = ("plain", "snip", "grad_norm", "l2_norm", "fisher", "grasp")
-ALONE = ("gradsign", "ntk_trace", "knas")
+ALONE = ("gradsign[part=sum]", "ntk_trace", "knas[of=kernel]")
 SOURCES = {
     **dict.fromkeys(LOSS, _of_loss),
     **dict.fromkeys(ALONE, _of_images),
@@ -442,7 +442,7 @@ def test_batchnorm_of_one_value_a_channel_has_no_image_alone():
     )
     names = [n for n in EVERY if n not in ALONE]
     same(scored(net, names), right(net, names))
-    undefined(scored(net, [*ALONE, "ntk_cond"]), "one value per channel")
+    undefined(scored(net, [*ALONE, "ntk_cond[kernel=image]"]), "one value per channel")
 
 
 @pytest.mark.parametrize(
@@ -1381,7 +1381,7 @@ def test_constants_that_are_not_registered():
 
 def test_networks_that_round_to_half_inside():
     net, _ = around(lambda n, x: n[3:](n[:3](x).half().to(x.dtype)))
-    names = [n for n in EVERY if n not in ("zico", "gradsign")]
+    names = [n for n in EVERY if n not in ("zico", "gradsign[part=sum]")]
     found, wanted = scored(net, names), right(net, names)
     assert values(found) == {n: pytest.approx(w, rel=1e-6) for n, w in wanted.items()}
 
@@ -1530,7 +1530,7 @@ def test_weights_that_are_not_finite_give_no_finite_score(where, bad):
     net = seeded(ordinary)
     with torch.no_grad():
         net.get_parameter(where).flatten()[1] = bad
-    names = [*LOSS, *ALONE, "zico", "jacov", "ntk_cond", *RELU]
+    names = [*LOSS, *ALONE, "zico", "jacov", "ntk_cond[kernel=image]", *RELU]
     found = scored(net, [*names, "flops", "n_layers", "params", "synflow", "meco"])
     same(
         {n: found.pop(n) for n in ("flops", "n_layers", "params")},
@@ -1542,9 +1542,9 @@ def test_weights_that_are_not_finite_give_no_finite_score(where, bad):
             "l2_norm",
             "synflow",
             "jacov",
-            "ntk_cond",
+            "ntk_cond[kernel=image]",
             "ntk_trace",
-            "knas",
+            "knas[of=kernel]",
             "meco",
             *RELU,
         },

@@ -153,12 +153,13 @@ def test_fisher_by_loops(spec: str) -> None:
 def test_what_is_not_defined_says_so() -> None:
     _, _, found = scored("32-tanh-32-tanh")
     reasons = {n: s.message for n, s in found.items() if s.status == "undefined"}
-    relu = dict.fromkeys(("nwot", "lin_regions", "swap", "reg_swap"))
+    relu = dict.fromkeys(("nwot", "swap", "reg_swap"))
     blocks = dict.fromkeys(("az_expressivity", "az_progressivity", "az_trainability"))
     assert reasons == {
         "epe_nas": "a regression has no classes",
         "zen": "the network has no feature maps",
         "meco": "the network has no feature maps",
+        "lin_regions": "it has no thin version (one cell of one channel) to count in",
         **dict.fromkeys(relu, "the network has no ReLU"),
         "wrcor": "the network has no ReLU module",
         "wrcor_unweighted": "the network has no ReLU module",

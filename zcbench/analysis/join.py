@@ -320,8 +320,8 @@ def _with_aggregate(
         behind = last_of(rows, part, aggregate.last, study.archs)
         scores[row][behind] = by_repeat[row][behind] = -np.inf
     values = aggregate.of(scores)
-    behind = np.isneginf(scores[:, ~np.isnan(values)]).any(axis=0)
-    last = f"an undefined part ranks last ({count(int(behind.sum()), 'network')})"
+    behind_all = np.isneginf(scores[:, ~np.isnan(values)]).any(axis=0).sum()
+    last = f"an undefined part ranks last ({count(int(behind_all), 'network')})"
     columns = [aggregate.of(by_repeat[:, :, r]) for r in range(by_repeat.shape[2])]
     why = count_reasons(values, [reasons.get(part, {}) for part in parts])
     return replace(
@@ -332,6 +332,6 @@ def _with_aggregate(
         seconds={**study.seconds, name: math.nan},
         versions={**study.versions, name: aggregate.version},
         statuses={**study.statuses, name: why},
-        remarks={**study.remarks, **({name: last} if behind.any() else {})},
+        remarks={**study.remarks, **({name: last} if behind_all else {})},
         aggregates=(*study.aggregates, name),
     )

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from zcbench.errors import Undefined
 from zcbench.evidence.copies import deep_copied
+from zcbench.evidence.per_image_pass import check_varying
 from zcbench.evidence.records import FirstGradients
 from zcbench.evidence.subject import LOSSES, Subject, check_labels
 from zcbench.seeding import reseed
@@ -25,7 +26,8 @@ def measure_first_gradients(subject: Subject) -> FirstGradients:
     BatchNorm's among them; one that nothing flows back to has gradient 0.
 
     Raises:
-        Undefined: an image alone does not give logits, or there is no such tensor.
+        Undefined: an image alone does not give logits, or they are rounding, or there
+            is no such tensor.
     """
     network, batch = deep_copied(subject.network), subject.batch
     tensors = [p for p in network.parameters() if p.numel() >= ENTRIES][:TENSORS]
@@ -33,19 +35,21 @@ def measure_first_gradients(subject: Subject) -> FirstGradients:
         raise Undefined(f"no parameter has {ENTRIES} entries")
     for tensor in tensors:
         tensor.requires_grad_(True)
-    images = []
+    images, seen = [], []
     reseed(subject.seed)
     for x, y in zip(batch.x[:IMAGES, None], batch.y[:IMAGES, None], strict=True):
         logits = network(x)
         if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != 1:
             raise Undefined("one image does not give logits [1, classes]")
         check_labels(logits, batch)
+        seen.append(logits.detach())
         loss = LOSSES[batch.loss](logits, y)
         grads: tuple[Tensor | None, ...] = (None,) * len(tensors)
         if loss.requires_grad:
             grads = torch.autograd.grad(loss, tensors, allow_unused=True)
         pairs = zip(tensors, grads, strict=True)
         images.append(torch.stack([_first(t if g is None else g, g) for t, g in pairs]))
+    check_varying(torch.cat(seen), batch)
     return FirstGradients(torch.stack(images, dim=1).double().cpu())
 
 

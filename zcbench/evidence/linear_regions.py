@@ -44,7 +44,7 @@ def measure_linear_regions(subject: Subject) -> LinearRegions:
     for draw in range(DRAWS):
         draw_weights(network, fan_in, subject.seed, "thin", draw)
         rows = []
-        for some in crops.split(AT_ONCE):
+        for some in torch.split(crops, AT_ONCE):
             codes.clear()
             network(some)
             rows.append(torch.cat(codes, dim=1))

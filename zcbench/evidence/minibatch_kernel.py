@@ -29,6 +29,8 @@ def measure_minibatch_kernel(subject: Subject) -> MinibatchKernel:
     Raises:
         Undefined: the outputs are no logits, or depend on no weight.
     """
+    if subject.batch.loss == "none":
+        raise Undefined("a part of a network has no outputs")
     network = deep_copied(subject.network)
     draw_weights(network, fan_out, subject.seed, "ntk")
     named = network.named_parameters()

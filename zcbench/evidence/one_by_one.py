@@ -52,8 +52,8 @@ class OneByOne:
                 for total, grad in zip(signs, grads, strict=True):
                     if grad is not None:  # the sign of what is no number would be 0
                         total += torch.where(grad.isnan(), grad, grad.sign())
-        total = sum(float(s.double().abs().sum()) for s in signs)
-        return SignAgreement(total, sum(s.numel() for s in signs))
+        agreement = sum(float(s.double().abs().sum()) for s in signs)
+        return SignAgreement(agreement, sum(s.numel() for s in signs))
 
     def tangent_kernel(self) -> TangentKernel:
         """J Jᵀ, as many layers at once as memory is meant for."""
