@@ -164,7 +164,8 @@ def page(table: pd.DataFrame, options: argparse.Namespace) -> str:
         f"95% intervals: {options.space} {options.dataset}, "
         f"{len(lines(options.scores))} architectures at random, seed "
         f"{options.seed}, batch size {options.batch_size}. n: architectures with a "
-        "score. ms: of one score alone, with its passes. ρ of both: between the two, where both have scores. "
+        "score. ms: of one score alone, with its passes. ρ of both: between the two, "
+        "where both have scores. "
         f"`scripts/measure_definitions.py`, one thread of {platform.machine()}, torch "
         f"{torch.__version__}.\n"
     )
