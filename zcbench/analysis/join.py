@@ -18,7 +18,6 @@ from zcbench.analysis.scores import (
     last_of,
     mean_scores,
     mean_seconds,
-    older,
     remarks_of,
     scores_by_repeat,
     traits,
@@ -109,7 +108,7 @@ def study_of(
     scores, reasons = mean_scores(rows, run.attrs["proxies"])
     values = {proxy: scores[proxy].to_numpy() for proxy in scores}
     known = traits(manifest, scores)
-    notes += [*known.notes(run.attrs["path"]), *older(manifest, run.attrs["path"])]
+    notes += known.notes(run.attrs["path"])
     study = Study(
         **_setting(run, dataset),
         **_trained(truth, target, scores.index),

@@ -172,24 +172,6 @@ def traits(manifest: Mapping[str, Any], proxies: Iterable[str]) -> Traits:
     )
 
 
-def older(manifest: Mapping[str, Any], run: str) -> list[str]:
-    """A line for the user where scores are of another version than today's."""
-    from zcbench.proxies import PROXIES
-
-    today = {name: PROXIES.get(name).version for name in PROXIES.names()}
-    found = [
-        f"{name} (version {version}, now {today[name]})"
-        for name, version in manifest["proxies"].items()
-        if today.get(name, version) != version
-    ]
-    if not found:
-        return []
-    return [
-        f"{run}: scores of another version than today's: {', '.join(found)}. Run "
-        "them again to compare them with scores of today."
-    ]
-
-
 def aliases(manifest: Mapping[str, Any]) -> dict[str, str]:
     """Other names of the proxies of a run → their names in it."""
     return {
