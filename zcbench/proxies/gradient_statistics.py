@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-from torch import float64
-
 from zcbench.errors import Undefined
 from zcbench.evidence.records import PartGradients, SignAgreement
 from zcbench.proxies import proxy
@@ -21,6 +19,8 @@ def zico(p: PartGradients) -> float:
     the one that there is; published with two of 128 images. Weights whose gradients are
     equal in all minibatches do not count, nor do layers of such weights alone.
     """
+    from torch import float64
+
     total, layers = 0.0, 0
     for grads in p.grads:
         # From the first minibatch: exactly 0 where all are equal. Tensor.std takes 4 to
