@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -39,10 +38,10 @@ def report() -> Report:
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
+def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     path = tmp_path_factory.mktemp("terminal") / "run"
     named = ("--proxies", "params,nwot,snip", "--n", "12")
-    yield path, printed("run", "--space", "toy", *named, "--out", str(path))
+    return path, printed("run", "--space", "toy", *named, "--out", str(path))
 
 
 @pytest.mark.parametrize("name", ["correlations", *NAMES])

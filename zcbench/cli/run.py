@@ -93,7 +93,6 @@ def run(config_file: Path | None, **options: object) -> None:
     config = load_config(given, file=config_file, environ=os.environ)
     if config.dry_run:
         from zcbench.engine.dry_run import dry_run
-
         from zcbench.report import fitted
 
         plans = "\n\n".join("\n".join(dry_run(c)) for c in _by_space(config))

@@ -160,10 +160,10 @@ def _size(text: str) -> int:
 
 
 def _broken(head: str) -> str:
-    """A head in several lines, its arrow beside its last word.
+    r"""A head in several lines, its arrow beside its last word.
 
     >>> _broken("ms/arch"), _broken("mean rank ↓")
-    ('ms/\\narch', 'mean\\nrank ↓')
+    ('ms/\narch', 'mean\nrank ↓')
     """
     return re.sub(r" (?![↑↓])|(?<=/)(?=\w)", "\n", head)
 

@@ -58,9 +58,7 @@ class Grid:
     groups: Sequence[tuple[int, int]] = ()
 
 
-def draw_grid(
-    grid: Grid, least: float, most: float, sheet: float = WIDTH
-) -> Drawing:
+def draw_grid(grid: Grid, least: float, most: float, sheet: float = WIDTH) -> Drawing:
     """Draw a grid with a key below it.
 
     Args:
