@@ -15,6 +15,8 @@ settings.register_profile(
 )
 settings.load_profile("busy")
 
+os.environ.pop("COLUMNS", None)  # of pytest-xdist: what is printed would be cut to it
+
 ROOT = Path(__file__).resolve().parent.parent
 
 

@@ -115,3 +115,65 @@ def test_built_in_proxies_pass(name: str) -> None:
     findings = check_proxy(PROXIES.get(name))
     assert [f.check for f in findings if not f.ok] == []
     assert findings[-1].check == "NAS-Bench-201"
+
+
+def failed_lines(tmp_path: Path, source: str, name: str) -> list[str]:
+    """What `check` says of the checks that a plug-in fails."""
+    file = tmp_path / f"{name}.py"
+    file.write_text(HEAD + source.replace("{name}", name), encoding="utf-8")
+    try:
+        result = CliRunner().invoke(main, ["check", str(file), "--quick"])
+    finally:
+        PROXIES.remove(name)
+    return [line for line in result.stdout.splitlines() if "FAIL" in line]
+
+
+RANDOM = """
+@zcbench.proxy(reference="lee2019snip")
+def {name}(s: Structure) -> float:
+    \"\"\"Depth and {drawn}. Higher is better.\"\"\"
+    return float({drawn}) + s.n_layers
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "drawn"),
+    [
+        ("checked_by_torch", "__import__('torch').rand(1)"),
+        ("checked_by_numpy", "__import__('numpy').random.rand()"),
+        ("checked_by_python", "__import__('random').random()"),
+    ],
+)
+def test_randomness_is_found_and_said(tmp_path: Path, name: str, drawn: str) -> None:
+    failed = failed_lines(tmp_path, RANDOM.replace("{drawn}", drawn), name)
+    assert len(failed) == 1
+    assert "it draws random numbers of its own: 6 of 6 toy networks" in failed[0]
+    assert "f.seed" in failed[0]
+
+
+SEEDED = '''
+import torch
+from zcbench import FreshNetwork
+
+@zcbench.proxy(reference="lee2019snip")
+def {name}(f: FreshNetwork, s: Structure) -> float:
+    """Depth, and noise of its own seed. Higher is better."""
+    own = torch.Generator().manual_seed(f.seed)
+    return s.n_layers + float(torch.rand(1, generator=own))
+'''
+NAN = '''
+@zcbench.proxy(reference="lee2019snip")
+def {name}(s: Structure) -> float:
+    """No number. Higher is better."""
+    return float("nan")
+'''
+
+
+def test_numbers_of_the_seed_that_it_gets_are_no_randomness(tmp_path: Path) -> None:
+    assert failed_lines(tmp_path, SEEDED, "checked_seeded") == []
+
+
+def test_nan_is_told_to_raise_undefined(tmp_path: Path) -> None:
+    failed = failed_lines(tmp_path, NAN, "checked_nan")
+    assert "nan on 27 of 27 toy networks" in failed[0]
+    assert 'raise Undefined("why")' in failed[0]

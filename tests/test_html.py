@@ -89,7 +89,10 @@ class Reader(HTMLParser):
 
 def test_page_holds_the_tables_of_the_report(report, page):
     tables = Reader(page).tables
-    shown = [cells(block) for block in report.tables]
+    shown = [
+        [(row[0], row[4], *row[1:4], *row[5:]) for row in cells(block)]
+        for block in report.tables
+    ]
     shown += [cells(block) for block in report.blocks]
     assert len(tables) == len(shown) == 3 + len(NAMES)
     for table, expected in zip(tables, shown, strict=True):
@@ -149,7 +152,9 @@ def test_page_shows_every_kind_of_figure(page):
     labels = [svg["aria-label"] for svg in reader.of("svg")]
     assert all(labels)
     panels = 3 * 7  # every proxy with a score
-    assert len(labels) == panels + 3 * 3 + 2
+    forests, alone = 3, ["heatmap", "critical-difference"]
+    phone = forests + len(alone)  # what is drawn anew for little room
+    assert len(labels) == panels + 3 * forests + len(alone) + phone
 
 
 def test_page_shows_what_was_asked_for(report):
@@ -333,7 +338,7 @@ def test_browser_would_tell_of_what_is_wrong(browser, tmp_path):
 
 def test_click_on_a_head_sorts_by_numbers_and_back(opened, report):
     rows = report.table[: len(report.studies[0].scores)]
-    rho = heads(opened, 0)[4]
+    rho = heads(opened, 0)[1]
     assert rho.text.startswith("ρ")
     by_rho = rows.sort_values("spearman", ascending=False, kind="stable")
     names = [visible(name) for name in by_rho["proxy"]]
@@ -353,7 +358,7 @@ def test_click_on_a_head_sorts_by_numbers_and_back(opened, report):
 
 def test_click_sorts_texts_too_and_one_column_at_a_time(opened):
     names = sorted(column(opened, 0, 0), key=str.casefold)
-    first, rho = heads(opened, 0)[0], heads(opened, 0)[4]
+    first, rho = heads(opened, 0)[:2]
     rho.find_element("tag name", "button").click()
     first.find_element("tag name", "button").click()
     assert first.get_attribute("aria-sort") == "ascending"
@@ -365,14 +370,14 @@ def test_click_sorts_texts_too_and_one_column_at_a_time(opened):
 
 
 def test_keyboard_sorts(opened):
-    before = column(opened, 0, 4)
-    head = heads(opened, 0)[4]
+    before = column(opened, 0, 1)
+    head = heads(opened, 0)[1]
     button = head.find_element("tag name", "button")
     opened.execute_script("arguments[0].focus()", button)
     button.send_keys("\ue007")
     button.send_keys(" ")
     assert head.get_attribute("aria-sort") == "ascending"
-    after = column(opened, 0, 4)
+    after = column(opened, 0, 1)
     known = sum("[" in text for text in before)
     assert after[:known] == before[:known][::-1]
     assert after[known:] == before[known:]
@@ -401,12 +406,16 @@ def test_scatter_shows_one_dataset_or_all(opened):
     assert shown() == [True, True, True]
 
 
-@pytest.mark.parametrize("width", [1280, 390])
-def test_page_is_no_wider_than_the_window(opened, width):
-    opened.execute_cdp_cmd(
+def resize(browser: Any, width: int) -> None:
+    browser.execute_cdp_cmd(
         "Emulation.setDeviceMetricsOverride",
         {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False},
     )
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_page_is_no_wider_than_the_window(opened, width):
+    resize(opened, width)
     wide = opened.execute_script("return document.documentElement.scrollWidth")
     assert wide <= width
 
@@ -428,6 +437,72 @@ def test_texts_of_figures_do_not_leave_them(opened):
       return bad;
     """
     assert opened.execute_script(script) == []
+
+
+def test_phone_shows_rho_and_whole_figures_without_a_swipe(opened):
+    resize(opened, 390)
+    table = opened.find_element("css selector", "#correlations table")
+    names = [head.text.split()[0] for head in table.find_elements("tag name", "th")]
+    assert names[:2] == ["proxy", "ρ"]
+    seen = """
+      const box = document.querySelector(arguments[0]).getBoundingClientRect();
+      return [box.left, box.right, box.top];
+    """
+    for place in ("td:nth-child(2)", "#figure-forest .narrow svg"):
+        left, right, _ = opened.execute_script(seen, place)
+        assert 0 < left < right <= 390
+    assert not opened.find_element("css selector", ".wide").is_displayed()
+    places = ["#verdict", "nav", "#correlations"]
+    tops = [opened.execute_script(seen, place)[2] for place in places]
+    assert tops == sorted(tops)
+
+
+def test_desktop_has_a_menu_in_groups_beside_all_else(opened):
+    resize(opened, 1400)
+    box = "return document.querySelector(arguments[0]).getBoundingClientRect()"
+    menu, verdict, figure = (
+        opened.execute_script(box, place)
+        for place in ("nav", "#verdict", "#figure-forest")
+    )
+    assert menu["right"] < min(verdict["left"], figure["left"])
+    assert abs(menu["top"] - verdict["top"]) < 2
+    assert figure["right"] > 1360
+    forests = opened.find_elements("css selector", "#figure-forest figure")
+    assert forests[0].rect["y"] == forests[1].rect["y"]
+    groups = opened.find_elements("css selector", "nav h2")
+    assert [g.text for g in groups] == ["Result", "Figures", "Sections", "Made"]
+
+
+CONTRASTS = """
+  const light = (colour) => {
+    const [r, g, b] = colour.match(/[\\d.]+/g).map((part) => {
+      const c = part / 255;
+      return c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
+    });
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const paper = light(getComputedStyle(document.body).backgroundColor);
+  const low = [];
+  for (const element of document.querySelectorAll("body *:not(svg, svg *, script)")) {
+    const own = [...element.childNodes].some((n) => n.nodeType === 3 && n.data.trim());
+    const kinds = own ? [null, "::after"] : [];
+    for (const kind of kinds) {
+      const ink = light(getComputedStyle(element, kind).color);
+      const ratio = (Math.max(ink, paper) + 0.05) / (Math.min(ink, paper) + 0.05);
+      if (ratio < 7) low.push([element.outerHTML.slice(0, 80), ratio]);
+    }
+  }
+  return low;
+"""
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_texts_of_the_page_have_a_contrast_of_seven(opened, theme):
+    wanted = [{"name": "prefers-color-scheme", "value": theme}]
+    opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": wanted})
+    assert opened.execute_script(CONTRASTS) == []
+    opened.execute_script("document.querySelector('h1').style.color = '#888'")
+    assert opened.execute_script(CONTRASTS)
 
 
 def test_dark_is_dark_and_print_is_light(opened):

@@ -26,6 +26,7 @@ from zcbench.report.figures.curves import Curve, draw_curves
 from zcbench.report.figures.drawing import (
     DARK,
     LIGHT,
+    PHONE,
     WIDTH,
     Drawing,
     clean,
@@ -281,7 +282,7 @@ def box_of(text: ElementTree.Element) -> tuple[float, float, float, float]:
 def test_no_two_texts_touch(report):
     for kind in KINDS.values():
         for figure in kind.draw(report):
-            for panel in figure.panels:
+            for panel in filter(None, (*figure.panels, figure.narrow)):
                 found = [(t.text, box_of(t)) for t in shapes(panel, "text")]
                 for (one, a), (other, b) in combinations(found, 2):
                     assert covered(a, b) == 0, (panel.title, one, other)
@@ -299,6 +300,17 @@ def test_no_two_texts_of_curves_touch():
 def test_figures_are_of_one_width(report):
     for name, drawing in drawings(report, list(KINDS)).items():
         assert drawing.width == WIDTH, name
+    for name in ("forest", "heatmap", "critical-difference"):
+        for figure in KINDS[name].draw(report):
+            assert figure.narrow.width == PHONE, name
+
+
+def test_files_are_dark_where_the_reader_asks_for_it():
+    light, dark = standalone(Drawing("a", WIDTH, 30)).split("@media")
+    assert dark.startswith(" screen and (prefers-color-scheme:dark)")
+    for role in LIGHT:
+        assert f".f-{role}{{fill:{LIGHT[role]}}}" in light
+        assert f".f-{role}{{fill:{DARK[role]}}}" in dark
 
 
 def test_no_figure_needs_torch_or_resvg():

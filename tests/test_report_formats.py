@@ -7,6 +7,7 @@ import io
 import json
 import math
 import re
+import shutil
 import subprocess
 import sys
 
@@ -186,6 +187,30 @@ def test_latex_is_escaped_and_balanced(run_path):
     assert "\\textbf{jacov}" in body
     assert text.count("{") == text.count("}")
     assert text.isascii()
+
+
+def test_latex_tables_have_a_short_caption_and_a_label_each(run_path):
+    report = make_report([load_run(run_path)], sections=("all",))
+    text = render(report, "tex")
+    labels = re.findall(r"\\label\{(tab:[A-Za-z0-9-]+)\}", text)
+    short = re.findall(r"\\caption\[([^]]+)\]", text)
+    assert len(labels) == len(short) == text.count(r"\begin{table}") > 10
+    assert len({*labels}) == len(labels)
+    assert labels[0] == "tab:correlations-toy-toy"
+    assert max(map(len, short)) < 90
+
+
+def test_latex_compiles(run_path, tmp_path):
+    tex = shutil.which("pdflatex") or shutil.which("tectonic")
+    if tex is None:
+        pytest.skip("neither pdflatex nor tectonic is installed")
+    body = render(make_report([load_run(run_path)], sections=("all",)), "tex")
+    head = "\\documentclass{article}\n\\usepackage{booktabs}\n\\begin{document}\n"
+    paper = tmp_path / "paper.tex"
+    paper.write_text(f"{head}\\listoftables\n{body}\\end{{document}}\n")
+    flags = ["-interaction=nonstopmode", "-halt-on-error"] if "pdflatex" in tex else []
+    done = subprocess.run([tex, *flags, paper.name], cwd=tmp_path, capture_output=True)
+    assert done.returncode == 0, done.stdout[-2000:]
 
 
 def test_minus_signs_are_minus_signs_in_latex(tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from types import MappingProxyType
@@ -218,6 +218,25 @@ def _number(value: object) -> float:
     else:
         kind = type(value).__name__
     raise TypeError(f"the proxy returned {kind}, not a number")
+
+
+def by_generators(
+    network: nn.Module, batch: Batch, plan: Plan, seeds: Sequence[int]
+) -> list[dict[str, Score]]:
+    """Scores from one and the same evidence, the global generators seeded otherwise.
+
+    Args:
+        network: it is changed.
+        batch: the minibatch.
+        plan: which proxies.
+        seeds: of the generators that guests find.
+    """
+    device = device_of(network)
+    evidence, _ = gather(
+        network, batch, plan.records, Clock(device), seed=0, precision="float32"
+    )
+    with _surroundings(device, 0):
+        return [apply_proxies(plan, evidence, {}, {}, seed=seed) for seed in seeds]
 
 
 def check_batch(batch: Batch) -> None:

@@ -55,11 +55,13 @@ def show(proxy: str) -> None:
       zcbench show snip
       zcbench show naswot
     """  # noqa: D301 - click wants \b itself
+    from zcbench.report import fitted
+
     name, text, facts = describe(proxy)
     width = max(map(len, facts))
     lines = [name, "", *([text, ""] if text else [])]
     lines += [f"{label:<{width}}  {value}" for label, value in facts.items()]
-    click.echo("\n".join(lines))
+    click.echo(fitted("\n".join(lines)))
 
 
 def describe(proxy: str) -> tuple[str, str, dict[str, str]]:

@@ -105,8 +105,8 @@ def predict(
     \b
     Examples:
       zcbench predict runs/first --dataset cifar100 --train 20 --trials 20
-      zcbench predict runs/first --dataset cifar10 --train 10,20,50 --models gbdt,ridge
-      zcbench predict runs/first --dataset cifar10 --features encoding,encoding+nwot
+      zcbench predict runs/first --train 10,20,50 --models gbdt,ridge
+      zcbench predict runs/first --features encoding,encoding+nwot
       zcbench predict runs/first --dataset cifar10 --importance --format json
     """  # noqa: D301 - click wants \b itself
     from zcbench.analysis.predict.features import default_features, pool_of

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from zcbench.cli.options import complete_datasets, complete_proxies, complete_spaces
 from zcbench.config import KEYS, OPTIONS, RunConfig, load_config, option_name
 from zcbench.errors import ZcbenchError, count
+
+if TYPE_CHECKING:
+    from zcbench.report import Block, Report
 
 Command = Callable[..., Any]
 _COMPLETE = {
@@ -22,6 +26,7 @@ _COMPLETE = {
     "proxies": complete_proxies,
 }
 _FINISHED_WITH_FAILURES = 4
+_FIRST = 10  # rows of a first look
 
 
 def config_option(key: str) -> Callable[[Command], Command]:
@@ -88,8 +93,10 @@ def run(config_file: Path | None, **options: object) -> None:
     config = load_config(given, file=config_file, environ=os.environ)
     if config.dry_run:
         from zcbench.engine.dry_run import dry_run
+        from zcbench.report import fitted
 
-        click.echo("\n\n".join("\n".join(dry_run(c)) for c in _by_space(config)))
+        plans = "\n\n".join("\n".join(dry_run(c)) for c in _by_space(config))
+        click.echo(fitted(plans))
         return
     _run(_by_space(config))
 
@@ -126,7 +133,7 @@ def _run(configs: list[RunConfig]) -> None:
 
     paths = []
     for config in configs:
-        observer = TerminalObserver()
+        observer = TerminalObserver(look=partial(_first_look, config))
         try:
             outcome = execute(config, observer)
         except InterruptedRunError as error:
@@ -156,8 +163,28 @@ class FailedScoresError(ZcbenchError):
     exit_code = _FINISHED_WITH_FAILURES
 
 
+def _first_look(config: RunConfig, path: Path) -> str:
+    """The first rows of the table, while the run goes on; empty where none is known."""
+    from zcbench.analysis.overview import overview
+    from zcbench.report import Document, make_report, render, terminal_width
+    from zcbench.store import load_run
+
+    if config.truth == "none":
+        return ""
+    try:
+        report = make_report([load_run(path)], config.target, config.truth)
+    except ZcbenchError:  # what is wrong will be said at the end
+        return ""
+    shown = Document([overview(report, _FIRST)], None, heads=[_verdict(report)])
+    return render(shown, width=terminal_width())
+
+
+def _verdict(report: Report) -> str:
+    return report.conclusion or "\n".join(t.conclusion for t in report.tables)
+
+
 def print_table(config: RunConfig, paths: list[Path]) -> int:
-    """Print the correlations, and for several runs the ranks across their spaces.
+    """Print the verdict, one table, and for several runs the ranks across their spaces.
 
     Returns:
         How many scores have no value.
@@ -166,9 +193,35 @@ def print_table(config: RunConfig, paths: list[Path]) -> int:
 
     runs = [load_run(path) for path in paths]
     if config.truth != "none":
-        from zcbench.report import emit, make_report
+        from zcbench.analysis.overview import agreeing, overview
+        from zcbench.report import Document, emit, make_report
+        from zcbench.report.document import document_of
 
         across = ["tasks"] if len(runs) > 1 else []
-        sections = ["correlations", *across]
-        emit(make_report(runs, config.target, config.truth, sections=sections))
+        report = make_report(
+            runs, config.target, config.truth, sections=["correlations", *across]
+        )
+        document = document_of(report)
+        blocks = list(document.blocks)
+        if len(report.studies) > 1:
+            remarks = _reasons(report.tables)
+            blocks = [replace(overview(report), remarks=remarks), *report.blocks]
+        else:
+            blocks = [replace(block, conclusion="") for block in blocks]
+        heads = [_verdict(report), agreeing(report)]
+        if len(report.studies) > 1:
+            heads += ["", *report.heads]
+        emit(Document(blocks, None, heads=heads, notes=document.notes))
     return int(sum(run["status"].map(len).sum() for run in runs))
+
+
+def _reasons(tables: Sequence[Block]) -> tuple[str, ...]:
+    """Why scores failed, on which dataset; once where it is the same on all."""
+    said: dict[str, list[str]] = {}
+    for table in tables:
+        for remark in table.remarks:
+            said.setdefault(remark, []).append(table.where)
+    return tuple(
+        remark if len(where) == len(tables) else f"{', '.join(where)}: {remark}"
+        for remark, where in said.items()
+    )

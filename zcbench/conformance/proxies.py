@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 NEIGHBOURS = ("snip", "jacov", "nwot", "synflow", "zen")
 """One built-in proxy for each pass, to see that the new one leaves them alone."""
 
+_SEEDED = range(1, 27, 5)
+"""Toy networks that are scored under two global seeds."""
 _NB201_CELLS = (15_624 // 4 * 3, 15_624 // 4, 9_000, 0)
 """All 3×3, all skip, a random cell, and the empty one."""
 
@@ -120,7 +122,7 @@ def _behaviour(proxy: Proxy, begin: Callable[[], object]) -> Iterator[Finding]:
     alone = {index: scores[proxy.name] for index, scores in first.items()}
     yield _finite(alone)
     same = all(_same(alone[i], again[i][proxy.name]) for i in alone)
-    yield Finding("deterministic", same, _told(same, "twice the same scores"))
+    yield _deterministic(same, _random_on(proxy, begin) if same else 0)
     others = tuple(name for name in NEIGHBOURS if name != proxy.name)
     with_others = score((proxy.name, *others))
     same = all(_same(alone[i], with_others[i][proxy.name]) for i in alone)
@@ -134,6 +136,31 @@ def _behaviour(proxy: Proxy, begin: Callable[[], object]) -> Iterator[Finding]:
     values = {s.value for s in alone.values() if s.value is not None}
     detail = f"{len(values)} different scores on {len(alone)} toy networks"
     yield Finding("tells networks apart", len(values) > 1, detail)
+
+
+def _deterministic(same: bool, n_random: int) -> Finding:
+    detail = _told(same, "twice the same scores")
+    if n_random:
+        detail = (
+            f"it draws random numbers of its own: {n_random} of {len(_SEEDED)} toy "
+            "networks score otherwise under another global seed. Draw them from "
+            "torch.Generator().manual_seed(f.seed), f: FreshNetwork, or do without"
+        )
+    return Finding("deterministic", same and not n_random, detail)
+
+
+def _random_on(proxy: Proxy, begin: Callable[[], object]) -> int:
+    """On how many networks the generators' state decides, the evidence being one."""
+    from zcbench.evaluate import by_generators
+
+    space, batch, plan = load_space("toy"), _batch("toy", "toy", 16), make_plan([proxy])
+    n_random = 0
+    for index in _SEEDED:
+        begin()
+        network = space.build(space.architecture(index), "toy")
+        one, other = by_generators(network, batch, plan, seeds=(0, 1))
+        n_random += not _same(one[proxy.name], other[proxy.name])
+    return n_random
 
 
 def _is_trespass(score: Score) -> bool:
@@ -153,7 +180,10 @@ def _finite(scores: Mapping[int, Score]) -> Finding:
             f"{worst.status} on {len(bad)} of {len(scores)} toy networks, first on "
             f"{load_space('toy').architecture(index).spec}: {worst.message}"
         )
-        return Finding("finite", False, detail.rstrip(": "))
+        detail = detail.rstrip(": ")
+        if worst.status in ("nan", "inf"):
+            detail += '; where the definition gives no number: raise Undefined("why")'
+        return Finding("finite", False, detail)
     undefined = sum(s.status == "undefined" for s in scores.values())
     valued = sum(s.status == "ok" for s in scores.values())
     detail = f"{valued} scores, {undefined} undefined"

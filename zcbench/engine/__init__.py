@@ -76,6 +76,7 @@ def execute(config: RunConfig, observer: Observer | None = None) -> Outcome:
     with interrupt_on_signals(), RunStore(path) as store:
         items = _open(job, store, observer)
         total = job.n_networks
+        observer.opened(path)
         observer.start(total, total - len(items))
         failed = _work(job, store, items, observer)
         store.check()

@@ -12,6 +12,9 @@ class Observer:
     def message(self, text: str) -> None:
         """Something the user should know, one line."""
 
+    def opened(self, path: Path) -> None:
+        """Scores will go to this run directory."""
+
     def start(self, total: int, done: int) -> None:
         """The run covers `total` networks, `done` of them complete already."""
 

@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     from zcbench.report.document import Document as Document
     from zcbench.report.document import Gallery as Gallery
     from zcbench.report.output import emit as emit
+    from zcbench.report.output import fitted as fitted
     from zcbench.report.output import in_color as in_color
     from zcbench.report.output import render as render
+    from zcbench.report.output import terminal_width as terminal_width
 
 FORMATS = {
     "text": "text",
@@ -46,7 +48,7 @@ _HOME = {
     "analysis.study": ("Study",),
     "files": ("write",),
     "report.document": ("Document", "Gallery"),
-    "report.output": ("emit", "in_color", "render"),
+    "report.output": ("emit", "fitted", "in_color", "render", "terminal_width"),
 }
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
+import shutil
 import sys
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,13 +17,18 @@ from zcbench.errors import unknown, visible
 from zcbench.files import write
 from zcbench.report import FORMATS
 from zcbench.report.document import Document, document_of
+from zcbench.report.text import ANY
 
 if TYPE_CHECKING:
     from zcbench.analysis.report import Report
 
 
 def render(
-    shown: Document | Report, format: str = "text", *, color: bool = False
+    shown: Document | Report,
+    format: str = "text",
+    *,
+    color: bool = False,
+    width: int = ANY,
 ) -> str:
     """A document as text in one of `zcbench.report.FORMATS`.
 
@@ -28,6 +36,7 @@ def render(
         shown: it, or a report from `make_report`.
         format: name of the format.
         color: whether to use terminal codes; for ``"text"``.
+        width: columns of the terminal; for ``"text"``.
 
     Raises:
         UsageError: there is no such format, or it cannot hold that document.
@@ -37,7 +46,8 @@ def render(
     document = shown if isinstance(shown, Document) else document_of(shown)
     module = importlib.import_module(f"zcbench.report.{FORMATS[format]}")
     writer = getattr(module, f"render_{format}")
-    text: str = writer(document, color=True) if color else writer(document)
+    options = {"color": color, "width": width} if format == "text" else {}
+    text: str = writer(document, **options)
     return text if color else visible(text, lines=True)  # of colours text takes care
 
 
@@ -60,7 +70,8 @@ def emit(
         click.echo(visible(note), err=True)
     if output is None:
         colour = format == "text" and in_color()
-        click.echo(render(document, format, color=colour), nl=False)
+        text = render(document, format, color=colour, width=terminal_width())
+        click.echo(text, nl=False)
     else:
         write(render(document, format), output)
 
@@ -68,3 +79,25 @@ def emit(
 def in_color() -> bool:
     """Whether stdout is a terminal whose user has not set ``NO_COLOR``."""
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+
+
+def terminal_width() -> int:
+    """Columns of the terminal, or those that ``COLUMNS`` names."""
+    named = os.environ.get("COLUMNS", "").isdecimal()
+    if not named and not sys.stdout.isatty():
+        return ANY
+    return max(shutil.get_terminal_size().columns, 40)
+
+
+def fitted(text: str) -> str:
+    """Text in lines that fit the terminal, set below what follows their label."""
+    width = terminal_width()
+    lines = []
+    for line in text.split("\n"):
+        label = re.match(r" *(\S+( \S+)* {2,})?", line)
+        indent = " " * min(label.end() if label else 0, width // 2)
+        whole = textwrap.wrap(
+            line, width, subsequent_indent=indent, break_on_hyphens=False
+        )
+        lines += whole if len(line) > width else [line]
+    return "\n".join(lines)

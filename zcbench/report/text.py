@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
+import re
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from zcbench.analysis.block import (
     Block,
@@ -31,7 +32,12 @@ _PLAIN: Mapping[ColumnKind, Callable[[Any], str]] = {
     "number": lambda value: f"{value:,.3g}" if abs(value) < 1000 else f"{value:,.0f}",
 }
 WIDTH = 88
-"""Columns that sentences take at most; tables are as wide as their cells."""
+"""Columns that sentences take at most."""
+ANY = 10_000
+"""Columns of what is no terminal: there tables are as wide as their cells."""
+_GAPS = ((3, False), (2, True), (1, True))
+"""Spaces between columns and whether heads are broken, from wide to narrow."""
+_LEAST = 24  # columns into which a long text can be broken
 _STYLES = {"ahead": "bold", "baseline": "dim", "better": "green", "worse": "bold red"}
 
 
@@ -90,47 +96,110 @@ def _missing(value: Any) -> bool:
     return value is None or value != value
 
 
-def render_text(document: Document, *, color: bool = False) -> str:
+def render_text(document: Document, *, color: bool = False, width: int = ANY) -> str:
     """Plain text, with terminal codes if asked for.
 
     Args:
         document: what to write.
         color: whether to mark rows by their style.
+        width: columns of the terminal. Tables that need more are narrowed, then set
+            below each other in parts that name their rows again.
     """
-    parts = ["".join(map(_wrap, document.heads))]
+    parts = ["".join(_wrap(head, width) for head in document.heads)]
     parts += [
-        _wrap(part) if isinstance(part, str) else _block(part, color)
+        _wrap(part, width) if isinstance(part, str) else _block(part, color, width)
         for part in document.parts
     ]
     return "\n".join(filter(str.strip, parts))
 
 
-def _block(block: Block, color: bool) -> str:
+def _block(block: Block, color: bool, width: int) -> str:
     """What it is, its table, its conclusion."""
-    above = f"{visible(block.title)}\n" if block.title else ""
-    above += _wrap(block.about) if block.about else ""
-    below = "".join(map(_wrap, (*block.conclusion.splitlines(), *block.remarks)))
-    return "\n".join(filter(None, (above, _table(block, color), below)))
+    above = _wrap(block.title, width) if block.title else ""
+    above += _wrap(block.about, width) if block.about else ""
+    lines = (*block.conclusion.splitlines(), *block.remarks)
+    below = "".join(_wrap(line, width) for line in lines)
+    tables = _tables(block, color, width)
+    return "\n".join(filter(None, (above, *tables, below)))
 
 
-def _table(block: Block, color: bool) -> str:
-    """Its table, as wide as its texts."""
+def _tables(block: Block, color: bool, width: int) -> list[str]:
+    """Its table, in as many parts as the width asks for."""
+    rows, heads = cells(block), header(block)
+    columns = [[*texts] for texts in zip(*rows, strict=True)] or [[] for _ in heads]
+    for gap, broken in _GAPS if block.ruled else _GAPS[1:]:
+        shown = [_broken(head) if broken else head for head in heads]
+        sizes = [max(map(_size, (h, *c))) for h, c in zip(shown, columns, strict=True)]
+        if sum(sizes) + gap * (len(sizes) - 1) <= width:
+            return [_table(block, rows, shown, range(len(sizes)), gap, color, width)]
+    parts = _parts([column.key for column in block.columns], sizes, width)
+    return [_table(block, rows, shown, part, 2, color, width) for part in parts]
+
+
+def _parts(names: Sequence[str], sizes: Sequence[int], width: int) -> list[list[int]]:
+    """Columns of each part of a table, the first ones in all.
+
+    >>> _parts(["where", "proxy", "n", "p"], [8, 8, 10, 10], 30)
+    [[0, 1, 2], [0, 1, 3]]
+    """
+    keys = [0, *(i for i in (1,) if names[i:] and names[i] == "proxy")]
+    parts, last = [[*keys]], len(names) - 1
+    for i in range(len(keys), len(names)):
+        room = width - sum(sizes[k] + 2 for k in parts[-1])
+        into = sizes[i] <= room or parts[-1] == keys or (i == last and room >= _LEAST)
+        if not into:
+            parts.append([*keys])
+        parts[-1].append(i)
+    return parts
+
+
+def _size(text: str) -> int:
+    from rich.cells import cell_len
+
+    return max(map(cell_len, text.split("\n")))
+
+
+def _broken(head: str) -> str:
+    r"""A head in several lines, its arrow beside its last word.
+
+    >>> _broken("ms/arch"), _broken("mean rank ↓")
+    ('ms/\narch', 'mean\nrank ↓')
+    """
+    return re.sub(r" (?![↑↓])|(?<=/)(?=\w)", "\n", head)
+
+
+def _table(
+    block: Block,
+    rows: Sequence[tuple[str, ...]],
+    heads: Sequence[str],
+    chosen: Sequence[int],
+    gap: int,
+    color: bool,
+    width: int,
+) -> str:
+    """Some of its columns."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     table = Table(
-        box=box.SIMPLE_HEAD if block.ruled else None, pad_edge=False, show_edge=False
+        box=box.SIMPLE_HEAD if block.ruled else None,
+        pad_edge=False,
+        show_edge=False,
+        padding=(0, gap - block.ruled, 0, 0),
     )
-    for name, side in zip(header(block), right(block), strict=True):
-        table.add_column(name, justify="right" if side else "left", no_wrap=True)
-    for texts, style in zip(cells(block), styles(block), strict=True):
-        table.add_row(*map(Text, texts), style=_STYLES.get(style, ""))
+    for i in chosen:
+        to_right, whole = right(block)[i], block.columns[i].kind != "text"
+        side: Literal["right", "left"] = "right" if to_right else "left"
+        table.add_column(heads[i], justify=side, overflow="fold", no_wrap=whole)
+    for texts, style in zip(rows, styles(block), strict=True):
+        shown = (Text(texts[i]) for i in chosen)
+        table.add_row(*shown, style=_STYLES.get(style, ""))
     buffer = io.StringIO()
     console = Console(
         file=buffer,
-        width=1000,
+        width=width,
         force_terminal=color,
         color_system="standard" if color else None,
     )
@@ -139,9 +208,15 @@ def _table(block: Block, color: bool) -> str:
     return "".join(f"{line.rstrip()}\n" for line in lines)
 
 
-def _wrap(text: str) -> str:
-    text = visible(text, lines=True)
-    lines = textwrap.fill(text, WIDTH, break_long_words=False, break_on_hyphens=False)
+def _wrap(text: str, width: int) -> str:
+    text, width = visible(text, lines=True), min(WIDTH, width)
+    lines = textwrap.fill(
+        text,
+        width,
+        subsequent_indent=" " * (len(text) - len(text.lstrip())),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
     return f"{lines}\n"
 
 

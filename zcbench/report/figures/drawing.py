@@ -51,11 +51,21 @@ SIZE, SMALL = 12.0, 11.0
 """Heights of text."""
 WIDTH = 600.0
 """Of every figure that needs no more."""
+PHONE = 350.0
+"""The same where a page is shown on a phone."""
 Anchor = Literal["start", "middle", "end"]
 _EMS = {**dict.fromkeys("fijlrtI|'.,:;!()[]- ·", 0.41), **dict.fromkeys("mwMW@%—…", 1)}
-_STYLE = "".join(
-    f".f-{role}{{fill:{colour}}}.s-{role}{{stroke:{colour}}}"
-    for role, colour in LIGHT.items()
+
+
+def _rules(theme: Mapping[str, str]) -> str:
+    return "".join(
+        f".f-{role}{{fill:{colour}}}.s-{role}{{stroke:{colour}}}"
+        for role, colour in theme.items()
+    )
+
+
+_STYLE = (
+    f"{_rules(LIGHT)}\n@media screen and (prefers-color-scheme:dark){{{_rules(DARK)}}}"
 )
 _LEAST = 0.8  # of its width, to which a drawing shrinks where there is little room
 _FONT = "Helvetica, Arial, 'Liberation Sans', 'DejaVu Sans', sans-serif"
@@ -262,7 +272,7 @@ def short(text: str, length: int = 22) -> str:
 
 
 def standalone(drawing: Drawing, font: str = _FONT) -> str:
-    """The whole of an SVG file, on white."""
+    """The whole of an SVG file, on white; where a browser shows it dark, on black."""
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" {_size(drawing)} '
         f'font-family="{font}" font-size="{SIZE:g}">\n'

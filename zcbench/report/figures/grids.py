@@ -13,6 +13,7 @@ from zcbench.analysis.block import number
 from zcbench.analysis.report import Report
 from zcbench.report.figures import Figure
 from zcbench.report.figures.drawing import (
+    PHONE,
     SMALL,
     WIDTH,
     Anchor,
@@ -57,23 +58,24 @@ class Grid:
     groups: Sequence[tuple[int, int]] = ()
 
 
-def draw_grid(grid: Grid, least: float, most: float) -> Drawing:
+def draw_grid(grid: Grid, least: float, most: float, sheet: float = WIDTH) -> Drawing:
     """Draw a grid with a key below it.
 
     Args:
         grid: what it shows.
         least: width of a cell where there are many.
         most: the same where there are few.
+        sheet: width of the whole, unless the cells need more.
     """
     left = widest(map(short, grid.rows)) + 12
-    room = (WIDTH - left - 4) / len(grid.columns)
+    room = (sheet - left - 4) / len(grid.columns)
     width = min(max(room, least), most)
     height = 20.0 if width >= _WRITTEN else width
     level = widest(map(short, grid.columns)) + 8 <= width
     above = 18 if level else widest(short(n, _HIGH) for n in grid.columns) + 10
     top = 24 + above
     bottom = top + height * len(grid.rows)
-    wide = max(WIDTH, left + width * len(grid.columns) + 4)
+    wide = max(sheet, left + width * len(grid.columns) + 4)
     drawing = Drawing(f"{grid.title}: correlations", wide, bottom + 44)
     drawing.text(4, 16, short(grid.title, 60), bold=True)
     for i, name in enumerate(grid.rows):
@@ -92,7 +94,7 @@ def draw_grid(grid: Grid, least: float, most: float) -> Drawing:
         x, y, count = left + width * first, top + height * first, last - first + 1
         for role, thickness in OUTLINE:
             drawing.frame(x, y, width * count, height * count, role, thickness)
-    _key(drawing, min(left, wide - 390), bottom + 14)
+    _key(drawing, left, bottom + 14, wide)
     return drawing
 
 
@@ -129,16 +131,18 @@ def colours(value: float) -> tuple[str, Role]:
     return f"{sign}{step}", "inverse" if step >= _STRONG else "ink"
 
 
-def _key(drawing: Drawing, left: float, y: float) -> None:
+def _key(drawing: Drawing, left: float, y: float, wide: float) -> None:
     """What the colours are."""
-    drawing.text(left - 8, y + 10, "ρ", "muted", anchor="end")
     ends = [-1.0, *(-e for e in reversed(_STEPS)), 0.0, *_STEPS, 1.0]
+    step = min(26.0, (wide - 40) / (len(ends) - 1))
+    left = min(left, wide - step * len(ends))
+    drawing.text(left - 8, y + 10, "ρ", "muted", anchor="end")
     for k, end in enumerate(ends):
-        x = left + 26 * k
+        x = left + step * k
         drawing.text(x, y + 25, f"{end:g}".replace("0.", "."), "muted", 10, "middle")
         if k + 1 < len(ends):
             fill, _ = colours((end + ends[k + 1]) / 2)
-            drawing.rect(x + 0.5, y, 25, 12, fill)
+            drawing.rect(x + 0.5, y, step - 1, 12, fill)
 
 
 def heatmap(report: Report) -> list[Figure]:
@@ -165,7 +169,8 @@ def heatmap(report: Report) -> list[Figure]:
             if entry and entry.ahead
         ),
     )
-    return [Figure("", [draw_grid(grid, 58, 150)])]
+    wide, narrow = draw_grid(grid, 40, 150), draw_grid(grid, 40, 150, PHONE)
+    return [Figure("", [wide], narrow)]
 
 
 def _merit(proxy: str, columns: dict[str, dict[str, Entry]]) -> tuple[float, str]:

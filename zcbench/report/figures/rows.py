@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from zcbench.analysis.block import interval, number, percent
@@ -15,6 +15,7 @@ from zcbench.analysis.study import Study
 from zcbench.report.figures import Figure
 from zcbench.report.figures.axes import Scale
 from zcbench.report.figures.drawing import (
+    PHONE,
     SMALL,
     WIDTH,
     Anchor,
@@ -28,7 +29,7 @@ from zcbench.report.figures.entries import Entry, block_of, by_study
 from zcbench.stats import Estimate
 
 _ROW, _LINE = 19.0, 15.0
-_LEAST = 200.0  # width of the axis
+_LEAST = 200.0  # width of the axis; on a phone a half
 _WORDS, _USUAL = 26, "-.00 [-.00, -.00]"  # characters on the right
 
 
@@ -87,24 +88,32 @@ class Style:
     joined: Sequence[tuple[int, int]] = ()
 
 
-def draw_rows(rows: Sequence[Row], scale: Scale, style: Style) -> Drawing:
+def draw_rows(
+    rows: Sequence[Row], scale: Scale, style: Style, room: float = WIDTH
+) -> Drawing:
     """Draw rows from top to bottom.
 
     Args:
         rows: at least one.
         scale: only its ends matter, not its place.
         style: what is written around them.
+        room: width, unless the texts need more; where it is little, intervals are
+            drawn and not written.
     """
+    usual, least = _USUAL, _LEAST
+    if room < WIDTH:
+        usual, least = "-.00", _LEAST / 2
+        rows = [replace(row, words=row.words.partition(" [")[0]) for row in rows]
     left = 16 + max(text_width(short(r.label), bold=r.bold) for r in rows)
-    right = 20 + widest([_USUAL, *(short(r.words, _WORDS) for r in rows)], SMALL)
-    width = max(WIDTH, left + _LEAST + right + 8 * len(style.joined))
+    right = 20 + widest([usual, *(short(r.words, _WORDS) for r in rows)], SMALL)
+    width = max(room, left + least + right + 8 * len(style.joined))
     words = width - right - 8 * len(style.joined) + 14
     top = 26 + _LINE * len(style.guides)
     bottom = top + _ROW * len(rows)
     across = Scale(scale.low, scale.high, left, words - 14)
     drawing = Drawing(f"{style.title}: {style.axis}", width, bottom + 40)
     drawing.text(4, 16, short(style.title, 60), bold=True)
-    for tick in across.ticks():
+    for tick in across.ticks(int((across.end - across.start) / 36)):
         x = across(tick)
         drawing.line(x, top, x, bottom, "muted" if tick == 0 > across.low else "faint")
         drawing.text(x, bottom + 14, style.tick(tick), "muted", SMALL, "middle")
@@ -158,8 +167,13 @@ def forest(report: Report) -> list[Figure]:
             guides=_guides(report, study, entries),
         )
         rows = [Row(e.label, e.rho, e.words, e.baseline, e.ahead) for e in entries]
-        figures.append(Figure(where, [draw_rows(rows, across, style)]))
+        figures.append(_figure(where, rows, across, style))
     return figures
+
+
+def _figure(where: str, rows: Sequence[Row], across: Scale, style: Style) -> Figure:
+    wide, narrow = (draw_rows(rows, across, style, room) for room in (WIDTH, PHONE))
+    return Figure(where, [wide], narrow)
 
 
 def _guides(report: Report, study: Study, entries: Sequence[Entry]) -> list[Guide]:
@@ -205,7 +219,7 @@ def critical_difference(report: Report) -> list[Figure]:
     )
     first, last = math.floor(min(known)), math.ceil(max(known))
     across = Scale(first, max(last, first + 1), 0, 1)
-    return [Figure("", [draw_rows([_rank(r) for r in ranked], across, style)])]
+    return [_figure("", [_rank(r) for r in ranked], across, style)]
 
 
 def _singular(words: str) -> str:
