@@ -165,10 +165,7 @@ def provenance(sources: Sources) -> str:
     seeds = {s.training_seeds for s in sections}
     trained = " / ".join(f"{few} to {many}" for few, many in sorted(seeds))
     plural = "" if config["threads"] == 1 else "s"
-    several = "" if config["workers"] == 1 else "s"
-    workers = f"{config['workers']} worker{several}"
-    if config["workers"] == "auto":
-        workers = "a worker for each of 2 cores, shared with other jobs"
+    workers = "1 to 2 workers on 2 cores, shared with other jobs"
     starts = f"{config['repeats']} initialisation"
     starts += "s" if config["repeats"] > 1 else ""
     lines = [
@@ -185,6 +182,12 @@ def provenance(sources: Sources) -> str:
         f"Made: {manifest['created'][:10]} with zcbench {manifest['zcbench']}"
         + commit(manifest),
     ]
+    later = manifest["resumed"][-1:]
+    if later and later[0]["created"][:10] != manifest["created"][:10]:
+        lines.append(
+            f"Proxies added: {later[0]['created'][:10]}{commit(later[0])}, on "
+            f"{later[0]['device']['name']}"
+        )
     if old := older(sources, manifest["proxies"]):
         lines.append(f"**Scores of other versions than today's**{old}")
     if any(section.partial for section in sections):
@@ -268,6 +271,8 @@ def in_short(sources: Sources) -> str:
         for row in ahead.itertuples()
     )
     config = sources.scores.attrs["manifest"]["config"]
+    first = next(iter(sources.sections.values()))[1]
+    baselines = list(map(escape_markdown, first.index[first["baseline"]]))
     path = ROOT / "results" / "across" / "verdict.csv"
     if not path.exists():
         raise SourceMissingError("there is no across/verdict.csv")
@@ -296,8 +301,9 @@ def in_short(sources: Sources) -> str:
         f"- On NAS-Bench-201 ({config['n']:,} random architectures, at least {least:,} "
         f"scored, × {len(sources.sections)} datasets, validation accuracy) "
         f"{escape_markdown(', '.join(clearly)) or 'no proxy'} is *clearly* ahead of "
-        "the best of #params, FLOPs and the number of layers on all of them (corrected "
-        f"95% interval of Δρ above +.05); ahead by less: {leads or 'none'}.\n"
+        f"the best of {len(baselines)} baselines ({', '.join(baselines)}) on all of "
+        f"them (corrected 95% interval of Δρ above +.05); ahead by less: "
+        f"{leads or 'none'}.\n"
         f"- Over {places['space'].nunique()} spaces and "
         f"{len(places.drop_duplicates())} tasks (at least {fewest:,} architectures "
         f"each, validation or test accuracy) {led or 'none'} of {len(everywhere)} "
@@ -666,12 +672,16 @@ def measured_table(sources: Sources) -> str:
             proxy = PROXIES.get(name)
             cost, reads = cost_class(proxy), proxy.reads
         cells = [measured(tables["all"], costly, name, d) for d in DATASETS]
+        if not any(cell != "not run" for cell in cells):
+            cells[0] = aside(name) or cells[0]
         published, compared, gap = published_gap(tables, name)
         link = f"[{escape_markdown(name)}](#{name})"
         link += older(sources, [name])
         note = GAPS.get(name, "nothing was run") if abs(gap) > UNEXPLAINED else ""
-        rows.append((link, cost, reads, *cells, published, compared, note))
-    header = ("proxy", "cost", "reads", *DATASETS, "published", "ours, there", "gap")
+        other = elsewhere(name)
+        rows.append((link, cost, reads, *cells, other, published, compared, note))
+    header = ("proxy", "cost", "reads", *DATASETS, "elsewhere")
+    header = (*header, "published", "ours, there", "gap")
     text = (
         "Spearman's ρ / Kendall's τ-b with validation accuracy over the committed run, "
         "all 1,000 architectures. Published: ρ on CIFAR-10 / CIFAR-100, setting (a) "
@@ -680,6 +690,8 @@ def measured_table(sources: Sources) -> str:
         "the 9,445 trimmed cells, test accuracy (VKDNW, Table 1), or (p) the proxy's "
         "own paper. “Ours, there”: the same over the trimmed cells of the run for (d), "
         "over all of it otherwise; accuracies are validation accuracies throughout. "
+        "Elsewhere: mean ρ over the tasks of a space; n: the fewest architectures with "
+        "a score ([tasks](across.md)). "
         f"Gap: what is known of a difference above {number(UNEXPLAINED)} on either. "
         "Those that train or draw networks anew were run on the first architectures of "
         "the sample and the smallest images only (`results/costly`), beside their n."
@@ -687,6 +699,36 @@ def measured_table(sources: Sources) -> str:
     return (
         markdown_table(header, rows, (False,) * len(header))
         + f"\n{text}\n\n{regularised(sources)}\n"
+    )
+
+
+@functools.cache
+def everywhere() -> pd.DataFrame:
+    """ρ of every proxy on every task of all committed runs."""
+    path = ROOT / "results" / "across" / "correlations.csv"
+    if not path.exists():
+        raise SourceMissingError("there is no across/correlations.csv")
+    return pd.read_csv(path).dropna(subset="spearman")
+
+
+def aside(name: str) -> str:
+    """ρ on cifar10 by the run of the dearer proxies on fewer architectures."""
+    table = everywhere().set_index(["proxy", "space", "dataset"])
+    if (name, "nb201", "cifar10") not in table.index:
+        return ""
+    row = table.loc[(name, "nb201", "cifar10")].iloc[-1]
+    ends = interval(row["spearman_low"], row["spearman_high"])
+    return f"{number(row['spearman'])} {ends} / {number(row['kendall'])}, n {row['n']}"
+
+
+def elsewhere(name: str) -> str:
+    """Mean ρ over the tasks of every other space where it has scores."""
+    table = everywhere()
+    table = table[(table["proxy"] == name) & (table["space"] != "nb201")]
+    return ", ".join(
+        f"{escape_markdown(space)} {number(rows['spearman'].mean())} "
+        f"(n {rows['n'].min()})"
+        for space, rows in table.groupby("space", sort=False)
     )
 
 

@@ -5,7 +5,8 @@
 
 Accuracies that zcbench may not carry are files of yours (docs/spaces.md); without
 --truth they are taken from where the run was made with them. Writes summary.md,
-spaces.md, kinds.md, words.md, tasks.md, verdict.csv, tasks.csv and three figures.
+spaces.md, kinds.md, words.md, tasks.md, verdict.csv, tasks.csv, correlations.csv and
+three figures.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import pandas as pd
 import zcbench
 from zcbench.analysis.across import SCORED
 from zcbench.analysis.block import interval, number, percent
+from zcbench.analysis.rows import with_ends
 from zcbench.analysis.verdict import AHEAD, CLEARLY
 from zcbench.errors import count
 from zcbench.report import Report, make_report
@@ -35,6 +37,8 @@ RUNS = (
     *("nb101", "darts", "macro-500", "transnas_macro", "mnasnet_imagenet"),
     *("vit_bench", "torchvision", "fcnet"),
 )
+ASIDE = ("new-nb201", "new-nb101")
+"""Runs of the dearer proxies on fewer architectures: in correlations.csv alone."""
 KINDS = {
     "cells": ("nb201", "transnas_micro", "nb101", "darts"),
     "chains": ("macro", "transnas_macro"),
@@ -45,6 +49,7 @@ KINDS = {
 }
 """What the networks of each space are."""
 SIZE = ("params", "flops")
+KEPT = ("proxy", "space", "dataset", "n", "failed", *with_ends("spearman"), "kendall")
 FIGURES = ("heatmap", "critical-difference")
 SECTIONS = ("verdict", "tasks")
 
@@ -62,6 +67,11 @@ def main() -> None:
     ]
     report = make_report(runs, sections=(*SECTIONS, *sections_for(FIGURES)))
     options.output.mkdir(parents=True, exist_ok=True)
+    aside = [load(RESULTS / name, given.get(name)) for name in ASIDE]
+    reports = [report, *(make_report([run]) for run in aside)]
+    table = rounded(pd.concat([r.table[list(KEPT)] for r in reports]))
+    table = table.sort_values(["proxy", "space", "dataset"])
+    table.to_csv(options.output / "correlations.csv", index=False)
     blocks = {block.name: block for block in (report.verdict, *report.blocks)}
     for name in SECTIONS:
         rounded(blocks[name].table).to_csv(options.output / f"{name}.csv", index=False)
