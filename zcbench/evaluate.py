@@ -28,6 +28,7 @@ from zcbench.evidence.passes import (
 )
 from zcbench.evidence.records import FreshNetwork
 from zcbench.evidence.subject import make_subject
+from zcbench.evidence.table import RUN_WHEN_READ
 from zcbench.plan import Plan
 from zcbench.seeding import random_state, reseed
 from zcbench.types import Batch, Evaluation, Precision, Proxy, Score
@@ -83,7 +84,8 @@ def _telling(
     waiting = [
         proxy
         for proxy in plan.proxies
-        if proxy.origin == "built-in" and FreshNetwork not in plan.needs[proxy.name]
+        if proxy.origin == "built-in"
+        and RUN_WHEN_READ.isdisjoint(plan.needs[proxy.name])
     ]
 
     def made(records: Mapping[type, Any]) -> None:

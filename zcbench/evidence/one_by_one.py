@@ -75,6 +75,19 @@ class OneByOne:
                 kernel += (rows @ rows.T).to(kernel.dtype)
         return TangentKernel(kernel)
 
+    def loss_gradients(self, visit: Callable[[int, Tensor], None]) -> None:
+        """Each layer's, in order; as many at once as memory is meant for."""
+        n, number = len(self._subject.batch.x), 0
+        for weights in in_parts(self._subject.weights, n):
+            layers = [w.new_zeros(n, *w.shape) for w in weights]
+            for image, grads in enumerate(self._gradients(weights, self._loss)):
+                for layer, grad in zip(layers, grads, strict=True):
+                    if grad is not None:
+                        layer[image] = grad
+            while layers:
+                visit(number, layers.pop(0))
+                number += 1
+
     def _loss(self, logits: Tensor, y: Tensor) -> Tensor:
         check_labels(logits, self._subject.batch)
         return LOSSES[self._subject.batch.loss](logits, y)

@@ -67,7 +67,7 @@ def make_records(
         if record in needs
     }
     records: dict[type, Any] = {}
-    with _manners(subject):
+    with manners(subject):
         for source, sharing in groupby(makers, key=lambda record: makers[record][:2]):
             steps = {record: makers[record][2:] for record in sharing}
             exact = all(RECORDS[record].exact for record in steps)
@@ -143,7 +143,7 @@ def _imported(module: str, name: str) -> Callable[..., Any]:
 
 
 @contextmanager
-def _manners(subject: Subject | StackedSubject) -> Iterator[None]:
+def manners(subject: Subject | StackedSubject) -> Iterator[None]:
     """What derivatives of other people's networks need."""
     if subject.plain:
         yield

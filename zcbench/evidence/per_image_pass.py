@@ -83,16 +83,14 @@ class PerImagePass:
 
     def sign_agreement(self) -> SignAgreement:
         """Backward from the sum over images of the loss of each."""
-        batch = self._subject.batch
         total = 0.0
 
-        def add(gradients: Tensor) -> None:
+        def add(_: int, gradients: Tensor) -> None:
             nonlocal total
             total += float(gradients.sign().sum(0).abs().sum())
 
-        check_labels(self._logits, batch)
         with self._clock.time("per_image_loss"):
-            loss = LOSSES[batch.loss](self._logits, batch.y) * len(batch.x)
+            loss = self._loss()
             self._backward(loss, add)
         if bool(loss.isnan()):  # the sign of what is no number would be 0
             total = math.nan
@@ -103,18 +101,44 @@ class PerImagePass:
         n, device = len(self._x), self._x.device
         kernel = torch.zeros(n, n, dtype=torch.float64, device=device)
 
-        def add(gradients: Tensor) -> None:
+        def add(_: int, gradients: Tensor) -> None:
             kernel.add_((gradients @ gradients.T).to(kernel.dtype))
 
         with self._clock.time("per_image_logits"):
             self._backward(self._logits.sum(), add)
         return TangentKernel(kernel)
 
-    def _backward(self, output: Tensor, reduce: Callable[[Tensor], None]) -> None:
+    def loss_gradients(self, visit: Callable[[int, Tensor], None]) -> None:
+        """Give each layer's number and gradients [N, *shape of the weight] of the loss.
+
+        The last layer comes first, those that do not reach the output at the end.
+        """
+        n, left = len(self._x), dict(enumerate(self._subject.weights))
+
+        def whole(number: int, gradients: Tensor) -> None:
+            visit(number, gradients.reshape(n, *left.pop(number).shape))
+
+        self._backward(self._loss(), whole, in_parts=False)
+        for number, weight in left.items():
+            visit(number, weight.new_zeros(n, *weight.shape))
+
+    def _loss(self) -> Tensor:
+        """Sum over images of the loss of each."""
+        batch = self._subject.batch
+        check_labels(self._logits, batch)
+        return LOSSES[batch.loss](self._logits, batch.y) * len(batch.x)
+
+    def _backward(
+        self,
+        output: Tensor,
+        reduce: Callable[[int, Tensor], None],
+        *,
+        in_parts: bool = True,
+    ) -> None:
         self._readers -= 1
         if not output.requires_grad:
             return
-        with self._gradients.going_to(reduce):
+        with self._gradients.going_to(reduce, in_parts):
             torch.autograd.grad(
                 output, self._x, retain_graph=self._readers > 0, allow_unused=True
             )
@@ -156,7 +180,9 @@ class _Gradients:
         self._n = n_images
         self._uses: Counter[int] = Counter()
         self._held: dict[int, Tensor] = {}
-        self._reduce: Callable[[Tensor], None] | None = None
+        self._left: Counter[int] = Counter()
+        self._in_parts = True
+        self._reduce: Callable[[int, Tensor], None] | None = None
 
     def watch(
         self, number: int, layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor
@@ -174,13 +200,15 @@ class _Gradients:
             )
 
     @contextmanager
-    def going_to(self, reduce: Callable[[Tensor], None]) -> Iterator[None]:
-        """Give `reduce` the gradients [N, weights] of a layer, or of part of it."""
-        self._reduce = reduce
+    def going_to(
+        self, reduce: Callable[[int, Tensor], None], in_parts: bool
+    ) -> Iterator[None]:
+        """Give `reduce` number and gradients [N, weights] of a layer, or part of it."""
+        self._reduce, self._in_parts = reduce, in_parts
+        self._left = self._uses.copy()
         yield
-        for gradients in self._held.values():
-            reduce(gradients)
-        self._held.clear()
+        while self._held:  # a use of the layer that does not reach the output
+            reduce(*self._held.popitem())
         self._reduce = None
 
     @torch.no_grad()
@@ -189,13 +217,19 @@ class _Gradients:
             return
         with torch.autocast(grad.device.type, enabled=False):
             parts = _by_image(layer, value, grad.detach())
-            if self._uses[number] == 1:
+            if self._uses[number] == 1 and self._in_parts:
                 for part in parts:
-                    self._reduce(part)
+                    self._reduce(number, part)
                 return
             # A layer that is used twice adds up before it is reduced.
             whole = torch.cat(list(parts), dim=1)
-            self._held[number] = self._held.get(number, 0) + whole
+            if number in self._held:
+                whole += self._held.pop(number)
+            self._left[number] -= 1
+            if self._left[number]:
+                self._held[number] = whole
+            else:
+                self._reduce(number, whole)
 
 
 def _by_image(layer: nn.Module, value: Tensor, grad: Tensor) -> Iterator[Tensor]:

@@ -39,6 +39,7 @@ from zcbench.evidence.spectra import (
     OutputCurvature,
     ResponseCorrelation,
 )
+from zcbench.evidence.streams import Activations, ImageGradients
 from zcbench.evidence.tokens import (
     Attention,
     HiddenDimensions,
@@ -87,6 +88,19 @@ RECORDS: dict[type, Making] = {
     FreshNetwork: Making(
         (),
         ".subject:fresh_network",
+        exact=True,
+        bounds=(1e-6, 0.2, 0.2),
+    ),
+    Activations: Making(
+        ("activations",),
+        ".streaming:stream_activations",
+        forward_only=True,
+        exact=True,
+        bounds=(1e-6, 1e-2, 1e-2),
+    ),
+    ImageGradients: Making(
+        ("image_gradients",),
+        ".streaming:stream_image_gradients",
         exact=True,
         bounds=(1e-6, 0.2, 0.2),
     ),
@@ -273,14 +287,17 @@ RECORDS: dict[type, Making] = {
 }
 """Type → how it is made, in the order of making.
 
-Where a network is handed out whole (`FreshNetwork`) comes first: passes move the
-running statistics of BatchNorm.
+What is `RUN_WHEN_READ` keeps a network and comes first: passes move the running
+statistics of BatchNorm.
 
 In float64 and float32 the bounds are two and a half times and more what was seen
 between the CPU in that precision and in float64, on random NAS-Bench-201 networks with
 16 images of noise; rounding is enlarged by ReLUs that flip. SynapticFlow is float64 in
-any precision, ChannelCorrelation and FreshNetwork are float32. In bfloat16 no bound is
-above 0.45, so that a factor of 1.5 shows in any record: most records keep well below
-it, but HessianGradient can differ by 2 by rounding alone, and is then calculated
-another way.
+any precision, ChannelCorrelation and what is `RUN_WHEN_READ` are float32. In bfloat16
+no bound is above 0.45, so that a factor of 1.5 shows in any record: most records keep
+well below it, but HessianGradient can differ by 2 by rounding alone, and is then
+calculated another way.
 """
+
+RUN_WHEN_READ = frozenset({FreshNetwork, Activations, ImageGradients})
+"""Records whose network runs for each proxy that reads them."""

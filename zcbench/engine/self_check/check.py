@@ -28,8 +28,7 @@ from zcbench.engine.self_check.questions import Evidence, Question
 from zcbench.engine.self_check.ways import Way, arithmetic_of, ways_on
 from zcbench.evaluate import apply_proxies
 from zcbench.evidence.passes import Missing, arithmetic
-from zcbench.evidence.records import FreshNetwork
-from zcbench.evidence.table import RECORDS
+from zcbench.evidence.table import RECORDS, RUN_WHEN_READ
 from zcbench.files import read
 from zcbench.plan import Plan, make_plan
 from zcbench.store.device_check import save
@@ -110,7 +109,7 @@ def _formulas(
     plan: Plan, found: Sequence[Evidence], device: torch.device
 ) -> dict[str, Checked]:
     """Proxies on the device's evidence, and on the same evidence on the CPU."""
-    own = [p for p in plan.proxies if FreshNetwork not in plan.needs[p.name]]
+    own = [p for p in plan.proxies if RUN_WHEN_READ.isdisjoint(plan.needs[p.name])]
     plan = make_plan(own)
     errors = dict.fromkeys((proxy.name for proxy in own), 0.0)
     for evidence in found:

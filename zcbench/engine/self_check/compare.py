@@ -12,7 +12,8 @@ from torch import Tensor
 
 from zcbench.evidence.passes import Missing, arithmetic, attempt
 from zcbench.evidence.records import FreshNetwork
-from zcbench.evidence.table import RECORDS
+from zcbench.evidence.streams import Activations, ImageGradients
+from zcbench.evidence.table import RECORDS, RUN_WHEN_READ
 from zcbench.types import Precision
 
 FORMULA = 1e-2
@@ -58,12 +59,14 @@ def allowed(record: type, dtype: torch.dtype, precision: Precision) -> float:
 def numbers_of(record: Any) -> Numbers | Missing:
     """What a record holds, to be compared with another of its type.
 
-    A `FreshNetwork` is what its forward and backward give.
+    A `FreshNetwork` is what its forward and backward give, a record of layers the
+    mean and the norm of each layer.
     """
     if isinstance(record, Missing):
         return record
-    if isinstance(record, FreshNetwork):
-        found: Numbers | Missing = attempt(lambda: _of_network(record))
+    if type(record) in RUN_WHEN_READ:
+        of = _of_network if isinstance(record, FreshNetwork) else _of_layers
+        found: Numbers | Missing = attempt(lambda: of(record))
         return found
     return {
         field.name: _tensors(getattr(record, field.name))
@@ -96,9 +99,20 @@ def _of_network(record: FreshNetwork) -> Numbers:
     return {"outputs": _tensors(outputs), "grads": _tensors(tuple(found))}
 
 
+def _of_layers(record: Activations | ImageGradients) -> Numbers:
+    """The means over images, and the norms: a whole layer is not kept."""
+
+    def reduced(_: str, value: Tensor) -> tuple[Tensor, Tensor]:
+        value = value.cpu().double()
+        return value.mean(0), value.norm()
+
+    means, norms = zip(*record.map(reduced), strict=True)
+    return {"means": means, "norms": (torch.stack(norms),)}
+
+
 def on_the_cpu(record: Any) -> Any:
     """The same record there, its tensors in float64."""
-    if isinstance(record, (Missing, FreshNetwork)):
+    if isinstance(record, Missing) or type(record) in RUN_WHEN_READ:
         return record
     moved = {}
     for field in dataclasses.fields(record):
