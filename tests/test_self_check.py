@@ -31,12 +31,14 @@ from zcbench.engine.self_check.ways import is_needed, taking, ways_on
 from zcbench.evidence import minibatch_pass
 from zcbench.evidence.passes import Missing
 from zcbench.evidence.records import FreshNetwork, Gradients
+from zcbench.evidence.streams import Activations, ImageGradients
 from zcbench.evidence.table import RECORDS
 from zcbench.evidence.tokens import Attention, HiddenDimensions, SynapticDiversity
 from zcbench.plan import make_plan
 from zcbench.proxies import PROXIES
 from zcbench.report import make_report
 from zcbench.store import load_run, read_records
+from zcbench.types import Proxy
 
 OFFERED = [record for record in RECORDS if RECORDS[record].stacked]
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -233,6 +235,30 @@ def test_a_kernel_that_is_always_wrong_leaves_no_number(
     assert table.loc["params", "n"] == 3
 
 
+def sum_activations(a: Activations) -> float:
+    return sum(a.map(lambda _, x: float(x.abs().sum())))
+
+
+def sum_gradients(g: ImageGradients) -> float:
+    return sum(g.map(lambda _, d: float(d.abs().sum())))
+
+
+STREAMS = {
+    Activations: Proxy("sum_activations", sum_activations, "nobody2024"),
+    ImageGradients: Proxy("sum_gradients", sum_gradients, "nobody2024"),
+}
+"""Proxies for records that no built-in one reads."""
+
+
+@pytest.fixture
+def streams() -> Iterator[None]:
+    for proxy in STREAMS.values():
+        PROXIES.add(proxy.name, proxy)
+    yield
+    for proxy in STREAMS.values():
+        PROXIES.remove(proxy.name)
+
+
 def corrupted(record: Any) -> Any:
     """The record with every number half as large again."""
     if isinstance(record, Missing):
@@ -242,6 +268,10 @@ def corrupted(record: Any) -> Any:
             for parameter in record.network.parameters():
                 parameter.mul_(1.5)
         return record
+    if isinstance(record, Activations | ImageGradients):
+        return replace(
+            record, map=lambda f: record.map(lambda name, x: f(name, 1.5 * x))
+        )
     changed = {}
     for field in dataclasses.fields(record):
         value = getattr(record, field.name)
@@ -253,6 +283,8 @@ def corrupted(record: Any) -> Any:
 
 
 def proxies_that_read(record: type) -> tuple[str, ...]:
+    if record in STREAMS:
+        return (STREAMS[record].name,)
     names = "all,epsinas,vkdnw" if record is not FreshNetwork else "nngp"
     proxies = PROXIES.select(names)
     plan = make_plan(proxies)
@@ -270,6 +302,7 @@ def test_a_wrong_record_is_caught(
     precision: str,
     tmp_path: Path,
     switch: Switch,
+    streams: None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     gather = zcbench.evaluate.gather

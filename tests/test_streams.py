@@ -171,7 +171,7 @@ def test_one_tensor_lives_at_a_time(record: type, plain: bool) -> None:
     assert [ref() for ref in alive] == [None] * len(alive)
 
 
-def layers_alive(plain: bool, monkeypatch: pytest.MonkeyPatch) -> int:
+def layers_alive(plain: bool) -> int:
     """Most gradients [N, ...] of layers that are held while one is handed over."""
     shapes = {(N, *p.shape) for n, p in small(plain).named_parameters() if p.dim() > 1}
     (g,) = evidence(small(plain), ImageGradients)
@@ -184,21 +184,19 @@ def layers_alive(plain: bool, monkeypatch: pytest.MonkeyPatch) -> int:
 
 
 def test_no_other_layer_is_held_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert layers_alive(True, monkeypatch) == 1
-    assert layers_alive(False, monkeypatch) > 1  # as many as memory is meant for
+    assert layers_alive(True) == 1
+    assert layers_alive(False) > 1  # as many as memory is meant for
     monkeypatch.setattr("zcbench.evidence.one_by_one.MOST_NUMBERS", 1)
-    assert layers_alive(False, monkeypatch) == 1
+    assert layers_alive(False) == 1
 
 
-def test_the_same_again_whoever_writes_into_what(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_the_same_again_whoever_writes_into_what() -> None:
     for plain in (True, False):
         a, g = evidence(small(plain))
         before = torch.get_rng_state()
         first = a.map(kept), g.map(kept)
-        a.map(lambda _, x: x.zero_())
-        g.map(lambda _, d: d.data.fill_(torch.nan))
+        same(a.map(lambda n, x: (kept(n, x), x.data.zero_())[0]), first[0])
+        same(g.map(lambda n, d: (kept(n, d), d.data.zero_())[0]), first[1])
         a.map(lambda _, x: torch.rand(3))
         same(a.map(kept), first[0])
         same(g.map(kept), first[1])
@@ -247,7 +245,19 @@ def test_faults_of_a_guest_are_its_own(record: type) -> None:
         assert beside[name].value == alone[name].value == scores()[name].value
 
 
-def test_built_in_proxies_may_read_them_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tensors_may_be_viewed_and_differentiated() -> None:
+    for streamed in evidence(TOY.build(TOY.architecture(26), "toy").double()):
+
+        def length(_: str, x: Tensor) -> float:
+            y = x.view(len(x), -1).requires_grad_()
+            return float(torch.autograd.grad(y.pow(2).sum() / 2, y)[0].norm())
+
+        with torch.no_grad():
+            lengths = streamed.map(lambda _, x: float(x.norm()))
+        assert streamed.map(length) == pytest.approx(lengths)
+
+
+def test_built_in_proxies_may_read_them_too() -> None:
     def total(r: Any) -> float:
         return sum(r.map(lambda _, x: float(x.abs().sum())))
 

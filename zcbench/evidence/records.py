@@ -1,7 +1,8 @@
 """Evidence: what proxies may ask for by annotating a parameter with its type.
 
 Records are small and frozen, already reduced inside the pass that makes them: there
-are no raw activations. Importing this file does not import torch.
+are no raw activations. A proxy that needs them reduces them itself
+(`zcbench.evidence.streams`). Importing this file does not import torch.
 """
 
 from __future__ import annotations
