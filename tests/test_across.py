@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 import zcbench
 from zcbench.cli import main
 from zcbench.store import load_run
+from zcbench.truth import spaces_at_hand
 
 FEW = ("--n", 10, "--proxies", "params,flops,snip", "--batch-size", 8, "--workers", 1)
 
@@ -70,13 +71,24 @@ def test_all_is_every_space_with_accuracies_at_hand(
     specs = [space.architecture(index).spec for index in (0, 10**9, 10**12)]
     rows = [f'"{spec}",{90 + i},50,60' for i, spec in enumerate(specs)]
     table.write_text("\n".join(["arch,svhn,ninapro,scifar100", *rows]))
-    words = ("--n", 3, "--proxies", "params", "--batch-size", 4, "--workers", 1)
-    result = invoke("run", "--space", "all", *words, "--dry-run")
-    assert result.exit_code == 0, result.output
-    planned = [line for line in result.stdout.splitlines() if line.startswith("space ")]
-    spaces = [line.split()[1].rstrip(",") for line in planned]
-    assert set(spaces) - {"torchvision"} == {"nb201", "darts", "fcnet"}
-    assert "zcbench: nb101 is left out: There is no ground truth" in result.stderr
-    assert str(tmp_path / "truth" / "nb101.csv") in result.stderr
-    assert "nats_sss is left out: No archive" in result.stderr
+    there, absent = spaces_at_hand()
+    assert set(there) - {"torchvision"} == {"nb201", "darts", "fcnet"}
+    assert "There is no ground truth" in absent["nb101"]
+    assert str(tmp_path / "truth" / "nb101.csv") in absent["nb101"]
+    assert absent["nats_sss"].startswith("No archive")
     assert len(zcbench.load_truth("darts", "svhn")) == 3
+
+
+def test_all_runs_what_is_at_hand_and_names_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = (["toy", "fcnet"], {"nb101": "There is no ground truth for nb101."})
+    monkeypatch.setattr(zcbench.truth, "spaces_at_hand", lambda: known)
+    result = invoke("run", "--space", "all", *FEW, "--out", tmp_path / "all")
+    assert result.exit_code == 0, result.output
+    assert sorted(path.name for path in (tmp_path / "all").iterdir()) == [
+        "fcnet",
+        "toy",
+    ]
+    said = "zcbench: nb101 is left out: There is no ground truth for nb101.\n"
+    assert said in result.stderr

@@ -110,7 +110,9 @@ def test_the_manifest_says_what_was_run(whole: Path) -> None:
         }
         == manifest["config"]
     )
-    assert manifest["proxies"] == dict.fromkeys(manifest["config"]["proxies"], 1)
+    versions = {p.name: p.version for p in PROXIES.select("all")}
+    assert manifest["proxies"] == versions
+    assert list(versions) == manifest["config"]["proxies"]
     assert manifest["minibatch"]["toy"].keys() == {"name", "digest", "batch_digest"}
     # Its metadata leave out the build, such as +cpu, in some releases.
     found, there = manifest["versions"]["torch"], torch.__version__

@@ -1694,8 +1694,9 @@ FAILURES = {  # condition, some that have a number all the same, some that have 
 def test_a_network_that_fails_somewhere_is_scored_elsewhere(kind):
     when, fine, failing = FAILURES[kind]
     net = seeded(Fails, when)
-    found = scored(net, "all")
-    twin = scored(seeded(Around, seeded(ordinary), lambda n, x: n(x)), "all")
+    names = ["all", *ALONE]
+    found = scored(net, names)
+    twin = scored(seeded(Around, seeded(ordinary), lambda n, x: n(x)), names)
     zen = {"zen"}  # its numbers are those of the parameters' names
     for name in ("params", "l2_norm", *fine):
         assert found[name].status == "ok", (name, found[name])

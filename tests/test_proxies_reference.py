@@ -31,6 +31,7 @@ TRANSFORMERS = {
 """Undefined without attention: tests/test_transformers.py."""
 PROXIES = tuple(n for n in REFERENCES if n not in (*COSTLY, *TRANSFORMERS))
 PROXIES += tuple(VARIANTS)
+DRAWN = ("swap", "reg_swap")
 TOLERANCE = {"epsinas": (0.02, 1e-6)}
 """Of what is float32 by definition, a small difference of two outputs; (1e-6, 0) else.
 """
@@ -124,7 +125,7 @@ def scores(case: Case, network: str) -> dict[str, zcbench.Score]:
     net, batch = setting(case)
     if network == "built":
         net = SPACE.build(SPACE.parse(CELLS[case.cell]), case.task, seed=1)
-    return zcbench.score(net, batch, PROXIES)
+    return zcbench.score(net, batch, names_of(case))
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -158,14 +159,22 @@ def check(name: str, score: zcbench.Score, reference: float | list[float] | None
     assert score.value == pytest.approx(reference, rel=relative, abs=absolute)
 
 
-@pytest.mark.parametrize("name", PROXIES)
-@pytest.mark.parametrize("case", CASES, ids=str)
+def names_of(case: Case) -> tuple[str, ...]:
+    """What is compared there; what draws 32 networks only where networks are small."""
+    small = case.depth == 1 or case is CASES[0]
+    return tuple(name for name in PROXIES if small or name not in DRAWN)
+
+
+PAIRS = [pytest.param(c, n, id=f"{c}-{n}") for c in CASES for n in names_of(c)]
+BUILT = [pair for pair in PAIRS if pair.values[0].depth == 5]
+
+
+@pytest.mark.parametrize(("case", "name"), PAIRS)
 def test_score_of_the_literal_network_equals_the_reference(case, name):
     check(name, scores(case, "literal")[name], expected(case, name))
 
 
-@pytest.mark.parametrize("name", PROXIES)
-@pytest.mark.parametrize("case", [c for c in CASES if c.depth == 5], ids=str)
+@pytest.mark.parametrize(("case", "name"), BUILT)
 def test_score_of_the_built_network_equals_the_reference(case, name):
     check(name, scores(case, "built")[name], expected(case, name))
 
@@ -235,7 +244,7 @@ def test_float32_strays_no_further_than_a_float32_change_of_the_weights(cell):
     got = zcbench.score(net, batch, PROXIES, precision="float32")
     generator = torch.Generator().manual_seed(0)
     for name in PROXIES:
-        if name == "zen":
+        if name in ("zen", *DRAWN):
             continue
         exact = expected(Case(cell, "ImageNet16-120", 16, depth=1), name)
         moved = []
@@ -314,7 +323,8 @@ def test_scoring_leaves_everything_bit_equal(source, kind, mode):
     undefined = {n for n, s in scores.items() if s.status == "undefined"}
     blocks = {"az_expressivity", "az_progressivity", "az_trainability", "wrcor"}
     blocks |= {"lin_regions"}  # there is no thin version of it
-    assert undefined == (blocks if source == "any" else set())
+    few = {"epe_nas"}  # two images of a class, above 100 classes
+    assert undefined == (blocks if source == "any" else few)
     assert {s.status for s in scores.values()} <= {"ok", "undefined"}
 
 

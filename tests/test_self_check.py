@@ -285,7 +285,8 @@ def corrupted(record: Any) -> Any:
 def proxies_that_read(record: type) -> tuple[str, ...]:
     if record in STREAMS:
         return (STREAMS[record].name,)
-    names = "all,epsinas,vkdnw" if record is not FreshNetwork else "nngp"
+    names = "all,epsinas,vkdnw,swap[weights=own],meco[image=gaussian]"
+    names = "nngp" if record is FreshNetwork else names
     proxies = PROXIES.select(names)
     plan = make_plan(proxies)
     return tuple(p.name for p in proxies if record in plan.needs[p.name])

@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from torch import nn
 
 import zcbench
+from zcbench.cache import cache_dir
 from zcbench.cli import main
 from zcbench.conformance.spaces import check_space
 from zcbench.engine.sample import sample
@@ -242,7 +243,8 @@ def test_without_a_truth_there_is_nothing_to_sample(table: Path) -> None:
     assert (result.exit_code, result.stderr) == (
         3,
         "zcbench: There is no ground truth for mnasnet_imagenet. Give a table with "
-        "--truth FILE.\n",
+        f"--truth FILE, or put it there as {cache_dir() / 'truth'}/"
+        "mnasnet_imagenet.csv.\n",
     )
     result = invoke("run", "--space", SPACE.name, "--population", "al")
     assert result.exit_code == 2

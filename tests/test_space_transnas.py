@@ -419,7 +419,7 @@ def test_a_run_names_the_part_and_the_size(tmp_path: Path) -> None:
     assert "transnas_micro · normal (encoder alone) · ssim" in result.stdout
     assert "transnas_micro · room_layout · negative_loss" in result.stdout
     assert "minibatch builtin at 16×16" in result.stdout
-    assert "6 undefined" in result.stdout  # snip has no loss of the encoder
+    assert "snip: undefined: a part of a network has no loss (6" in result.stdout
 
 
 def test_labels_do_not_matter_where_there_is_no_loss(tmp_path: Path) -> None:

@@ -115,7 +115,8 @@ def render_text(document: Document, *, color: bool = False, width: int = ANY) ->
 
 def _block(block: Block, color: bool, width: int) -> str:
     """What it is, its table, its conclusion."""
-    above = _wrap(block.title, width) if block.title else ""
+    title = visible(block.title)  # one line, to be found by, but in a terminal
+    above = (_wrap(title, width) if width < ANY else f"{title}\n") if title else ""
     above += _wrap(block.about, width) if block.about else ""
     lines = (*block.conclusion.splitlines(), *block.remarks)
     below = "".join(_wrap(line, width) for line in lines)
