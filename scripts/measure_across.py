@@ -37,7 +37,7 @@ RUNS = (
     *("nb101", "darts", "macro-500", "transnas_macro", "mnasnet_imagenet"),
     *("vit_bench", "torchvision", "fcnet"),
 )
-ASIDE = ("new-nb201", "new-nb101")
+ASIDE: tuple[str, ...] = ()
 """Runs of the dearer proxies on fewer architectures: in correlations.csv alone."""
 KINDS = {
     "cells": ("nb201", "transnas_micro", "nb101", "darts"),
@@ -107,12 +107,12 @@ def summary(report: Report, tasks: Any) -> str:
     """What holds across tasks, and a row for each proxy: mean ρ in each space."""
     values = correlations(report, strict=True).fillna(0.0)
     spaces = dict.fromkeys(space for space, _ in values.columns)
-    rows, unranked = [], list[str]()
+    rows, unranked = [], dict[str, list[str]]()
     for row in tasks.table.to_dict("records"):
         name = escape_markdown(row["proxy"] + (" *" if row["baseline"] else ""))
         means = [number(values.loc[row["proxy"], space].mean()) for space in spaces]
         if pd.isna(row["mean_rank"]):
-            unranked.append(f"{escape_markdown(row['proxy'])} ({row['note']})")
+            unranked.setdefault(row["note"], []).append(escape_markdown(row["proxy"]))
             continue
         rank = f"{row['mean_rank']:.1f} "
         rank += interval(row["mean_rank_low"], row["mean_rank_high"])
@@ -138,7 +138,11 @@ def summary(report: Report, tasks: Any) -> str:
             "each space counts once. Won / lost: tasks on which ρ is above / below "
             "that of the best baseline; mean Δρ: distance to it; "
             "ordered: the same over the tasks that it orders. 95% intervals: Student's "
-            f"t over spaces. Not ranked: {', '.join(unranked) or 'none'}.",
+            "t over spaces. Not ranked: "
+            + "; ".join(
+                f"{', '.join(names)} ({note})" for note, names in unranked.items()
+            )
+            + ".",
             "",
         ]
     )
