@@ -266,11 +266,13 @@ def by_space(report: Report, tasks: Any) -> Drawing:
     values = correlations(report, strict=True)
     spaces = list(dict.fromkeys(space for space, _ in values.columns))
     ordered = tasks.table["proxy"].tolist()
-    means = pd.DataFrame({s: values[s].mean(axis=1) for s in spaces}).loc[ordered]
+    means = pd.DataFrame({s: values[s].mean(axis=1) for s in spaces})
+    means = means.loc[ordered].dropna(how="all")
+    ordered = means.index.tolist()
     baselines = set(report.studies[0].baselines)
     labels = [f"{p} *" if p in baselines else p for p in ordered]
     grid = Grid(
-        title="Mean ρ with accuracy over the tasks of each space",
+        title="Mean ρ with accuracy over the tasks that a proxy orders",
         rows=labels,
         columns=[f"{space} ({values[space].shape[1]})" for space in spaces],
         values=means.to_numpy().tolist(),
