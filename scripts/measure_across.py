@@ -34,7 +34,7 @@ from zcbench.report.text import escape_markdown, markdown_table
 RESULTS = Path(__file__).resolve().parent.parent / "results"
 RUNS = (
     *("nb201-1000", "other-tasks", "transnas_micro", "macro-500", "transnas_macro"),
-    *("mnasnet_imagenet", "vit_bench", "fcnet"),
+    *("mnasnet_imagenet", "vit_bench", "torchvision", "fcnet"),
 )
 ASIDE: tuple[str, ...] = ()
 """Runs of the dearer proxies on fewer architectures: in correlations.csv alone."""
