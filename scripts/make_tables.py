@@ -165,7 +165,6 @@ def provenance(sources: Sources) -> str:
     seeds = {s.training_seeds for s in sections}
     trained = " / ".join(f"{few} to {many}" for few, many in sorted(seeds))
     plural = "" if config["threads"] == 1 else "s"
-    workers = "1 to 2 workers on 2 cores, shared with other jobs"
     starts = f"{config['repeats']} initialisation"
     starts += "s" if config["repeats"] > 1 else ""
     lines = [
@@ -176,7 +175,8 @@ def provenance(sources: Sources) -> str:
         f"Accuracy: `{config['target']}` of {sections[0].release} "
         f"(`{sections[0].truth}`), mean of {trained} training seeds",
         f"Minibatch: {images} (sha256 {digests}), batch size {config['batch_size']}",
-        f"Machine: {manifest['device']['name']}, {workers} × "
+        f"Machine: {manifest['device']['name']}, 1 to 2 workers on 2 cores, shared "
+        "with other jobs × "
         f"{config['threads']} thread{plural}, Python {versions['python']}, torch "
         f"{versions['torch']}, float32",
         f"Made: {manifest['created'][:10]} with zcbench {manifest['zcbench']}"
@@ -672,8 +672,6 @@ def measured_table(sources: Sources) -> str:
             proxy = PROXIES.get(name)
             cost, reads = cost_class(proxy), proxy.reads
         cells = [measured(tables["all"], costly, name, d) for d in DATASETS]
-        if not any(cell != "not run" for cell in cells):
-            cells[0] = aside(name) or cells[0]
         published, compared, gap = published_gap(tables, name)
         link = f"[{escape_markdown(name)}](#{name})"
         link += older(sources, [name])
@@ -709,16 +707,6 @@ def everywhere() -> pd.DataFrame:
     if not path.exists():
         raise SourceMissingError("there is no across/correlations.csv")
     return pd.read_csv(path).dropna(subset="spearman")
-
-
-def aside(name: str) -> str:
-    """ρ on cifar10 by the run of the dearer proxies on fewer architectures."""
-    table = everywhere().set_index(["proxy", "space", "dataset"])
-    if (name, "nb201", "cifar10") not in table.index:
-        return ""
-    row = table.loc[(name, "nb201", "cifar10")].iloc[-1]
-    ends = interval(row["spearman_low"], row["spearman_high"])
-    return f"{number(row['spearman'])} {ends} / {number(row['kendall'])}, n {row['n']}"
 
 
 def elsewhere(name: str) -> str:

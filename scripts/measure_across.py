@@ -36,8 +36,6 @@ RUNS = (
     *("nb201-1000", "other-tasks", "transnas_micro", "macro-500", "transnas_macro"),
     *("mnasnet_imagenet", "vit_bench", "torchvision", "fcnet"),
 )
-ASIDE: tuple[str, ...] = ()
-"""Runs of the dearer proxies on fewer architectures: in correlations.csv alone."""
 KINDS = {
     "cells": ("nb201", "transnas_micro", "nb101", "darts"),
     "chains": ("macro", "transnas_macro"),
@@ -66,9 +64,7 @@ def main() -> None:
     ]
     report = make_report(runs, sections=(*SECTIONS, *sections_for(FIGURES)))
     options.output.mkdir(parents=True, exist_ok=True)
-    aside = [load(RESULTS / name, given.get(name)) for name in ASIDE]
-    reports = [report, *(make_report([run]) for run in aside)]
-    table = rounded(pd.concat([r.table[list(KEPT)] for r in reports]))
+    table = rounded(report.table[list(KEPT)])
     table = table.sort_values(["proxy", "space", "dataset"])
     table.to_csv(options.output / "correlations.csv", index=False)
     blocks = {block.name: block for block in (report.verdict, *report.blocks)}

@@ -18,9 +18,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from measure_draws import lines
 
 import zcbench
 from zcbench.aggregates import AGGREGATES
+from zcbench.analysis.block import interval, number
 from zcbench.evaluate import evaluate
 from zcbench.minibatch import open_source
 from zcbench.plan import make_plan
@@ -96,14 +98,6 @@ def score(options: argparse.Namespace) -> None:
             print(json.dumps(row), file=file, flush=True)
 
 
-def lines(path: Path) -> list[dict]:
-    """What has been scored."""
-    if not path.exists():
-        return []
-    with path.open(encoding="utf-8") as file:
-        return [json.loads(line) for line in file]
-
-
 def summarise(options: argparse.Namespace) -> pd.DataFrame:
     """One row for each proxy."""
     rows = lines(options.scores)
@@ -171,19 +165,14 @@ def page(table: pd.DataFrame, options: argparse.Namespace) -> str:
     )
 
 
-def number(value: float) -> str:
-    return "–" if np.isnan(value) else f"{value:.2f}"
-
-
 def code(name: str) -> str:
     return f"`{name}`" if "[" in name else name.replace("_", r"\_")
 
 
 def of(row: dict, kind: str) -> tuple[str, str, str]:
     cost = row[f"ms{kind}"]
-    ends = [row[f"{end}{kind}"] for end in ("low", "high")]
-    rho = number(row[f"rho{kind}"])
-    rho += "" if np.isnan(ends[0]) else f" [{number(ends[0])}, {number(ends[1])}]"
+    ends = interval(row[f"low{kind}"], row[f"high{kind}"])
+    rho = f"{number(row[f'rho{kind}'])} {ends}"
     return rho, str(row[f"n{kind}"]), "–" if np.isnan(cost) else f"{cost:,.0f}"
 
 

@@ -6,15 +6,15 @@ here each of the first fifty images is a minibatch of its own, in train mode.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
-from torch import Tensor
 
 from zcbench.errors import Undefined
 from zcbench.evidence.copies import deep_copied
-from zcbench.evidence.per_image_pass import check_varying
+from zcbench.evidence.one_by_one import logits_alone
 from zcbench.evidence.records import FirstGradients
 from zcbench.evidence.subject import LOSSES, Subject, check_labels
-from zcbench.seeding import reseed
 
 IMAGES, ENTRIES, TENSORS = 50, 50, 11
 
@@ -29,30 +29,18 @@ def measure_first_gradients(subject: Subject) -> FirstGradients:
         Undefined: an image alone does not give logits, or they are rounding, or there
             is no such tensor.
     """
-    network, batch = deep_copied(subject.network), subject.batch
-    tensors = [p for p in network.parameters() if p.numel() >= ENTRIES][:TENSORS]
+    own = replace(subject, network=deep_copied(subject.network))
+    tensors = [p for p in own.network.parameters() if p.numel() >= ENTRIES][:TENSORS]
     if not tensors:
         raise Undefined(f"no parameter has {ENTRIES} entries")
     for tensor in tensors:
         tensor.requires_grad_(True)
-    images, seen = [], []
-    reseed(subject.seed)
-    for x, y in zip(batch.x[:IMAGES, None], batch.y[:IMAGES, None], strict=True):
-        logits = network(x)
-        if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != 1:
-            raise Undefined("one image does not give logits [1, classes]")
-        check_labels(logits, batch)
-        seen.append(logits.detach())
-        loss = LOSSES[batch.loss](logits, y)
-        grads: tuple[Tensor | None, ...] = (None,) * len(tensors)
+    images = []
+    for logits, label in logits_alone(own, IMAGES):
+        check_labels(logits, own.batch)
+        loss = LOSSES[own.batch.loss](logits, label)
+        grads = tuple(map(torch.zeros_like, tensors))
         if loss.requires_grad:
-            grads = torch.autograd.grad(loss, tensors, allow_unused=True)
-        pairs = zip(tensors, grads, strict=True)
-        images.append(torch.stack([_first(t if g is None else g, g) for t, g in pairs]))
-    check_varying(torch.cat(seen), batch)
+            grads = torch.autograd.grad(loss, tensors, materialize_grads=True)
+        images.append(torch.stack([grad.flatten()[:ENTRIES] for grad in grads]))
     return FirstGradients(torch.stack(images, dim=1).double().cpu())
-
-
-def _first(like: Tensor, gradient: Tensor | None) -> Tensor:
-    first = like.detach().flatten()[:ENTRIES]
-    return torch.zeros_like(first) if gradient is None else first

@@ -15,7 +15,7 @@ from torch import Tensor
 from zcbench.errors import Undefined
 from zcbench.evidence.copies import deep_copied
 from zcbench.evidence.drawn_weights import draw_weights, fan_out
-from zcbench.evidence.one_by_one import in_parts
+from zcbench.evidence.one_by_one import flat, in_parts
 from zcbench.evidence.records import MinibatchKernel
 from zcbench.evidence.subject import Subject
 from zcbench.seeding import reseed
@@ -44,14 +44,10 @@ def measure_minibatch_kernel(subject: Subject) -> MinibatchKernel:
         raise Undefined("the logits do not depend on any weight")
     kernel = torch.zeros(len(x), len(x), dtype=torch.float64)
     for part in in_parts(weights, len(x)):
-        rows = torch.stack([_row(output, part) for output in logits.sum(1)])
+        by_image = (
+            torch.autograd.grad(o, part, retain_graph=True, materialize_grads=True)
+            for o in logits.sum(1)
+        )
+        rows = torch.stack(list(map(flat, by_image)))
         kernel += (rows @ rows.T).double().cpu()
     return MinibatchKernel(kernel)
-
-
-def _row(output: Tensor, weights: list[Tensor]) -> Tensor:
-    grads = torch.autograd.grad(output, weights, retain_graph=True, allow_unused=True)
-    pairs = zip(weights, grads, strict=True)
-    return torch.cat(
-        [(torch.zeros_like(w) if g is None else g).flatten() for w, g in pairs]
-    )

@@ -50,8 +50,8 @@ class OneByOne:
         with self._clock.time("per_image_loss"):
             for grads in self._gradients(weights, self._loss):
                 for total, grad in zip(signs, grads, strict=True):
-                    if grad is not None:  # the sign of what is no number would be 0
-                        total += torch.where(grad.isnan(), grad, grad.sign())
+                    # The sign of what is no number would be 0.
+                    total += torch.where(grad.isnan(), grad, grad.sign())
         agreement = sum(float(s.double().abs().sum()) for s in signs)
         return SignAgreement(agreement, sum(s.numel() for s in signs))
 
@@ -61,17 +61,7 @@ class OneByOne:
         kernel = torch.zeros(len(x), len(x), dtype=torch.float64, device=x.device)
         with self._clock.time("per_image_logits"):
             for weights in in_parts(self._subject.weights, len(x)):
-                rows = torch.stack(
-                    [
-                        torch.cat(
-                            [
-                                (torch.zeros_like(w) if g is None else g).flatten()
-                                for w, g in zip(weights, grads, strict=True)
-                            ]
-                        )
-                        for grads in self._gradients(weights, _sum)
-                    ]
-                )
+                rows = torch.stack(list(map(flat, self._gradients(weights, _sum))))
                 kernel += (rows @ rows.T).to(kernel.dtype)
         return TangentKernel(kernel)
 
@@ -82,8 +72,7 @@ class OneByOne:
             layers = [w.new_zeros(n, *w.shape) for w in weights]
             for image, grads in enumerate(self._gradients(weights, self._loss)):
                 for layer, grad in zip(layers, grads, strict=True):
-                    if grad is not None:
-                        layer[image] = grad
+                    layer[image] = grad
             while layers:
                 visit(number, layers.pop(0))
                 number += 1
@@ -96,20 +85,37 @@ class OneByOne:
         self,
         weights: Sequence[Tensor],
         output_of: Callable[[Tensor, Tensor], Tensor],
-    ) -> Iterator[tuple[Tensor | None, ...]]:
-        batch = self._subject.batch
-        seen: list[Tensor] = []
-        reseed(self._subject.seed)
-        for image, label in zip(batch.x, batch.y, strict=True):
-            logits = self._subject.network(image[None])
-            if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != 1:
-                raise Undefined("one image does not give logits [1, classes]")
-            output = output_of(logits, label[None])
+    ) -> Iterator[tuple[Tensor, ...]]:
+        """Of each image, zeros where nothing flows back."""
+        for logits, label in logits_alone(self._subject):
+            output = output_of(logits, label)
             if not output.requires_grad:
                 raise Undefined("the logits do not depend on any weight")
-            yield torch.autograd.grad(output, weights, allow_unused=True)
-            seen.append(logits.detach())
-        check_varying(torch.cat(seen), batch)
+            yield torch.autograd.grad(output, weights, materialize_grads=True)
+
+
+def logits_alone(
+    subject: Subject, images: int | None = None
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Logits [1, classes] and label [1] of each of the first images, of all by default.
+
+    Raises:
+        Undefined: an image alone gives no logits, or those of all are rounding.
+    """
+    batch, seen = subject.batch, []
+    reseed(subject.seed)
+    for x, y in zip(batch.x[:images, None], batch.y[:images, None], strict=True):
+        logits = subject.network(x)
+        if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != 1:
+            raise Undefined("one image does not give logits [1, classes]")
+        yield logits, y
+        seen.append(logits.detach())
+    check_varying(torch.cat(seen), batch)
+
+
+def flat(gradients: Sequence[Tensor]) -> Tensor:
+    """One row of all numbers."""
+    return torch.cat([gradient.flatten() for gradient in gradients])
 
 
 def in_parts(weights: Sequence[Tensor], n_images: int) -> Iterator[list[Tensor]]:

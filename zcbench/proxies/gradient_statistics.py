@@ -19,8 +19,6 @@ def zico(p: PartGradients) -> float:
     the one that there is; published with two of 128 images. Weights whose gradients are
     equal in all minibatches do not count, nor do layers of such weights alone.
     """
-    from torch import float64
-
     total, layers = 0.0, 0
     for grads in p.grads:
         # From the first minibatch: exactly 0 where all are equal. Tensor.std takes 4 to
@@ -30,7 +28,7 @@ def zico(p: PartGradients) -> float:
         moving = deviation != 0  # also where it is not a number
         if moving.any():
             ratio = (grads.abs().mean(0) / deviation).masked_fill(~moving, 0)
-            total += math.log(float(ratio.sum(dtype=float64)))
+            total += math.log(float(ratio.double().sum()))
             layers += 1
     if not layers:
         raise Undefined("no gradient differs between the minibatches")
