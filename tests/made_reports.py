@@ -46,7 +46,7 @@ def study(
     scores |= {"flat": np.ones(n), "no": np.full(n, np.nan)}
     if "bad" in scores:
         scores["bad"] = -scores["bad"]
-        scores["bad"][: n // 4] = np.nan
+        scores["bad"][: n // 12] = np.nan
     found = study_of(
         {name: scores[name] for name in names},
         accuracy,

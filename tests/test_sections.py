@@ -174,8 +174,17 @@ def test_verdict_is_not_fooled_by_failures():
     assert association(picky, accuracy, "spearman").value > 0.7
     block = verdict([study_of({"params": fair, "jacov": picky}, accuracy)], QUICK)
     row = row_of(block, "jacov")
-    assert (row["n"], row["missing"]) == (180, 120)
-    assert (row["delta"], row["delta_low"], row["delta_high"]) == (0, 0, 0)
+    assert (row["n"], row["missing"], row["delta"]) == (180, 120, 0)
+    assert (row["word"], row["note"]) == ("", "of too few for a verdict")
+    picky[easy[180:270]] = fair[easy[180:270]]
+    block = verdict([study_of({"params": fair, "jacov": picky}, accuracy)], QUICK)
+    row = row_of(block, "jacov")
+    assert (row["n"], row["delta"], row["delta_low"], row["delta_high"]) == (
+        270,
+        0,
+        0,
+        0,
+    )
     assert (row["word"], row["note"]) == ("no difference shown", "same order")
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zcbench.analysis.block import (
+    SCORED,
     Block,
     Column,
     Options,
@@ -37,8 +38,6 @@ from zcbench.stats.tasks import (
     signed_rank,
 )
 
-SCORED = 0.9
-"""Scores for fewer of the architectures than this are no order of a dataset."""
 TABLE = (
     *("proxy", "baseline", "datasets", "spaces", "n"),
     *with_ends("mean_rank"),
@@ -142,8 +141,8 @@ def _field(studies: Sequence[Study]) -> Field:
 
 def _orders(study: Study, names: Sequence[str]) -> list[bool]:
     """Who orders a dataset: with scores on enough of it that are not all equal."""
-    least = max(1, SCORED * study.known.sum())
-    enough = [name for name in names if _shared(study, [name]).sum() >= least]
+    scored = [name for name in names if _shared(study, [name]).any()]
+    enough = [name for name in scored if not study.is_thin(name)]
     points = _shared(study, enough)
     return [
         name in enough

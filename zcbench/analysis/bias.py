@@ -122,14 +122,14 @@ def _rows(study: Study) -> list[Row]:
             row[f"{trait}_excess"] = float(rho[i, j] - rho[0, j])
             row[f"{trait}_note"] = "undefined" if math.isnan(rho[i, j]) else ""
         rows.append(row)
-    return [rows[0], *sorted(rows[1:], key=merit("params"))]
+    return [rows[0], *sorted(rows[1:], key=merit("params", study.thin))]
 
 
 def _conclusion(rows: Sequence[Row], studies: Sequence[Study]) -> str:
     """On each dataset, who goes with size, and with anything, more than accuracy."""
 
     def most(study: Study, here: Sequence[Row]) -> str:
-        known = [row for row in here if row["proxy"] in study.proxies]
+        known = [row for row in here if row["proxy"] in study.ranked]
         texts = (_strongest(known, here[0], names) for names in (("params",), _OTHERS))
         return "; ".join(filter(None, texts))
 

@@ -30,6 +30,15 @@ Style = Literal["", "ahead", "baseline", "better", "worse"]
 _TARGETS = {"val": "validation accuracy", "test": "test accuracy"}
 
 
+SCORED = 0.9
+"""Scores for fewer of the architectures than this are no order of a dataset."""
+FEW = (
+    f"§ scored for fewer than {SCORED:.0%} of the architectures: no order, below the "
+    "others"
+)
+"""What the mark of `Study.thin` stands for."""
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """What a reader may choose about all sections.

@@ -100,7 +100,7 @@ def _rows(study: Study, options: Options) -> list[Row]:
         seed=options.seed,
     )
     rows = [_row(study, proxy, known, made, options) for proxy in study.scores]
-    return [_limit(made), *sorted(rows, key=merit("rho_all"))]
+    return [_limit(made), *sorted(rows, key=merit("rho_all", study.thin))]
 
 
 def _limit(made: Ceilings) -> Row:
@@ -179,7 +179,7 @@ def _nearest(
     name: str, limit: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]
 ) -> str:
     ceiling = limit[f"ceiling_{name}"]
-    known = [row for row in rows if not math.isnan(row[f"share_{name}"])]
+    known = [r for r in rows if not (r["few"] or math.isnan(r[f"share_{name}"]))]
     if math.isnan(ceiling):
         return ""
     ends = [limit[f"ceiling_{name}_{end}"] for end in ("low", "high")]

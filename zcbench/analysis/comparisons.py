@@ -140,7 +140,7 @@ def _pairs(
 ) -> Iterable[tuple[Comparison, NDArray[np.float32]]]:
     """Each comparison of a dataset, with its influence values in their rows."""
     for proxy in study.proxies:
-        for baseline in study.baselines:
+        for baseline in study.rivals:
             scores = study.scores[proxy], study.scores[baseline]
             points = study.known & np.isfinite(scores[0]) & np.isfinite(scores[1])
             a, b = (

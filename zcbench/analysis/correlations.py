@@ -11,6 +11,7 @@ import pandas as pd
 
 from zcbench.analysis import TABLE
 from zcbench.analysis.block import (
+    FEW,
     Block,
     Column,
     Options,
@@ -42,7 +43,7 @@ COLUMNS = (
     *("space", "dataset", "target", "population", "proxy", "n", "failed"),
     *with_ends("spearman", "kendall"),
     *("seconds_per_arch", "baseline", "direction", "version", "status", "note"),
-    *("run", "aggregate", "epochs", "remarks", "trained"),
+    *("run", "aggregate", "epochs", "remarks", "trained", "few"),
 )
 """Columns of the table, of the CSV and of each entry under "correlations"."""
 
@@ -118,7 +119,8 @@ def _rows(study: Study, confidence: float) -> list[Row]:
         merit = -value if row["direction"] == "lower" else value
         return math.isnan(value), name in thin, -merit, name
 
-    return sorted((place(study, [study]) | row for row in rows), key=rank)
+    placed = (place(study, [study], row["proxy"]) | row for row in rows)
+    return sorted(placed, key=rank)
 
 
 def _row(proxy: str, study: Study, confidence: float) -> Row:
@@ -224,7 +226,7 @@ def _name(row: Mapping[str, Any]) -> str:
     marks = {"baseline": " *", "aggregate": " †", "trained": " ‡"}
     mark = next((mark for key, mark in marks.items() if row[key]), "")
     turned = " (lower is better)" if row["direction"] == "lower" else ""
-    return f"{row['proxy']}{turned}{mark}"
+    return f"{row['proxy']}{turned}{mark}{' §' if row['few'] else ''}"
 
 
 def _version(row: Mapping[str, Any]) -> str:
@@ -273,6 +275,8 @@ def _foot(table: pd.DataFrame, options: Options) -> str:
             "‡ trained, no zero-cost proxy: for some epochs, or one supernet for all, "
             "whose training they share; "
         )
+    if table["few"].any():
+        cohort += f"{FEW}; "
     return (
         f"ρ Spearman, τ-b Kendall, with {percent(options.confidence)} intervals; * a "
         f"baseline; {cohort}ms/arch: cost of that proxy alone."

@@ -64,7 +64,9 @@ def depth(studies: Sequence[Study], options: Options) -> Block:
 
 def _rows(study: Study, options: Options) -> list[Row]:
     names = [proxy for proxy in study.scores if proxy not in (DEPTH, SIZE)]
-    return sorted((_row(study, p, options) for p in names), key=merit("partial"))
+    return sorted(
+        (_row(study, p, options) for p in names), key=merit("partial", study.thin)
+    )
 
 
 def _row(study: Study, proxy: str, options: Options) -> Row:
@@ -92,7 +94,7 @@ def _row(study: Study, proxy: str, options: Options) -> Row:
 
 def _left(study: Study, rows: Sequence[Row]) -> str:
     """Of how many proxies something remains, and of which most."""
-    tested = [row for row in rows if row["word"] and row["proxy"] in study.proxies]
+    tested = [row for row in rows if row["word"] and row["proxy"] in study.ranked]
     if not tested:
         return ""
     left = [row for row in tested if row["word"] == REMAINS]

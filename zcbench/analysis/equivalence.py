@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from zcbench.analysis.block import Block, Column, Options, number, percent
 from zcbench.analysis.comparisons import Comparison, comparisons
-from zcbench.analysis.rows import Row, everywhere, frame, mixture, numbers
+from zcbench.analysis.rows import PROXY, Row, everywhere, frame, mixture, numbers
 from zcbench.analysis.study import Study
 
 BETTER, EQUIVALENT, WORSE, UNDECIDED = "better", "equivalent", "worse", "undecided"
@@ -22,7 +22,7 @@ WORDS = (BETTER, EQUIVALENT, WORSE, UNDECIDED)
 AGAINST = "params"
 """The baseline, where the run has it; otherwise its first one."""
 TABLE = (
-    *("proxy", "baseline", "datasets", "n"),
+    *("proxy", "baseline", "datasets", "n", "few"),
     *("delta_least", "delta_least_low", "delta_most", "delta_most_high"),
     *WORDS,
     *("word", "note"),
@@ -31,14 +31,14 @@ TABLE = (
 
 def equivalence(studies: Sequence[Study], options: Options) -> Block:
     """Every proxy against #params: whether the difference is shown to be small."""
-    every = dict.fromkeys(name for study in studies for name in study.baselines)
+    every = dict.fromkeys(name for study in studies for name in study.rivals)
     baseline = AGAINST if AGAINST in every else next(iter(every), "")
     pairs: dict[str, list[Comparison]] = {}
     for entry in comparisons(studies, options).entries:
         if entry.baseline == baseline:
             pairs.setdefault(entry.proxy, []).append(entry)
-    rows = [_row(several, len(studies), options.clearly) for several in pairs.values()]
-    rows.sort(key=lambda row: (WORDS.index(row["word"]), row["proxy"]))
+    rows = [_row(several, studies, options.clearly) for several in pairs.values()]
+    rows.sort(key=lambda row: (WORDS.index(row["word"]), row["few"], row["proxy"]))
     margin = number(options.clearly)
     return Block(
         name="equivalence",
@@ -51,7 +51,7 @@ def equivalence(studies: Sequence[Study], options: Options) -> Block:
         ),
         table=frame(rows, TABLE),
         columns=(
-            Column("proxy", "proxy", "text"),
+            PROXY,
             Column("delta_least", "least Δρ", "signed"),
             Column("delta_most", "most Δρ", "signed"),
             *(Column(word, word, "count") for word in WORDS),
@@ -70,14 +70,19 @@ def word_of(low: float, high: float, margin: float) -> str:
     return WORSE if high < 0 else UNDECIDED
 
 
-def _row(entries: Sequence[Comparison], datasets: int, margin: float) -> Row:
+def _row(entries: Sequence[Comparison], studies: Sequence[Study], margin: float) -> Row:
     deltas = [e.together for e in entries]
-    words = Counter(word_of(delta.low, delta.high, margin) for delta in deltas)
-    same = [word for word in WORDS if words[word] == datasets]
+    few = [studies[e.study].is_thin(e.proxy) for e in entries]
+    words = Counter(
+        UNDECIDED if thin else word_of(delta.low, delta.high, margin)
+        for delta, thin in zip(deltas, few, strict=True)
+    )
+    same = [word for word in WORDS if words[word] == len(studies)]
     row: Row = {
         "proxy": entries[0].proxy,
         "baseline": entries[0].baseline,
-        "datasets": datasets,
+        "datasets": len(studies),
+        "few": any(few),
         "n": min(e.single.n for e in entries),
         **{word: words[word] for word in WORDS},
         "word": same[0] if same else UNDECIDED,

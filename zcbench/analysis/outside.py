@@ -175,8 +175,8 @@ def report_networks(
 ) -> Report:
     """How well each proxy ranks networks, as `make_report` tells it of a run.
 
-    A correlation over fewer than `FEWEST` networks has no interval and no verdict. It
-    stands below the others, as does one over less than half of the networks of another.
+    A correlation over fewer than `FEWEST` networks has no interval and no verdict.
+    Sections are about proxies that have an order of the networks.
 
     Args:
         scores: target → proxy → score.
@@ -187,7 +187,9 @@ def report_networks(
     run = _run(scores, accuracies, setting)
     truth = _truth(scores, accuracies)
     study = study_of(run, accuracies.path.stem, truth, accuracies.column)
-    ranked = {n: v for n, v in study.scores.items() if n not in study.thin}
+    counts = {p: study.association(p, "spearman").n for p in study.scores}
+    few = study.thin | {p for p, n in counts.items() if n < FEWEST}
+    ranked = {p: score for p, score in study.scores.items() if p not in few}
     report = report_of([replace(study, scores=ranked)], [run], sections=sections)
     table = _cautious(tabulate([study], [run]))
     return replace(report, studies=[study], table=table)

@@ -7,6 +7,7 @@ from statistics import fmean
 
 from zcbench.analysis import analyse
 from zcbench.analysis.block import (
+    FEW,
     Block,
     Column,
     Listing,
@@ -15,7 +16,7 @@ from zcbench.analysis.block import (
     percent,
 )
 from zcbench.analysis.report import Report
-from zcbench.analysis.rows import Row, place, rows_about
+from zcbench.analysis.rows import PROXY, Row, place, rows_about
 from zcbench.analysis.verdict import ahead_of
 from zcbench.errors import count
 from zcbench.stats.ensemble import ALIKE
@@ -33,7 +34,7 @@ def overview(report: Report, rows: int | None = None) -> Block:
     shown = made[:rows]
     wheres = [place(study, report.studies)["where"] for study in report.studies]
     columns = (
-        Column("proxy", "proxy", "text"),
+        PROXY,
         *(
             Column(f"rho_{i}", f"ρ {where}", "interval")
             for i, where in enumerate(wheres)
@@ -55,12 +56,14 @@ def overview(report: Report, rows: int | None = None) -> Block:
         ),
         foot=f"ρ Spearman, with {percent(report.options.confidence)} intervals; * a "
         "baseline; failed: scores without a value"
+        + (f"; {FEW}" if any(row["few"] for row in shown) else "")
         + (f"; {left} more proxies below." if left else "."),
     )
 
 
 def _row(report: Report, name: str) -> Row:
     row: Row = {"proxy": name, "failed": 0, "ahead": bool(report.studies)}
+    row["few"] = any(name in study.thin for study in report.studies)
     means, costs = [], []
     row["baseline"] = any(name in study.baselines for study in report.studies)
     for i, study in enumerate(report.studies):
@@ -83,8 +86,8 @@ def _row(report: Report, name: str) -> Row:
     return row
 
 
-def _merit(row: Row) -> tuple[bool, float, str]:
-    return math.isnan(row["mean"]), -row["mean"], row["proxy"]
+def _merit(row: Row) -> tuple[bool, bool, float, str]:
+    return math.isnan(row["mean"]), row["few"], -row["mean"], row["proxy"]
 
 
 def agreeing(report: Report) -> str:

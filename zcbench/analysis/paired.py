@@ -9,6 +9,7 @@ from zcbench.analysis.block import Block, Column, Options, percent
 from zcbench.analysis.comparisons import Comparison, Comparisons, comparisons
 from zcbench.analysis.rows import (
     PLACE,
+    PROXY,
     Row,
     everywhere,
     frame,
@@ -44,7 +45,7 @@ def paired(studies: Sequence[Study], options: Options) -> Block:
         for rho, tau in zip(by_rho.entries, by_tau.entries, strict=True)
     ]
     best = merit("spearman")
-    rows.sort(key=lambda r: (r.pop("study"), r.pop("place"), best(r)))
+    rows.sort(key=lambda r: (r.pop("study"), r.pop("place"), r["few"], best(r)))
     return Block(
         name="paired",
         title="Paired: every proxy against each baseline, on the same architectures",
@@ -59,7 +60,7 @@ def paired(studies: Sequence[Study], options: Options) -> Block:
         columns=(
             Column("where", "dataset", "text"),
             Column("baseline", "baseline", "text"),
-            Column("proxy", "proxy", "text"),
+            PROXY,
             Column("n", "n", "count"),
             Column("spearman", "Δρ ↑", "difference"),
             Column("spearman_p", "p", "p"),
@@ -76,7 +77,7 @@ def _about(studies: Sequence[Study], entry: Comparison) -> Row:
     return {
         "study": entry.study,
         "place": study.baselines.index(entry.baseline),
-        **place(study, studies),
+        **place(study, studies, entry.proxy),
         "proxy": entry.proxy,
         "baseline": entry.baseline,
         "n": entry.single.n,
@@ -99,11 +100,13 @@ def _conclusion(studies: Sequence[Study], compared: Comparisons) -> str:
     if not compared.count:
         return ""
     parts = []
-    for baseline in dict.fromkeys(b for study in studies for b in study.baselines):
+    for baseline in dict.fromkeys(b for study in studies for b in study.rivals):
         ahead = Counter(
             e.proxy
             for e in compared.entries
-            if e.baseline == baseline and e.together.low > 0
+            if e.baseline == baseline
+            and e.together.low > 0
+            and not studies[e.study].is_thin(e.proxy)
         )
         named = [proxy for proxy, count in ahead.items() if count == len(studies)]
         parts.append(f"{baseline}: {', '.join(named) or 'none'}")

@@ -9,7 +9,7 @@ import pandas as pd
 
 from zcbench.aggregates import Aggregate
 from zcbench.analysis import CHOICES, TABLE, analyse
-from zcbench.analysis.block import Block, Options, setting, title
+from zcbench.analysis.block import FEW, Block, Options, setting, title
 from zcbench.analysis.correlations import printed, tabulate
 from zcbench.analysis.join import studies
 from zcbench.analysis.study import Study
@@ -122,6 +122,7 @@ def styled(block: Block, baselines: Collection[str]) -> Block:
     """A section whose rows are marked as those of the correlations are."""
     return replace(
         block,
+        about=_explained(block),
         styles=tuple(
             "ahead"
             if row.get("word") in (CLEARLY, AHEAD)
@@ -131,6 +132,12 @@ def styled(block: Block, baselines: Collection[str]) -> Block:
             for row in block.records()
         ),
     )
+
+
+def _explained(block: Block) -> str:
+    """How to read it, with the mark of too few scores where a row has it."""
+    marked = any(row.get("few") is True for row in block.records())
+    return " ".join(filter(None, (block.about, f"{FEW}." if marked else "")))
 
 
 def choose(sections: Sequence[str]) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import pandas as pd
@@ -18,29 +18,46 @@ Row = dict[str, Any]
 P = ParamSpec("P")
 T = TypeVar("T")
 
-PLACE = ("run", "space", "dataset", "target", "population", "where")
-"""What a row of an analysis is about; ``where`` is how it is printed."""
-WHERE = (Column("where", "dataset", "text"), Column("proxy", "proxy", "text"))
+PLACE = ("run", "space", "dataset", "target", "population", "where", "few")
+"""What a row of an analysis is about; ``where`` is how it is printed.
+
+``few``: whether its proxy is one of `Study.thin`.
+"""
+
+
+def named(row: Mapping[str, Any]) -> str:
+    """A proxy with the mark of too few scores."""
+    return f"{row['proxy']} §" if row["few"] else str(row["proxy"])
+
+
+PROXY = Column("proxy", "proxy", "text", named)
+WHERE = (Column("where", "dataset", "text"), PROXY)
 """What is printed first of most tables."""
 
 
-def place(study: Study, studies: Sequence[Study]) -> dict[str, str]:
+def place(study: Study, studies: Sequence[Study], proxy: str = "") -> Row:
     """The columns `PLACE` of the rows of a dataset.
 
     Args:
         study: the dataset.
         studies: all of the report: with several runs, each is named.
+        proxy: what the row is about.
     """
     several = len({s.run for s in studies}) > 1
     where = study.task + (f" · {study.run}" if several else "")
-    return {name: getattr(study, name) for name in PLACE[:-1]} | {"where": where}
+    about = {name: getattr(study, name) for name in PLACE[:-2]}
+    return about | {"where": where, "few": study.is_thin(proxy)}
 
 
 def rows_of(
     studies: Sequence[Study], make: Callable[[Study], Iterable[Row]]
 ) -> list[Row]:
     """The rows of every dataset, each with where it is from."""
-    return [place(study, studies) | row for study in studies for row in make(study)]
+    return [
+        place(study, studies, row.get("proxy", "")) | row
+        for study in studies
+        for row in make(study)
+    ]
 
 
 def frame(rows: Iterable[Row], columns: Iterable[str]) -> pd.DataFrame:
@@ -78,15 +95,21 @@ def numbers(name: str, estimate: Estimate, note: str | None = None) -> Row:
 
 
 def merit(
-    name: str, sign: int = -1
-) -> Callable[[Mapping[str, Any]], tuple[bool, float, str]]:
+    name: str, few: Collection[str] = (), sign: int = -1
+) -> Callable[[Mapping[str, Any]], tuple[bool, bool, float, str]]:
     """To sort rows by: the highest first, then by proxy; those without a number last.
 
     Args:
         name: of the column.
+        few: proxies that stand below the others with a number.
         sign: 1 where the lowest is to be first.
     """
-    return lambda row: (math.isnan(row[name]), sign * row[name], row["proxy"])
+
+    def key(row: Mapping[str, Any]) -> tuple[bool, bool, float, str]:
+        value, proxy = row[name], row["proxy"]
+        return math.isnan(value), proxy in few, sign * value, proxy
+
+    return key
 
 
 def by_dataset(

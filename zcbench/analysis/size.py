@@ -68,7 +68,9 @@ def size(studies: Sequence[Study], options: Options) -> Block:
 
 def _rows(study: Study, options: Options) -> list[Row]:
     names = [proxy for proxy in study.scores if proxy not in SIZES]
-    return sorted((_row(study, p, options) for p in names), key=merit("gain"))
+    return sorted(
+        (_row(study, p, options) for p in names), key=merit("gain", study.thin)
+    )
 
 
 def _row(study: Study, proxy: str, options: Options) -> Row:
@@ -123,7 +125,7 @@ def _about(options: Options) -> str:
 
 def _most(study: Study, rows: Sequence[Row]) -> str:
     """How many proxies add to size, and which adds most."""
-    tested = [row for row in rows if row["word"] and row["proxy"] in study.proxies]
+    tested = [row for row in rows if row["word"] and row["proxy"] in study.ranked]
     if not tested:
         return ""
     adding = [row for row in tested if row["word"] == ADDS]

@@ -12,6 +12,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from zcbench.analysis.block import SCORED
 from zcbench.errors import DataError
 from zcbench.stats import Association, Kind, association
 from zcbench.stats.ranks import Floats
@@ -180,6 +181,31 @@ class Study:
         others = {*self.baselines, *self.trained}
         return tuple(name for name in self.scores if name not in others)
 
+    def is_thin(self, name: str) -> bool:
+        """Whether a proxy has scores for too few to stand beside the others.
+
+        Less than `SCORED` of the architectures with an accuracy, and more than none.
+        """
+        known, score = self.known, self.scores.get(name)
+        here = 0 if score is None else int((np.isfinite(score) & known).sum())
+        return 0 < here < SCORED * int(known.sum())
+
+    @property
+    def thin(self) -> frozenset[str]:
+        """All of these proxies."""
+        return frozenset(filter(self.is_thin, self.scores))
+
+    @property
+    def ranked(self) -> tuple[str, ...]:
+        """Those of them that may be the best of a dataset."""
+        return tuple(name for name in self.proxies if name not in self.thin)
+
+    @property
+    def rivals(self) -> tuple[str, ...]:
+        """Baselines that others are compared with; those of `thin` if there is none."""
+        able = tuple(name for name in self.baselines if name not in self.thin)
+        return able or self.baselines
+
     @property
     def known(self) -> NDArray[np.bool_]:
         """Which architectures have an accuracy, [n]."""
@@ -212,17 +238,6 @@ class Study:
             train_seconds=None if trained is None else trained[points],
             early=early,
         )
-
-    @property
-    def thin(self) -> frozenset[str]:
-        """Proxies whose correlation is of too few networks to stand beside the others.
-
-        Fewer than `FEWEST`, or less than half of those of another.
-        """
-        known = np.isfinite(self.accuracy)
-        counts = {p: (np.isfinite(s) & known).sum() for p, s in self.scores.items()}
-        least = max(FEWEST, max(counts.values(), default=0) / 2)
-        return frozenset(p for p, n in counts.items() if n < least)
 
     def about(self) -> dict[str, Any]:
         """What it is about, for JSON."""

@@ -86,7 +86,7 @@ def search(studies: Sequence[Study], options: Options) -> Block:
 
 def _rows(study: Study, options: Options) -> list[Row]:
     rows = [_row(study, proxy, options) for proxy in study.scores]
-    rows.sort(key=merit(f"regret_{CANDIDATES[0]}", 1))
+    rows.sort(key=merit(f"regret_{CANDIDATES[0]}", study.thin, 1))
     return rows + [_bound(study, name) for name in (RANDOM, TRAINED)]
 
 
@@ -167,7 +167,7 @@ def _best(study: Study, rows: Sequence[Row]) -> str:
     """Who finds most with 100 candidates, against chance and the best baseline."""
     by_proxy = {row["proxy"]: row for row in rows}
     known = {p: row[_MANY] for p, row in by_proxy.items() if not math.isnan(row[_MANY])}
-    proxies = [name for name in study.proxies if name in known]
+    proxies = [name for name in study.ranked if name in known]
     if not proxies:
         return ""
     best = max(proxies, key=known.__getitem__)
@@ -175,7 +175,7 @@ def _best(study: Study, rows: Sequence[Row]) -> str:
     text = f"of 100 at random, {best} finds {known[best]:.2f}{sign}"
     seconds = by_proxy[best]["seconds_100"]
     text += f" in {seconds:,.3g} s" if seconds < 1000 else ""
-    baselines = [name for name in study.baselines if name in known]
+    baselines = [n for n in study.baselines if n in {*known} - study.thin]
     others = [
         f"{known[name]:.2f}{sign} by {name}"
         for name in sorted(baselines, key=known.__getitem__)[-1:]

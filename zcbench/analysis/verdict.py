@@ -32,7 +32,7 @@ from zcbench.analysis.rows import (
     tables,
     with_ends,
 )
-from zcbench.analysis.study import Study
+from zcbench.analysis.study import FEWEST, Study
 from zcbench.stats import Estimate
 from zcbench.stats.paired import DRAWS
 
@@ -133,8 +133,7 @@ def verdict(studies: tuple[Study, ...], options: Options) -> Block:
     rows: list[Row] = []
     for position, study in enumerate(studies):
         here = [_row(studies, position, p, compared, options) for p in study.proxies]
-        here.sort(key=merit("delta"))
-        rows += sorted(here, key=lambda row: row["note"] == _FEW)
+        rows += sorted(here, key=merit("delta", study.thin))
     across = _across(studies, rows, compared) if len(studies) > 1 else []
     table = frame(rows + across, TABLE)
     return Block(
@@ -171,7 +170,7 @@ def _row(
 ) -> Row:
     study = studies[position]
     own = study.association(proxy, "spearman", confidence=options.confidence)
-    row = blank(TABLE) | place(study, studies)
+    row = blank(TABLE) | place(study, studies, proxy)
     row |= {"proxy": proxy, "baseline": "", "value": own.value}
     row |= {"n": own.n, "missing": len(study.archs) - own.n}
     entries = compared.of(position, proxy)
@@ -179,7 +178,7 @@ def _row(
     if lead is None:
         note = own.note or ("no baseline" if not entries else entries[0].single.note)
         return row | {"word": "", "borderline": False, "note": note}
-    if proxy in study.thin:
+    if study.is_thin(proxy) or own.n < FEWEST:
         alone = Lead(lead.best, Estimate(lead.together.value), note=_FEW)
         return row | _numbers(alone) | {"word": "", "borderline": False}
     word = lead.word(options.clearly)
@@ -221,8 +220,10 @@ def _across(
             lead = Lead(lead.best, delta, note="not on every dataset")
         row = blank(TABLE) | about | _numbers(lead)
         row |= {"proxy": proxy, "word": _summary(words, len(studies))}
-        across.append(row | {"borderline": any(r["borderline"] for r in here)})
-    return sorted(across, key=merit("delta"))
+        row |= {k: any(r[k] for r in here) for k in ("few", "borderline")}
+        across.append(row)
+    few = {row["proxy"] for row in across if row["few"]}
+    return sorted(across, key=merit("delta", few))
 
 
 def _summary(words: Sequence[str], datasets: int) -> str:

@@ -82,7 +82,8 @@ def _rows(study: Study) -> list[Row]:
                 "note": "" if bought >= 1 else "none trained",
             }
         )
-    return sorted(rows, key=lambda row: row.get("regret", math.inf))
+    few = study.thin
+    return sorted(rows, key=lambda r: (r["proxy"] in few, r.get("regret", math.inf)))
 
 
 def _regret_of_trained(accuracy: np.ndarray[Any, Any], bought: float) -> float:
@@ -94,7 +95,8 @@ def _regret_of_trained(accuracy: np.ndarray[Any, Any], bought: float) -> float:
 
 
 def _conclusion(table: Any) -> str:
-    known = table[table["worth"].notna() & ~table["baseline"].astype(bool)]
+    left_out = table["baseline"].astype(bool) | table["few"].astype(bool)
+    known = table[table["worth"].notna() & ~left_out]
     if known.empty:
         return "No proxy has a score here."
     unknown = known["trainings"].isna().all()

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from zcbench.analysis import TABLE
+from zcbench.analysis.block import FEW
 from zcbench.errors import unknown
 from zcbench.report.figures.drawing import Drawing, need_resvg, png, sheet, standalone
 
@@ -64,14 +65,14 @@ KINDS: Mapping[str, Kind] = {
     "forest": Kind(
         "Correlation with accuracy",
         "Spearman's ρ with its interval. Bold: ahead of the best baseline by the "
-        "verdict's corrected intervals. Orange: baselines.",
+        f"verdict's corrected intervals. Orange: baselines. {FEW}.",
         ("rows", "forest"),
         "ceilings",
     ),
     "heatmap": Kind(
         "Every proxy on every dataset",
         "Spearman's ρ, the highest mean on top. Bold: ahead of the best baseline on "
-        "that dataset.",
+        f"that dataset. {FEW}.",
         ("grids", "heatmap"),
     ),
     "scatter": Kind(
@@ -93,7 +94,7 @@ KINDS: Mapping[str, Kind] = {
     "cost": Kind(
         "Cost against correlation",
         "Dashed: the highest ρ for at most that cost. Vertical: intervals. Orange "
-        "squares: baselines.",
+        f"squares: baselines. {FEW}.",
         ("points", "cost"),
     ),
     "critical-difference": Kind(

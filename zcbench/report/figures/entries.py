@@ -25,6 +25,7 @@ class Entry:
         rho: with the accuracy.
         note: why something is missing.
         seconds: cost of scoring one network; NaN if unknown.
+        few: whether it has too few scores to stand beside the others.
     """
 
     proxy: str
@@ -33,11 +34,13 @@ class Entry:
     rho: Estimate
     note: str
     seconds: float
+    few: bool
 
     @property
     def label(self) -> str:
         """Its name, marked as in the tables."""
-        return f"{self.proxy} *" if self.baseline else self.proxy
+        name = f"{self.proxy} *" if self.baseline else self.proxy
+        return f"{name} §" if self.few else name
 
     @property
     def ends(self) -> list[float]:
@@ -74,13 +77,15 @@ def _entries(report: Report, study: Study) -> list[Entry]:
             rho=study.association(proxy, "spearman", confidence=level),
             note=str(notes[proxy]),
             seconds=study.seconds[proxy],
+            few=study.is_thin(proxy),
         )
         for proxy in study.scores
     ]
 
 
-def _merit(entry: Entry) -> tuple[bool, float, str]:
-    return math.isnan(entry.rho.value), -entry.rho.value, entry.proxy
+def _merit(entry: Entry) -> tuple[bool, bool, float, str]:
+    value = entry.rho.value
+    return math.isnan(value), entry.few, -value, entry.proxy
 
 
 def block_of(report: Report, name: str) -> Block | None:

@@ -29,8 +29,10 @@ _STEPS = (0.2, 0.4, 0.6, 0.7, 0.8, 0.9)
 _STRONG = 4  # the step from which light text reads better than dark text
 OUTLINE: tuple[tuple[Role, float], ...] = (("paper", 4.5), ("ink", 1.5))
 """Of groups: seen on dark cells, too."""
+_LEAST = 4.0  # width of a cell on a phone, which shows a matrix whole
 _HIGH = 34  # characters of a name that stands upright
 _WRITTEN = 28.0  # width from which a cell holds its number
+_LINE = 15.0  # height of a row; narrower columns have no room for names
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,19 +72,23 @@ def draw_grid(grid: Grid, least: float, most: float, sheet: float = WIDTH) -> Dr
     left = widest(map(short, grid.rows)) + 12
     room = (sheet - left - 4) / len(grid.columns)
     width = min(max(room, least), most)
-    height = 20.0 if width >= _WRITTEN else width
+    height = 20.0 if width >= _WRITTEN else max(width, _LINE)
     level = widest(map(short, grid.columns)) + 8 <= width
-    above = 18 if level else widest(short(n, _HIGH) for n in grid.columns) + 10
+    heads = grid.columns if width >= _LINE else ()
+    flat = level or not heads
+    above = 18 if flat else widest(short(n, _HIGH) for n in heads) + 10
     top = 24 + above
     bottom = top + height * len(grid.rows)
     wide = max(sheet, left + width * len(grid.columns) + 4)
     drawing = Drawing(f"{grid.title}: correlations", wide, bottom + 44)
-    drawing.text(4, 16, short(grid.title, 60), bold=True)
+    drawing.text(4, 16, short(grid.title, int(sheet / 10)), bold=True)
     for i, name in enumerate(grid.rows):
         y = top + height * (i + 0.5) + 4
         drawing.text(left - 8, y, short(name), _role(grid, name), anchor="end")
     side: Anchor = "middle" if level else "start"
-    for j, name in enumerate(grid.columns):
+    if not heads:
+        drawing.text(left, top - 6, "columns in the order of rows", "muted", SMALL)
+    for j, name in enumerate(heads):
         x = left + width * (j + 0.5) + (0 if level else 4)
         text, role = short(name, _HIGH), _role(grid, name)
         drawing.text(x, top - 6, text, role, anchor=side, upwards=not level)
@@ -154,7 +160,9 @@ def heatmap(report: Report) -> list[Figure]:
     order = sorted(proxies, key=lambda proxy: _merit(proxy, columns))
     cells = [[column.get(proxy) for column in columns.values()] for proxy in order]
     baselines = {p for c in columns.values() for p, e in c.items() if e.baseline}
+    few = {p for column in columns.values() for p, e in column.items() if e.few}
     labels = {p: f"{p} *" if p in baselines else p for p in order}
+    labels = {p: f"{label} §" if p in few else label for p, label in labels.items()}
     grid = Grid(
         title="ρ with accuracy",
         rows=[labels[p] for p in order],
@@ -173,10 +181,11 @@ def heatmap(report: Report) -> list[Figure]:
     return [Figure("", [wide], narrow)]
 
 
-def _merit(proxy: str, columns: dict[str, dict[str, Entry]]) -> tuple[float, str]:
-    values = (column[proxy].rho.value for column in columns.values() if proxy in column)
-    known = [value for value in values if not math.isnan(value)]
-    return (-fmean(known) if known else math.inf), proxy
+def _merit(proxy: str, columns: dict[str, dict[str, Entry]]) -> tuple[bool, float, str]:
+    entries = [column[proxy] for column in columns.values() if proxy in column]
+    known = [e.rho.value for e in entries if not math.isnan(e.rho.value)]
+    few = any(entry.few for entry in entries) or not known
+    return few, (-fmean(known) if known else math.inf), proxy
 
 
 def agreement(report: Report) -> list[Figure]:
@@ -201,7 +210,8 @@ def agreement(report: Report) -> list[Figure]:
             baselines=frozenset(f"{n} *" for n in study.baselines),
             groups=outlines(rows["group"].tolist()),
         )
-        figures.append(Figure(where, [draw_grid(grid, 16, 40)]))
+        narrow = draw_grid(grid, _LEAST, 40, PHONE)
+        figures.append(Figure(where, [draw_grid(grid, 16, 40)], narrow))
     return figures
 
 

@@ -15,6 +15,7 @@ from zcbench.analysis.study import Study
 from zcbench.report.figures import LOWEST, MOST, Figure
 from zcbench.report.figures.axes import Scale, decades, draw_axes
 from zcbench.report.figures.drawing import (
+    PHONE,
     SMALL,
     WIDTH,
     Anchor,
@@ -29,7 +30,7 @@ from zcbench.stats.ranks import Ranks
 _WIDTH, _HEIGHT = WIDTH / 3, 168.0
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom."""
-_LEFT, _TOP, _RIGHT, _BOTTOM = 44.0, 28.0, WIDTH - 8, 420.0
+_LEFT, _TOP, _BOTTOM, _PHONE_BOTTOM = 44.0, 28.0, 420.0, 640.0
 _FASTEST = 1e-7  # seconds; what took no time that the clock can tell stands here
 _DISTANCES = (8.0, 14.0, 24.0, 36.0, 50.0, 66.0, 84.0)
 _LEVEL = ((1.0, 0.0), (-1.0, 0.0))
@@ -104,22 +105,29 @@ def cost(report: Report) -> list[Figure]:
     figures = []
     for where, _, entries in by_study(report):
         known = [e for e in entries if not math.isnan(e.rho.value + e.seconds)]
-        figures.append(Figure(where, [_draw(where, known)]))
+        narrow = _draw(where, known, (PHONE, _PHONE_BOTTOM))
+        figures.append(Figure(where, [_draw(where, known)], narrow))
     return figures
 
 
-def _draw(where: str, entries: Sequence[Entry]) -> Drawing:
-    drawing = Drawing(f"{where}: cost against ρ", WIDTH, _BOTTOM + 40)
-    drawing.text(4, 16, short(where, 60), bold=True)
+def _draw(
+    where: str,
+    entries: Sequence[Entry],
+    size: tuple[float, float] = (WIDTH, _BOTTOM),
+) -> Drawing:
+    """On a phone it is higher, for names to have as much room."""
+    right, bottom = size[0] - 8, size[1]
+    drawing = Drawing(f"{where}: cost against ρ", size[0], bottom + 40)
+    drawing.text(4, 16, short(where, int(size[0] / 10)), bold=True)
     if not entries:
         drawing.text(4, 44, "No proxy has a correlation and a cost.", "muted")
         drawing.height = 60
         return drawing
     times = [_milliseconds(entry) for entry in entries]
-    across = decades(min(times), max(times), _LEFT, _RIGHT)
+    across = decades(min(times), max(times), _LEFT, right)
     ends = [end for entry in entries for end in entry.ends]
     room = 0.05 * max(max(ends) - min(ends), 0.1)
-    up = Scale(min(ends) - room, max(ends) + room, _BOTTOM, _TOP)
+    up = Scale(min(ends) - room, max(ends) + room, bottom, _TOP)
     words = ("milliseconds for one network", "ρ")
     draw_axes(drawing, across, up, lambda tick: number(tick, places=1), words)
     bars = _frontier(drawing, entries, across, up)
@@ -133,7 +141,7 @@ def _draw(where: str, entries: Sequence[Entry]) -> Drawing:
     for entry, point in zip(entries, points, strict=True):
         tip = f"{entry.label}: {milliseconds(entry.seconds)} ms, ρ {entry.words}"
         drawing.mark(*point, tip, baseline=entry.baseline)
-    inside = (_LEFT + 2, _TOP + 2, _RIGHT - 2, _BOTTOM - 2)
+    inside = (_LEFT + 2, _TOP + 2, right - 2, bottom - 2)
     names = [short(entry.label) for entry in entries]
     label_points(drawing, *together(points, names), inside, bars)
     return drawing
@@ -148,7 +156,8 @@ def _frontier(
 ) -> list[Box]:
     """Steps of the highest ρ for at most that cost; where they are."""
     corners: list[tuple[float, float]] = []
-    for entry in sorted(entries, key=lambda e: (_milliseconds(e), -e.rho.value)):
+    able = [entry for entry in entries if not entry.few] or entries
+    for entry in sorted(able, key=lambda e: (_milliseconds(e), -e.rho.value)):
         x, y = across(_milliseconds(entry)), up(entry.rho.value)
         if not corners:
             corners = [(x, y)]

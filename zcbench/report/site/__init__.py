@@ -13,8 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zcbench.analysis.block import Block, Column, number
+from zcbench.analysis.block import FEW, Block, Column, number
 from zcbench.analysis.report import make_report, styled
+from zcbench.analysis.rows import PROXY
 from zcbench.analysis.side import read_report
 from zcbench.analysis.verdict import AHEAD, BEHIND, CLEARLY
 from zcbench.errors import AbsentDataError, DataError, count
@@ -137,10 +138,12 @@ def _table(reports: Sequence[Report]) -> pd.DataFrame:
         if not rows[name].map(lambda value: isinstance(value, str)).all():
             raise KeyError(name)
     rows = rows[rows["epochs"] == 0].astype({"spearman": float})
+    rows["few"] = rows["few"].astype(bool) if "few" in rows else False
     verdict = pd.DataFrame([row for r in reports for row in r["verdict"]])
     kept = [*_KEY, "delta", "delta_low", "delta_high", "word"]
     rows = rows.merge(verdict[kept], on=_KEY, how="left")
     rows["word"] = rows["word"].fillna("").where(~rows["baseline"], "baseline")
+    rows["word"] = rows["word"].where(~rows["few"], "no order")
     rows["where"] = [
         f"{space} · {dataset}" + ("" if target == "val" else f" · {target}")
         for space, dataset, target in rows[_PLACE].itertuples(index=False)
@@ -168,11 +171,12 @@ def _means(table: pd.DataFrame) -> dict[str, float]:
 
 
 def _by_mean(table: pd.DataFrame, means: Mapping[str, float]) -> list[str]:
-    """Proxies, best mean first; who scores fewer datasets than others after them.
+    """Proxies, best mean first; who orders fewer datasets than others after them.
 
-    A mean over the easy ones is no lead.
+    A mean over the easy ones, or of a few architectures, is no lead.
     """
-    scored = table.dropna(subset="spearman").groupby("proxy")["where"].nunique()
+    ordered = table[~table["few"]].dropna(subset="spearman")
+    scored = ordered.groupby("proxy")["where"].nunique()
     most = scored.max()
     return sorted(
         dict.fromkeys(table["proxy"]),
@@ -202,7 +206,8 @@ def _index(
         number=number,
         headline=finding(table),
         setting=f"{count(len(where), 'dataset')} of {count(n_spaces, 'space')}, "
-        f"{count(runs, 'run')}, {len(rows)} proxies.",
+        f"{count(runs, 'run')}, {len(rows)} proxies."
+        + (f" No order: {FEW[2:]}." if table["few"].any() else ""),
     )
 
 
@@ -292,13 +297,15 @@ def _space(rows: pd.DataFrame, menu: Mapping[str, Any]) -> str:
     parts = []
     for where, part in rows.groupby("where", sort=False):
         ordered = part.sort_values("spearman", ascending=False, kind="stable")
-        parts.append((where, _block(ordered, Column("proxy", "proxy", "text"))))
+        ordered = ordered.sort_values("few", kind="stable")
+        parts.append((where, _block(ordered, PROXY)))
     return page(
         "space.html",
         home="../",
         menu=menu,
         name=rows["space"].iloc[0],
         headline=finding(rows),
+        setting=f"{FEW}." if rows["few"].any() else "",
         tables=parts,
     )
 
