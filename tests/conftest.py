@@ -47,6 +47,12 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.fixture
+def two_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Conformance of a space on its first and last network: four are a minute."""
+    monkeypatch.setattr("zcbench.conformance.spaces._N_NETWORKS", 2)
+
+
 @pytest.fixture(scope="session")
 def zoo() -> None:
     """Import timm and torchvision, also where its compiled part does not load."""
