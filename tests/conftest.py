@@ -48,9 +48,10 @@ def one_thread() -> None:
 
 
 @pytest.fixture
-def two_networks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Conformance of a space on its first and last network: four are a minute."""
+def quick_conformance(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a space of deep networks: two of them, with two draws of swap's weights."""
     monkeypatch.setattr("zcbench.conformance.spaces._N_NETWORKS", 2)
+    monkeypatch.setattr("zcbench.evidence.drawn_patterns.DRAWS", 2)
 
 
 @pytest.fixture(scope="session")

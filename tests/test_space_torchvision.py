@@ -102,7 +102,7 @@ def test_macs_are_those_that_torchvision_states(
 
 
 def test_conformance(
-    small: None, two_networks: None, monkeypatch: pytest.MonkeyPatch
+    small: None, quick_conformance: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On one task of the two, which have the same networks."""
     space = with_input_size(SPACE, 64)

@@ -229,7 +229,7 @@ def test_function_classes() -> None:
     ("space", "tasks"),
     [(MICRO, ("class_scene", "room_layout")), (MACRO, ("class_object", "normal"))],
 )
-def test_conformance(space, tasks: tuple[str, ...], two_networks: None) -> None:
+def test_conformance(space, tasks: tuple[str, ...], quick_conformance: None) -> None:
     """On small images; the heads of the other tasks are tested below."""
     small = with_input_size(space, 16)
     small.tasks = {name: small.tasks[name] for name in tasks}
