@@ -31,9 +31,9 @@ from zcbench.engine.self_check.ways import is_needed, taking, ways_on
 from zcbench.evidence import minibatch_pass
 from zcbench.evidence.passes import Missing
 from zcbench.evidence.records import FreshNetwork, Gradients
+from zcbench.evidence.spectra import Attention, HiddenDimensions, SynapticDiversity
 from zcbench.evidence.streams import Activations, ImageGradients
 from zcbench.evidence.table import RECORDS
-from zcbench.evidence.tokens import Attention, HiddenDimensions, SynapticDiversity
 from zcbench.plan import make_plan
 from zcbench.proxies import PROXIES
 from zcbench.report import make_report

@@ -226,3 +226,13 @@ def make_folder(path: Path) -> None:
             f"{path} cannot be made: {error.strerror or error}.",
             "Give another --output.",
         ) from None
+
+
+def cache_dir() -> Path:
+    """The cache: ``ZCBENCH_CACHE`` if set, else the platform's cache folder."""
+    chosen = os.environ.get("ZCBENCH_CACHE")
+    if chosen:
+        return Path(chosen).expanduser()
+    import pooch
+
+    return Path(pooch.os_cache("zcbench"))

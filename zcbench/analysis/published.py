@@ -27,10 +27,16 @@ import pandas as pd
 
 from zcbench.errors import DataError, UsageError, ZcbenchError
 from zcbench.files import read, reason, unpacked
-from zcbench.flat_file import FlatFile, architectures, csv_frame, is_accuracy, unused
+from zcbench.flat_file import (
+    FlatFile,
+    architectures,
+    csv_frame,
+    is_accuracy,
+    read_name,
+    unused,
+)
 from zcbench.spaces import Space, load_space
 from zcbench.spaces.base import check_name
-from zcbench.spaces.names import read_name
 from zcbench.tasks import given_tasks, load_task, task_names, with_tasks
 
 _NOT_COMPUTED = (0.0, -1.0)

@@ -42,7 +42,7 @@ def path() -> None:
       zcbench data path
       ls "$(zcbench data path)"
     """  # noqa: D301 - click wants \b itself
-    from zcbench.cache import cache_dir
+    from zcbench.files import cache_dir
 
     cache = cache_dir()
     click.echo(cache)
@@ -121,7 +121,7 @@ def verify() -> None:
     Example:
       zcbench data verify
     """  # noqa: D301 - click wants \b itself
-    from zcbench.cache import cache_dir
+    from zcbench.files import cache_dir
 
     findings = list(_findings(cache_dir()))
     for verdict, file in findings:

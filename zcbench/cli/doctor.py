@@ -128,7 +128,7 @@ def _self_check(device: str) -> Iterator[Finding]:
 
 
 def _cache() -> Iterator[Finding]:
-    from zcbench.cache import cache_dir
+    from zcbench.files import cache_dir
 
     cache = cache_dir()
     existing = next(p for p in (cache, *cache.parents) if p.exists())

@@ -33,18 +33,16 @@ from zcbench.evidence.records import (
 )
 from zcbench.evidence.spectra import (
     ActivationRank,
+    Attention,
     ConstantWeights,
     FisherSpectrum,
+    HiddenDimensions,
     ImageSpectra,
     OutputCurvature,
     ResponseCorrelation,
-)
-from zcbench.evidence.streams import Activations, ImageGradients
-from zcbench.evidence.tokens import (
-    Attention,
-    HiddenDimensions,
     SynapticDiversity,
 )
+from zcbench.evidence.streams import Activations, ImageGradients
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +139,7 @@ RECORDS: dict[type, Making] = {
     ),
     LinearRegions: Making(
         ("linear_regions",),
-        ".linear_regions:measure_linear_regions",
+        ".te_nas:measure_linear_regions",
         forward_only=True,
         exact=True,
         bounds=(1e-4, 2e-3, 2e-3),
@@ -185,17 +183,17 @@ RECORDS: dict[type, Making] = {
     ),
     MinibatchKernel: Making(
         ("minibatch_kernel",),
-        ".minibatch_kernel:measure_minibatch_kernel",
+        ".te_nas:measure_minibatch_kernel",
         by_size=True,
     ),
     FirstGradients: Making(
         ("first_gradients",),
-        ".first_gradients:measure_first_gradients",
+        ".loss_gradients:measure_first_gradients",
         by_size=True,
     ),
     PartGradients: Making(
         ("part_gradients",),
-        ".part_gradients:measure_part_gradients",
+        ".loss_gradients:measure_part_gradients",
         by_size=True,
     ),
     BlockFeatures: Making(

@@ -228,7 +228,7 @@ class SpaceBase:
         Raises:
             UsageError: there is no such task.
         """
-        from zcbench.networks.size import size_of
+        from zcbench.networks.initialise import size_of
 
         check_name(self, "dataset", task)
         make = partial(self._network, arch.spec, self.tasks[task])

@@ -15,11 +15,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zcbench.cache import cache_dir
 from zcbench.errors import AbsentDataError, DataError
-from zcbench.files import LARGEST_SETTINGS, read, reason, unpacked, write_whole
-from zcbench.truth import TARGETS
-from zcbench.truth.means import with_means
+from zcbench.files import (
+    LARGEST_SETTINGS,
+    cache_dir,
+    read,
+    reason,
+    unpacked,
+    write_whole,
+)
+from zcbench.truth import TARGETS, with_means
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,7 +86,7 @@ class Imported:
         """Where the table is, or will be.
 
         Args:
-            cache: the cache, `zcbench.cache.cache_dir()` by default.
+            cache: the cache, `zcbench.files.cache_dir()` by default.
         """
         return (cache or cache_dir()) / "truth" / f"{self.stem}.csv.gz"
 
@@ -90,7 +95,7 @@ class Imported:
 
         Args:
             table: what to write.
-            cache: the cache, `zcbench.cache.cache_dir()` by default.
+            cache: the cache, `zcbench.files.cache_dir()` by default.
             **known: other attributes of the `Record`.
 
         Raises:

@@ -52,7 +52,7 @@ def import_archive(archive: Path, cache: Path | None = None) -> Record:
 
     Args:
         archive: the folder or its .tar. Nothing in it is run.
-        cache: the cache, `zcbench.cache.cache_dir()` by default.
+        cache: the cache, `zcbench.files.cache_dir()` by default.
 
     Returns:
         The record that lies beside the table.

@@ -38,8 +38,7 @@ from zcbench.flat_file import (
     unused,
 )
 from zcbench.spaces.base import Unlisted
-from zcbench.truth import TARGETS
-from zcbench.truth.means import with_means
+from zcbench.truth import TARGETS, with_means
 from zcbench.truth.units import (
     counted_trainings,
     in_percent,

@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from filelock import FileLock
 
-from zcbench.cache import cache_dir
 from zcbench.engine.self_check.compare import (
     FORMULA,
     Checked,
@@ -29,7 +28,7 @@ from zcbench.engine.self_check.ways import Way, arithmetic_of, ways_on
 from zcbench.evaluate import apply_proxies
 from zcbench.evidence.passes import Missing, arithmetic
 from zcbench.evidence.table import RECORDS, RUN_WHEN_READ
-from zcbench.files import read
+from zcbench.files import cache_dir, read
 from zcbench.plan import Plan, make_plan
 from zcbench.store.device_check import save
 
