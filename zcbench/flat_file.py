@@ -68,7 +68,7 @@ class FlatFile:
             )
 
 
-def check_width(content: bytes) -> None:
+def _check_width(content: bytes) -> None:
     """Raise `ValueError` if a table has too many columns: each costs pandas much."""
     marks = quotes = 0
     for line in io.BytesIO(content):
@@ -88,14 +88,36 @@ def _separators(content: bytes) -> tuple[str, str]:
     return mark, "," if comma and not re.search(rb"\d\.\d", content) else "."
 
 
-def csv_frame(content: bytes) -> pd.DataFrame:
+def csv_frame(
+    path: Path, content: bytes, hint: str, *, as_text: bool = False
+) -> pd.DataFrame:
     """Rows keep their number in the file; blank lines are dropped.
 
-    Fields may be divided by commas, semicolons or tabs.
+    Args:
+        path: where it is.
+        content: its fields may be divided by commas, semicolons or tabs.
+        hint: what to do if it cannot be read.
+        as_text: leave numbers as they are written.
+
+    Raises:
+        DataError: it cannot be read.
     """
+    try:
+        return _frame(content, as_text=as_text)
+    except Exception as error:  # parsers raise many kinds
+        raise unreadable(path, "CSV", error, hint) from None
+
+
+def unreadable(path: Path, kind: str, error: Exception, hint: str) -> DataError:
+    """What to say of a file that a parser cannot read."""
+    words = " ".join(str(error).split()).rstrip(".")[:200] or type(error).__name__
+    return DataError(f"{path} cannot be read as {kind}: {words}.", hint)
+
+
+def _frame(content: bytes, *, as_text: bool) -> pd.DataFrame:
     import pandas as pd
 
-    check_width(content)
+    _check_width(content)
     mark, decimal = _separators(content)
     head = content.partition(b"\n")[0].decode("utf-8-sig", errors="replace")
     words = [name.strip().strip('"') for name in head.split(mark)]
@@ -111,7 +133,9 @@ def csv_frame(content: bytes) -> pd.DataFrame:
             sep=mark,
             decimal=decimal,
             # Some architectures look like numbers: 02012100.
-            dtype={name: str for name in words if name.casefold() in _ARCHS},
+            dtype=str
+            if as_text
+            else {name: str for name in words if name.casefold() in _ARCHS},
         )
     frame.columns = frame.columns.map(lambda name: str(name).strip())
     return frame.dropna(how="all")

@@ -246,12 +246,7 @@ def _canonical(path: Path, names: Sequence[str]) -> dict[str, str]:
 def _from_csv(
     path: Path, content: bytes, space: Space, notes: list[str]
 ) -> dict[str, Entry]:
-    try:
-        frame = csv_frame(content)
-    except Exception as error:  # parsers raise many kinds
-        words = " ".join(str(error).split()).rstrip(".")[:200]
-        raise DataError(f"{path} cannot be read as CSV: {words}.", _FORMATS) from None
-    frame.columns = frame.columns.map(str)
+    frame = csv_frame(path, content, _FORMATS)
     file = FlatFile(path, frame, before=1)
     archs, reasons = architectures(file, space)
     for name in frame.columns:

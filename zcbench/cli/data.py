@@ -146,9 +146,9 @@ def _findings(cache: Path) -> Iterator[tuple[str, Path]]:
         if archive.exists():
             yield _verdict(archive, layout.sha256), archive
     for imported in (nb201_official.TABLE, nats_sss.TABLE):
-        table = imported.path(cache)
+        table = imported.path()
         try:
-            record = imported.record(cache)
+            record = imported.record()
         except DataError:
             yield "damaged", table
             continue

@@ -63,14 +63,11 @@ def keep_freed_memory() -> bool:
 
 
 @contextmanager
-def within_memory(free: int | None = None) -> Iterator[None]:
+def within_memory() -> Iterator[None]:
     """Let allocations fail that the machine has no memory for.
 
     Linux grants them and kills the process when it writes there. Elsewhere nothing is
     changed.
-
-    Args:
-        free: bytes that may still be taken; None for what is free now.
     """
     if sys.platform != "linux":
         yield
@@ -78,7 +75,7 @@ def within_memory(free: int | None = None) -> Iterator[None]:
     import resource
 
     before = resource.getrlimit(resource.RLIMIT_DATA)
-    free = _free() if free is None else free
+    free = _free()
     limit = _taken() + int(_SHARE * free) if free else resource.RLIM_INFINITY
     if before[0] != resource.RLIM_INFINITY:
         limit = before[0] if limit == resource.RLIM_INFINITY else min(limit, before[0])

@@ -46,12 +46,11 @@ TABLE = Imported(
 )
 
 
-def import_official(file: Path, cache: Path | None = None) -> Record:
+def import_official(file: Path) -> Record:
     """Write the table of an official file into the cache.
 
     Args:
         file: the official file, v1.0 or v1.1. Nothing in it is run.
-        cache: the cache, `zcbench.files.cache_dir()` by default.
 
     Returns:
         The record that lies beside the table.
@@ -66,7 +65,6 @@ def import_official(file: Path, cache: Path | None = None) -> Record:
     version = "1.1" if "cifar100_test_12_seed0" in table else "1.0"
     return TABLE.write(
         table,
-        cache,
         source=file.name,
         source_sha256=digest,
         release=f"NAS-Bench-201 v{version}",
