@@ -13,13 +13,12 @@ from zcbench.analysis.rows import (
     blank,
     frame,
     merit,
-    numbers,
     rows_of,
     said,
     with_ends,
 )
+from zcbench.analysis.size import held_fixed
 from zcbench.analysis.study import Study
-from zcbench.stats.partial import bins_of, partial_association, within_bins
 
 DEPTH, SIZE = "n_layers", "params"
 """What is held fixed: depth, then depth and size."""
@@ -75,18 +74,10 @@ def _row(study: Study, proxy: str, options: Options) -> Row:
     if DEPTH not in held:
         none = f"{DEPTH} was not run"
         return row | {"within_note": none, "partial_note": none}
-    score, accuracy, level = study.scores[proxy], study.accuracy, options.confidence
-    pooled = within_bins(
-        score, accuracy, bins_of(study.scores[DEPTH]), confidence=level
-    )
-    row |= numbers("within", pooled, pooled.note)
-    row |= {"bins": pooled.bins, "n_in_bins": pooled.n, "smallest_bin": pooled.smallest}
-    given = [study.scores[name] for name in held]
-    partial = partial_association(score, accuracy, given, confidence=level)
-    row |= numbers("partial", partial, partial.note)
-    if not math.isnan(partial.low):
-        turned = TURNS if partial.high < 0 else REMAINS_NOT
-        row["word"] = REMAINS if partial.low > 0 else turned
+    row |= held_fixed(study, proxy, held, DEPTH, options.confidence)
+    if not math.isnan(row["partial_low"]):
+        turned = TURNS if row["partial_high"] < 0 else REMAINS_NOT
+        row["word"] = REMAINS if row["partial_low"] > 0 else turned
     return row
 
 

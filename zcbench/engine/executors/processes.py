@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from multiprocessing.connection import Connection
-from types import TracebackType
 
 from zcbench.engine.apart import Death, Worker, cannot_start, wait_for
 from zcbench.engine.executors import Options, Records, count_workers
@@ -57,7 +56,7 @@ def in_processes(setup: Setup, items: Iterable[WorkItem], workers: int) -> Recor
     scored in a process of its own from then on.
     """
     deadly: set[str] = set()
-    with _Pool(setup, workers, deadly) as pool:
+    with closing(_Pool(setup, workers, deadly)) as pool:
         for stack, result in pool.map(stacks_of(setup, items, workers)):
             if isinstance(result, Death):
                 for item in stack:
@@ -81,7 +80,7 @@ def _completed(
     """A network's record with some proxies more, each part in a fresh process."""
     for names in parts:
         part = replace(item, proxies=names)
-        with _Pool(setup, 1, set()) as pool:
+        with closing(_Pool(setup, 1, set())) as pool:
             ((_, result),) = pool.map([(part,)])
         if isinstance(result, Death):
             deadly |= {*names} & {*setup.guests}
@@ -143,15 +142,8 @@ class _Pool:
         self._workers: list[_Scorer] = []
         self._failed_starts = 0
 
-    def __enter__(self) -> _Pool:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """End the workers."""
         for worker in self._workers:
             worker.stop()
 
