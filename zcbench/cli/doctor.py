@@ -94,7 +94,7 @@ def _self_checks() -> Iterator[Finding]:
     """Each device against the CPU, with the records of all proxies."""
     import torch
 
-    from zcbench.engine.self_check.ways import is_needed
+    from zcbench.engine.self_check import is_needed
 
     names = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
     names += ["mps"] if torch.backends.mps.is_available() else []

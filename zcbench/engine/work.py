@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     import torch
 
     from zcbench.engine.evaluator import StackEvaluator
+    from zcbench.engine.self_check import Way
     from zcbench.engine.self_check.finding import Finding
-    from zcbench.engine.self_check.ways import Way
     from zcbench.plan import Plan
     from zcbench.spaces import Space
     from zcbench.types import Batch, Evaluation, Status
@@ -184,7 +184,7 @@ class Evaluator:
         return evaluate_by_ways(finding, plan, evaluate)
 
     def _alone(self, item: WorkItem, plan: Plan, way: Way) -> Evaluation:
-        from zcbench.engine.self_check.ways import taking
+        from zcbench.engine.self_check import taking
         from zcbench.evaluate import evaluate
         from zcbench.spaces.base import build_network
 
@@ -205,7 +205,7 @@ class Evaluator:
         self, items: Sequence[WorkItem], plan: Plan, way: Way
     ) -> list[Evaluation]:
         from zcbench.engine.evaluator import StackEvaluator
-        from zcbench.engine.self_check.ways import taking
+        from zcbench.engine.self_check import taking
 
         setup, first = self.setup, items[0]
         names = tuple(proxy.name for proxy in plan.proxies)
@@ -230,13 +230,13 @@ class Evaluator:
     def _arithmetic(self, way: Way) -> tuple[torch.dtype, Precision]:
         import torch
 
-        from zcbench.engine.self_check.ways import arithmetic_of
+        from zcbench.engine.self_check import arithmetic_of
 
         return arithmetic_of(way, torch.float32, self.setup.precision)
 
     def _finding(self, item: WorkItem) -> Finding | None:
         """Whether this device is right for the item's proxies; None on a CPU."""
-        from zcbench.engine.self_check.ways import is_needed
+        from zcbench.engine.self_check import is_needed
 
         setup, key = self.setup, (item.dataset, item.proxies)
         if not is_needed(setup.device):

@@ -18,8 +18,7 @@ from zcbench.engine.job import find_device
 from zcbench.engine.observer import Observer, Outcome
 from zcbench.errors import UsageError, first_line
 from zcbench.oneshot.images import Split, labelled_images
-from zcbench.oneshot.paths import Guide, Paths
-from zcbench.oneshot.setting import Setting
+from zcbench.oneshot.paths import Guide, Paths, Setting
 from zcbench.oneshot.supernet import (
     Supernet,
     accuracy_of,
