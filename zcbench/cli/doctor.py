@@ -204,7 +204,7 @@ def _score() -> Iterator[Finding]:
     names = tuple(p.name for p in PROXIES.select("all") if p.origin == "built-in")
     setup = Setup("toy", 0, 16, "builtin", "cpu", 1)
     with torch_state(1):
-        record = Evaluator(setup)(WorkItem(26, "toy", 0, names))
+        record = Evaluator(setup).together([WorkItem(26, "toy", 0, names)])[0]
     status = record["status"]
     yield not status, f"{len(names) - len(status)} of {len(names)} proxies score toy 26"
 
