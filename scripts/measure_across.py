@@ -21,7 +21,7 @@ import pandas as pd
 
 import zcbench
 from zcbench.analysis.across import SCORED
-from zcbench.analysis.block import interval, number, percent
+from zcbench.analysis.block import estimate, interval, number, percent
 from zcbench.analysis.rows import with_ends
 from zcbench.analysis.verdict import AHEAD, CLEARLY
 from zcbench.errors import count
@@ -111,8 +111,7 @@ def summary(report: Report, tasks: Any) -> str:
             continue
         rank = f"{row['mean_rank']:.1f} "
         rank += interval(row["mean_rank_low"], row["mean_rank_high"])
-        lead = f"{number(row['lead'], signed=True)} "
-        lead += interval(row["lead_low"], row["lead_high"])
+        lead = estimate(row, "lead", signed=True)
         score = f"{row['wins']:.0f} / {row['losses']:.0f}"
         ordered = number(row["lead_ordered"], signed=True)
         rows.append((name, *means, rank, score, lead, ordered))

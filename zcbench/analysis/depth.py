@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from zcbench.analysis.block import Block, Column, Options, interval, number, percent
+from zcbench.analysis.block import Block, Column, Options, estimate, number, percent
 from zcbench.analysis.rows import (
     PLACE,
     WHERE,
@@ -93,6 +93,5 @@ def _left(study: Study, rows: Sequence[Row]) -> str:
     best = max(left, key=lambda row: float(row["partial"]))
     return (
         f"{text}, most of {best['proxy']}: ρ {number(best['rho'])}, given depth and "
-        f"size {number(best['partial'])} "
-        f"{interval(best['partial_low'], best['partial_high'])}"
+        f"size {estimate(best, 'partial')}"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from zcbench.analysis.block import Block, Column, Options, interval, number, percent
+from zcbench.analysis.block import Block, Column, Options, estimate, number, percent
 from zcbench.analysis.rows import (
     PLACE,
     WHERE,
@@ -151,6 +151,5 @@ def _most(study: Study, rows: Sequence[Row]) -> str:
     best = max(adding, key=lambda row: float(row["gain"]))
     return (
         f"{text}, most {best['proxy']}, from {number(best['before'])} to "
-        f"{number(best['after'])} ({number(best['gain'], signed=True)} "
-        f"{interval(best['gain_low'], best['gain_high'])})"
+        f"{number(best['after'])} ({estimate(best, 'gain', signed=True)})"
     )
