@@ -12,7 +12,7 @@ gradient that reaches an output:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -208,6 +208,24 @@ class Skeleton(nn.Module):
         return logits
 
 
+def in_stages(
+    stages: Sequence[int], depth: int, make: Callable[[int], nn.Module]
+) -> list[nn.Module]:
+    """Cells with a residual block between stages.
+
+    Args:
+        stages: channels of each.
+        depth: cells in each.
+        make: makes a cell of so many channels.
+    """
+    cells: list[nn.Module] = []
+    for stage, channels in enumerate(stages):
+        if stage:
+            cells.append(ResidualBlock(stages[stage - 1], channels))
+        cells += [make(channels) for _ in range(depth)]
+    return cells
+
+
 class CellNetwork(Skeleton):
     """Stages of equal cells with residual blocks between.
 
@@ -227,13 +245,7 @@ class CellNetwork(Skeleton):
         stages: tuple[int, ...],
         depth: int,
     ) -> None:
-        cells: list[nn.Module] = []
-        for stage, channels in enumerate(stages):
-            if stage:
-                cells.append(ResidualBlock(stages[stage - 1], channels))
-            cells += [
-                CellModule(cell, n_nodes, channels, channels) for _ in range(depth)
-            ]
+        cells = in_stages(stages, depth, lambda c: CellModule(cell, n_nodes, c, c))
         super().__init__(stages[0], cells, stages[-1], task)
         self._cell = cell, n_nodes
 

@@ -133,8 +133,9 @@ def build_network(
 class SpaceBase:
     """What the spaces here have in common, for a space to inherit from.
 
-    It adds `_spec`, `_index`, `_network`, and `_members` with its populations other
-    than ``all``; `size` comes for nothing.
+    It adds `_specs`, or where they are too many `_spec`, `_index` and its length;
+    `_network`; and `_members` with its populations other than ``all``. `size` comes for
+    nothing.
     """
 
     name: ClassVar[str]
@@ -143,7 +144,7 @@ class SpaceBase:
 
     def __len__(self) -> int:
         """Number of architectures."""
-        raise NotImplementedError
+        return len(self._specs)
 
     def architecture(self, index: int) -> Architecture:
         """Architecture at a position.
@@ -166,13 +167,18 @@ class SpaceBase:
             raise self._refusal(spec) from None
         return self.architecture(index)
 
+    @property
+    def _specs(self) -> Sequence[str]:
+        """Every string, in order."""
+        raise NotImplementedError
+
     def _spec(self, index: int) -> str:
         """String of the architecture at a position of the space."""
-        raise NotImplementedError
+        return self._specs[index]
 
     def _index(self, spec: str) -> int:
         """Position of a string, the inverse of `_spec`; an error if there is none."""
-        raise NotImplementedError
+        return self._specs.index(spec)
 
     @property
     def _form(self) -> str:

@@ -133,18 +133,17 @@ class CellSpace(SpaceBase):
         Raises:
             UsageError: there is no such task.
         """
+        check_name(self, "dataset", task)
+        cells = [self.cell(arch.spec) for arch in architectures]
+        return self._stacked(cells, self.tasks[task], seed, repeat)
+
+    def _stacked(
+        self, cells: Sequence[Cell], task: Task, seed: int, repeat: int
+    ) -> StackedNetwork:
         from zcbench.networks.cell_stack import StackedCellNetwork
 
-        check_name(self, "dataset", task)
-        return StackedCellNetwork(
-            [self.cell(arch.spec) for arch in architectures],
-            self.n_nodes,
-            self.tasks[task],
-            self.stages,
-            self.depth,
-            seed=seed,
-            repeat=repeat,
-        )
+        skeleton = self.n_nodes, task, self.stages, self.depth
+        return StackedCellNetwork(cells, *skeleton, seed=seed, repeat=repeat)
 
     def _format(self, operations: Iterable[str]) -> str:
         remaining = iter(operations)

@@ -45,20 +45,11 @@ class FCNet(SpaceBase):
     tasks = {
         name: Task(name, (features,), 1, "mse") for name, features in _FEATURES.items()
     }
+    _specs = _SPECS
     _form = (
         f"One looks like {_SPECS[0]}; units are {', '.join(map(str, UNITS))}, "
         f"activations {' and '.join(ACTIVATIONS)}."
     )
-
-    def __len__(self) -> int:
-        """Number of architectures."""
-        return len(_SPECS)
-
-    def _spec(self, index: int) -> str:
-        return _SPECS[index]
-
-    def _index(self, spec: str) -> int:
-        return _SPECS.index(spec)
 
     def _network(self, spec: str, task: Task) -> nn.Module:
         """[N, D] → [N, 1]."""

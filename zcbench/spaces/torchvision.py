@@ -35,7 +35,6 @@ _NAMES = """
     swin_t swin_v2_b swin_v2_s swin_v2_t vgg11 vgg11_bn vgg13 vgg13_bn vgg16 vgg16_bn
     vgg19 vgg19_bn vit_b_16 vit_b_32 vit_l_16 vit_l_32 wide_resnet101_2 wide_resnet50_2
 """
-_SPECS = tuple(_NAMES.split())
 
 
 class Torchvision(UnlistedSpace):
@@ -45,17 +44,8 @@ class Torchvision(UnlistedSpace):
     tasks = {
         name: Task(name, (3, 224, 224), 1000) for name in ("imagenet_v1", "imagenet_v2")
     }
+    _specs = tuple(_NAMES.split())
     _form = "One looks like resnet50; `zcbench score torchvision:NAME` takes all."
-
-    def __len__(self) -> int:
-        """Number of networks."""
-        return len(_SPECS)
-
-    def _spec(self, index: int) -> str:
-        return _SPECS[index]
-
-    def _index(self, spec: str) -> int:
-        return _SPECS.index(spec)
 
     def _network(self, spec: str, task: Task) -> nn.Module:
         """Raises what torchvision does where a network cannot have such images."""

@@ -19,8 +19,8 @@ from collections.abc import Iterable, Sequence
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
-from zcbench.networks.cell_graph import function_of
-from zcbench.spaces.base import SpaceBase, check_name
+from zcbench.networks.cell_graph import Cell, function_of
+from zcbench.spaces.base import SpaceBase
 from zcbench.spaces.cell import CellSpace
 from zcbench.types import Architecture, Task
 
@@ -93,25 +93,12 @@ class TransNASMicro(CellSpace):
         classes = (t.name for t in self.tasks.values() if t.loss == "cross_entropy")
         return [name for name in classes if name != "jigsaw"]
 
-    def stack(
-        self,
-        architectures: Sequence[Architecture],
-        task: str,
-        *,
-        seed: int = 0,
-        repeat: int = 0,
+    def _stacked(
+        self, cells: Sequence[Cell], task: Task, seed: int, repeat: int
     ) -> StackedNetwork:
-        """The networks that `build` gives, as one: see `zcbench.networks.stacked`.
-
-        Raises:
-            UsageError: there is no such task.
-        """
         from zcbench.networks.transnas import StackedMicro
 
-        check_name(self, "dataset", task)
-        cells = [self.cell(arch.spec) for arch in architectures]
-        given = self.tasks[task]
-        return StackedMicro(_CODE, cells, self.n_nodes, given, seed=seed, repeat=repeat)
+        return StackedMicro(_CODE, cells, self.n_nodes, task, seed=seed, repeat=repeat)
 
     def _format(self, operations: Iterable[str]) -> str:
         a, b, c, d, e, f = (self.operations.index(one) for one in operations)
@@ -128,12 +115,6 @@ class TransNASMacro(SpaceBase):
     name = "transnas_macro"
     tasks = TASKS
     _form = "One has four to six digits 1 to 4, as 64-12341-basic."
-
-    def __len__(self) -> int:
-        return len(self._specs)
-
-    def _spec(self, index: int) -> str:
-        return self._specs[index]
 
     def _index(self, spec: str) -> int:
         return self._indices[spec]
