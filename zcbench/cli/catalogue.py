@@ -250,10 +250,9 @@ def _words(key: str) -> Callable[[Mapping[str, Any]], str]:
 
 
 def _warn_of_broken() -> None:
-    from zcbench.proxies import PROXIES
-    from zcbench.spaces import SPACES
-    from zcbench.truth import TRUTHS
+    from zcbench.plugins import REGISTRIES
 
-    TRUTHS.names()  # loads what is installed
-    for line in [*PROXIES.broken, *SPACES.broken, *TRUTHS.broken]:
-        click.echo(f"zcbench: {line}", err=True)
+    REGISTRIES["truth"].names()  # loads what is installed
+    for registry in REGISTRIES.values():
+        for line in registry.broken:
+            click.echo(f"zcbench: {line}", err=True)

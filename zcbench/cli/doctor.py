@@ -148,13 +148,12 @@ def _proxies() -> Iterator[Finding]:
 
 
 def _plugins() -> Iterator[Finding]:
+    from zcbench.plugins import REGISTRIES
     from zcbench.proxies import PROXIES
-    from zcbench.spaces import SPACES
-    from zcbench.truth import TRUTHS
 
     installed = [p.name for p in PROXIES.select("all") if p.origin != "built-in"]
     yield True, ", ".join(installed) or "none installed"
-    for registry in (PROXIES, SPACES, TRUTHS):
+    for registry in REGISTRIES.values():
         for line in registry.broken:
             yield True, f"broken, and left out: {line}"
 

@@ -47,7 +47,7 @@ TABLE = Imported(
 )
 
 
-def import_archive(archive: Path) -> Record:
+def import_official(archive: Path) -> Record:
     """Write the table of an official archive into the cache.
 
     Args:
