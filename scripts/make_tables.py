@@ -27,7 +27,7 @@ from scipy.stats import spearmanr
 
 import zcbench
 from zcbench.aggregates import AGGREGATES, Aggregate
-from zcbench.analysis.block import interval, milliseconds, number
+from zcbench.analysis.block import estimate, milliseconds, number
 from zcbench.analysis.correlations import tabulate
 from zcbench.analysis.join import studies
 from zcbench.analysis.rows import tables_of
@@ -266,9 +266,9 @@ def in_short(sources: Sources) -> str:
     clearly = whole.loc[whole["word"] == CLEARLY, "proxy"]
     ahead = whole[whole["word"].isin([CLEARLY, AHEAD])]
     leads = ", ".join(
-        f"{escape_markdown(row.proxy)} by at least {number(row.delta, signed=True)} "
-        f"{interval(row.delta_low, row.delta_high)}"
-        for row in ahead.itertuples()
+        f"{escape_markdown(row['proxy'])} by at least "
+        f"{estimate(row, 'delta', signed=True)}"
+        for row in ahead.to_dict("records")
     )
     config = sources.scores.attrs["manifest"]["config"]
     first = next(iter(sources.sections.values()))[1]
@@ -289,8 +289,7 @@ def in_short(sources: Sources) -> str:
     claim = claim[(claim["model"] == "xgboost") & (claim["setting"] == "as published")]
     known = claim.set_index("features").to_dict("index")
     models = "; ".join(
-        f"{name} {number(known[key]['spearman'], places=3)} "
-        + interval(known[key]["spearman_low"], known[key]["spearman_high"], places=3)
+        f"{name} {estimate(known[key], 'spearman', places=3)}"
         for name, key in (
             ("encoding alone", "encoding"),
             ("and params, flops", "encoding+params+flops"),
@@ -357,9 +356,8 @@ def finding(sources: Sources) -> str:
         }
         for proxy, part in leads.items():
             shown = ", ".join(
-                f"{row.dataset} {number(row.spearman, signed=True)} "
-                f"{interval(row.spearman_low, row.spearman_high)}"
-                for row in part.itertuples()
+                f"{row['dataset']} {estimate(row, 'spearman', signed=True)}"
+                for row in part.to_dict("records")
             )
             lines.append(
                 f"- Lead of {escape_markdown(proxy)} in ρ over "
@@ -374,8 +372,7 @@ def finding(sources: Sources) -> str:
     whole = combined[combined["dataset"] == ""].set_index("proxy")
     words = "; ".join(
         f"{escape_markdown(name)} {whole.loc[name, 'word']}, least lead "
-        f"{number(whole.loc[name, 'delta'], signed=True)} "
-        f"{interval(whole.loc[name, 'delta_low'], whole.loc[name, 'delta_high'])}"
+        f"{estimate(whole.loc[name], 'delta', signed=True)}"
         for name in (aggregate.name for aggregate in aggregates)
     )
     lines.append(
@@ -396,8 +393,7 @@ def finding(sources: Sources) -> str:
 def rho(row: pd.Series[Any], *, ahead: bool) -> str:
     if not np.isfinite(row["spearman"]):
         return str(row["note"])
-    ends = interval(row["spearman_low"], row["spearman_high"])
-    text = f"{number(row['spearman'])} {ends}"
+    text = estimate(row, "spearman")
     return f"**{text}**" if ahead else text
 
 
@@ -422,8 +418,7 @@ def published_table(sources: Sources) -> str:
                     escape_markdown(proxy),
                     dataset,
                     number(value),
-                    number(ours["spearman"])
-                    + f" {interval(ours['spearman_low'], ours['spearman_high'])}",
+                    estimate(ours, "spearman"),
                     number(change, signed=True),
                     "yes" if inside else "no",
                     "" if abs(round(change, 2)) <= CLOSE else "beyond .06",
@@ -539,9 +534,8 @@ def labels_table(sources: Sources) -> str:
         for proxy in ("epe_nas", "jacov"):
             chosen = (table["dataset"] == "ImageNet16-120") & (table["proxy"] == proxy)
             row = table[chosen].iloc[0]
-            ends = interval(row["spearman_low"], row["spearman_high"])
-            value = f"{number(row['spearman'])} {ends}"
-            rows.append((name, escape_markdown(proxy), f"{row['n']:,}", value))
+            shown = (f"{row['n']:,}", estimate(row, "spearman"))
+            rows.append((name, escape_markdown(proxy), *shown))
     header = ("minibatch", "proxy", "n", "ρ")
     return markdown_table(header, rows, (False, False, True, False))
 
@@ -743,8 +737,8 @@ def measured(
     if costly is None or (name, dataset) not in costly.index:
         return "not run"
     row = costly.loc[(name, dataset)]
-    ends = interval(row["spearman_low"], row["spearman_high"])
-    return f"{number(row['spearman'])} {ends} / {number(row['kendall'])}, n {row['n']}"
+    kendall = f"{number(row['kendall'])}, n {row['n']}"
+    return f"{estimate(row, 'spearman')} / {kendall}"
 
 
 def published_gap(

@@ -34,7 +34,7 @@ def invoke(*words: object) -> Result:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch, zoo: None) -> None:
     """A space of four networks, of which one has a second recipe."""
-    monkeypatch.setattr(module, "_SPECS", tuple(SMALL))
+    monkeypatch.setattr(module.Torchvision, "_specs", tuple(SMALL))
 
 
 @pytest.fixture
