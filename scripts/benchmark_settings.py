@@ -80,8 +80,8 @@ def work(
     import torch
 
     import zcbench
+    from zcbench.engine.process import keep_freed_memory
     from zcbench.engine.sample import sample
-    from zcbench.engine.work import keep_freed_memory
     from zcbench.evaluate import evaluate
     from zcbench.minibatch import open_source
     from zcbench.plan import make_plan

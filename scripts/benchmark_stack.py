@@ -34,8 +34,8 @@ from zcbench.engine.memory import (
     largest_stack,
     memory_for_stacks,
 )
+from zcbench.engine.process import keep_freed_memory
 from zcbench.engine.sample import sample
-from zcbench.engine.work import keep_freed_memory
 from zcbench.minibatch import open_source
 from zcbench.plan import make_plan
 from zcbench.proxies import PROXIES

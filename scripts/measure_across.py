@@ -21,7 +21,7 @@ import pandas as pd
 
 import zcbench
 from zcbench.analysis.across import SCORED
-from zcbench.analysis.block import interval, number, percent
+from zcbench.analysis.block import estimate, interval, number, percent
 from zcbench.analysis.rows import with_ends
 from zcbench.analysis.verdict import AHEAD, CLEARLY
 from zcbench.errors import count
@@ -72,14 +72,16 @@ def main() -> None:
         rounded(blocks[name].table).to_csv(options.output / f"{name}.csv", index=False)
     for name, drawing in drawings(report, FIGURES).items():
         (options.output / f"{name}.svg").write_bytes(FORMATS["svg"](drawing))
-    drawing = FORMATS["svg"](by_space(report, blocks["tasks"]))
+    ordered = correlations(report, strict=True)
+    drawing = FORMATS["svg"](by_space(report, blocks["tasks"], ordered))
     (options.output / "heatmap-spaces.svg").write_bytes(drawing)
+    values, baselines = everywhere(report, ordered)
     for name, text in (
-        ("summary", summary(report, blocks["tasks"])),
-        ("spaces", every_space(report)),
-        ("kinds", every_kind(report)),
-        ("words", words(report)),
-        ("tasks", every_task(report)),
+        ("summary", summary(report, blocks["tasks"], ordered.fillna(0.0))),
+        ("spaces", every_space(report, values, baselines)),
+        ("kinds", every_kind(values, baselines)),
+        ("words", words(values, baselines)),
+        ("tasks", every_task(report, ordered.notna())),
     ):
         (options.output / f"{name}.md").write_text(text, encoding="utf-8")
         print(text)
@@ -98,9 +100,8 @@ def rounded(table: pd.DataFrame) -> pd.DataFrame:
     return table.round(dict.fromkeys(table.select_dtypes("number").columns, 4))
 
 
-def summary(report: Report, tasks: Any) -> str:
+def summary(report: Report, tasks: Any, values: pd.DataFrame) -> str:
     """What holds across tasks, and a row for each proxy: mean ρ in each space."""
-    values = correlations(report, strict=True).fillna(0.0)
     spaces = dict.fromkeys(space for space, _ in values.columns)
     rows, unranked = [], dict[str, list[str]]()
     for row in tasks.table.to_dict("records"):
@@ -111,8 +112,7 @@ def summary(report: Report, tasks: Any) -> str:
             continue
         rank = f"{row['mean_rank']:.1f} "
         rank += interval(row["mean_rank_low"], row["mean_rank_high"])
-        lead = f"{number(row['lead'], signed=True)} "
-        lead += interval(row["lead_low"], row["lead_high"])
+        lead = estimate(row, "lead", signed=True)
         score = f"{row['wins']:.0f} / {row['losses']:.0f}"
         ordered = number(row["lead_ordered"], signed=True)
         rows.append((name, *means, rank, score, lead, ordered))
@@ -143,11 +143,10 @@ def summary(report: Report, tasks: Any) -> str:
     )
 
 
-def everywhere(report: Report) -> tuple[pd.DataFrame, list[str]]:
+def everywhere(report: Report, ordered: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     """ρ of what was run on every task, no order as 0; and which are baselines."""
-    values = correlations(report, strict=True).fillna(0.0)
-    run = [all(name in s.scores for s in report.studies) for name in values.index]
-    values = values[run]
+    run = [all(name in s.scores for s in report.studies) for name in ordered.index]
+    values = ordered[run].fillna(0.0)
     return values, [n for n in report.studies[0].baselines if n in values.index]
 
 
@@ -158,9 +157,8 @@ def best(values: pd.DataFrame, baselines: list[str]) -> tuple[str, str]:
     return tuple(f"{escape_markdown(name)} {number(mean[name])}" for name in top)
 
 
-def every_space(report: Report) -> str:
+def every_space(report: Report, values: pd.DataFrame, baselines: list[str]) -> str:
     """A row for each space: what leads there, and what the verdict says of it."""
-    values, baselines = everywhere(report)
     verdict = report.verdict.table
     verdict = verdict[verdict["dataset"] != ""]
     rows = []
@@ -190,9 +188,8 @@ def every_space(report: Report) -> str:
     )
 
 
-def every_kind(report: Report) -> str:
+def every_kind(values: pd.DataFrame, baselines: list[str]) -> str:
     """What leads in each kind of space, spaces counting once."""
-    values, baselines = everywhere(report)
     rows = []
     for kind, spaces in KINDS.items():
         there = [space for space in spaces if space in values.columns.levels[0]]
@@ -218,9 +215,8 @@ def listed(values: pd.Series) -> str:
     return ", ".join(f"{escape_markdown(k)} {number(v)}" for k, v in ordered.items())
 
 
-def words(report: Report) -> str:
+def words(values: pd.DataFrame, baselines: list[str]) -> str:
     """Where a proxy beats size on all tasks of a space, and where size fails."""
-    values, baselines = everywhere(report)
     sized = [name for name in SIZE if name in values.index]
     others = values.drop(baselines)
     beaten, failing = [], []
@@ -257,9 +253,8 @@ def words(report: Report) -> str:
     )
 
 
-def by_space(report: Report, tasks: Any) -> Drawing:
+def by_space(report: Report, tasks: Any, values: pd.DataFrame) -> Drawing:
     """The heat map proxy × space: mean ρ over the tasks of each."""
-    values = correlations(report, strict=True)
     spaces = list(dict.fromkeys(space for space, _ in values.columns))
     ordered = tasks.table["proxy"].tolist()
     means = pd.DataFrame({s: values[s].mean(axis=1) for s in spaces})
@@ -280,12 +275,11 @@ def by_space(report: Report, tasks: Any) -> Drawing:
     return draw_grid(grid, 58, 150)
 
 
-def every_task(report: Report) -> str:
+def every_task(report: Report, trusted: pd.DataFrame) -> str:
     """ρ of every proxy on every task, and what each task is made of."""
     values = correlations(report)
     order = values.fillna(0.0).mean(axis=1).sort_values(ascending=False).index
     header = ("space", "task", *map(escape_markdown, order))
-    trusted = correlations(report, strict=True).notna()
     sizes = report.table.set_index(["proxy", "space", "dataset"])["n"].to_dict()
     rows = [
         (

@@ -26,7 +26,7 @@ import torch
 from scipy import stats
 
 import zcbench
-from zcbench.engine.evaluator import can_stack, evaluate_stack
+from zcbench.engine.evaluator import StackEvaluator, can_stack
 from zcbench.engine.job import find_device
 from zcbench.engine.sample import sample
 from zcbench.engine.self_check.questions import describe_device
@@ -113,16 +113,15 @@ def scores(
 ) -> list[Evaluation]:
     if engine == "alone":
         return one_by_one(archs, options, device, torch.float32, precision)
-    return evaluate_stack(
+    return StackEvaluator(
         SPACE,
-        archs,
         TASK,
         batch_of(options),
         PLAN,
         seed=options.seed,
         device=device,
         precision=precision,
-    )
+    )(archs)
 
 
 def one_by_one(

@@ -26,7 +26,7 @@ import pandas as pd
 from scipy import stats as scipy_stats
 
 import zcbench
-from zcbench.analysis.block import interval, number, title
+from zcbench.analysis.block import estimate, interval, number, title
 from zcbench.analysis.join import studies
 from zcbench.analysis.predict.features import pool_of
 from zcbench.analysis.predict.section import predictions
@@ -411,8 +411,7 @@ def search_text(block: Block, study: Study) -> str:
 def ends(row: pd.Series, key: str, *, signed: bool = False) -> str:
     if math.isnan(row[key]):
         return ""
-    low, high = row[f"{key}_low"], row[f"{key}_high"]
-    return f"{number(row[key], signed=signed)} {interval(low, high)}"
+    return estimate(row, key, signed=signed)
 
 
 def adds_text(table: pd.DataFrame) -> str:

@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 import zcbench
-from zcbench.analysis.block import interval, number, setting, title
+from zcbench.analysis.block import estimate, setting, title
 from zcbench.analysis.search.pool import (
     METHODS,
     Setting,
@@ -105,9 +105,8 @@ def summary(block: Block, baselines: tuple[str, ...]) -> str:
 
 def found(row: pd.Series) -> str:
     """.64 [.60, .69], filter by synflow."""
-    ends = interval(row["regret_time_low"], row["regret_time_high"])
     aid = "" if row["aid"] == "none" else f", {row['aid']} by {row['proxy']}"
-    return escape_markdown(f"{number(row['regret_time'])} {ends}{aid}")
+    return escape_markdown(f"{estimate(row, 'regret_time')}{aid}")
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:

@@ -47,6 +47,13 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.fixture
+def quick_conformance(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a space of deep networks: two of them, with two draws of swap's weights."""
+    monkeypatch.setattr("zcbench.conformance.spaces._N_NETWORKS", 2)
+    monkeypatch.setattr("zcbench.evidence.drawn_patterns.DRAWS", 2)
+
+
 @pytest.fixture(scope="session")
 def zoo() -> None:
     """Import timm and torchvision, also where its compiled part does not load."""

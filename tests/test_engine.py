@@ -14,7 +14,8 @@ import zcbench
 from zcbench.config import RunConfig, load_config
 from zcbench.engine import Observer, execute, run
 from zcbench.engine.dry_run import dry_run
-from zcbench.engine.executors import Options, count_workers, here
+from zcbench.engine.executors import count_workers
+from zcbench.engine.executors.processes import here
 from zcbench.engine.job import find_device, make_job
 from zcbench.engine.sample import read_archs, sample
 from zcbench.errors import DataError, UsageError
@@ -481,9 +482,7 @@ def test_proxies_typed_in_stay_in_this_process(tmp_path: Path) -> None:
             make_job(replace(TOY, proxies=("typed_in",), executor="ray"))
         assert job.workers == 1
         items = job.items(lambda key: frozenset())
-        assert next(here.score(job.setup, items, Options()))["scores"] == {
-            "typed_in": 1.0
-        }
+        assert next(here(job.setup, items))["scores"] == {"typed_in": 1.0}
     finally:
         PROXIES.remove("typed_in")
 

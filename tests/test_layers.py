@@ -16,7 +16,6 @@ ALLOWED = {
     "errors": "",
     "types": "",
     "seeding": "",
-    "cache": "",
     "names": "",
     "files": "errors",
     "pickles": "errors",
@@ -30,16 +29,15 @@ ALLOWED = {
     "spaces": "errors networks registry seeding types",
     "tasks": "errors files spaces types",
     "flat_file": "errors spaces",
-    "minibatch": "cache errors files pickles seeding types",
+    "minibatch": "errors files pickles seeding types",
     "evidence": "errors networks seeding state types",
     "proxies": "aggregates errors evidence registry seeding types",
     "plan": "errors evidence types",
     "evaluate": "errors evidence plan seeding types",
-    "truth": "cache errors files flat_file networks pickles registry seeding spaces "
-    "tasks",
+    "truth": "errors files flat_file networks pickles registry seeding spaces tasks",
     "plugins": "errors proxies registry spaces state truth",
     "store": "errors files spaces types",
-    "engine": "cache config errors evaluate evidence files minibatch networks plan "
+    "engine": "config errors evaluate evidence files minibatch networks plan "
     "plugins proxies seeding spaces state store tasks truth types",
     "oneshot": "engine errors files minibatch networks proxies seeding spaces store "
     "tasks types",

@@ -23,8 +23,7 @@ from zcbench.errors import DataError
 from zcbench.minibatch import archives, image_folder, open_source
 from zcbench.minibatch.archives import read_npz, read_tar
 from zcbench.minibatch.image_files import Images, read_images
-from zcbench.minibatch.layouts import names_dataset
-from zcbench.minibatch.pickles import integers, load_plain
+from zcbench.minibatch.layouts import integers, load_plain, names_dataset
 from zcbench.types import Task
 
 CIFAR10 = Task("cifar10", (3, 32, 32), 10)

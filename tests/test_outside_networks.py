@@ -673,7 +673,7 @@ class Greedy(nn.Module):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such limit")
 def test_memory_that_is_not_there_ends_one_network_alone(nets, monkeypatch):
-    monkeypatch.setattr("zcbench.engine.limits._free", lambda: 2**30)
+    monkeypatch.setattr("zcbench.engine.process._free", lambda: 2**30)
     Path("greedy.py").write_text(GREEDY, encoding="utf-8")
     names = ["greedy.py:Greedy", "nets.py:small"]
     result = invoke(*names, *ARGUMENTS, "--proxies", "params,snip", "--format", "json")

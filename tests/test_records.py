@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import zcbench
-from zcbench.engine.evaluator import evaluate_stack
+from zcbench.engine.evaluator import StackEvaluator
 from zcbench.errors import UsageError
 from zcbench.evaluate import evaluate
 from zcbench.evidence.table import RECORDS, Making
@@ -91,7 +91,7 @@ def test_one_line_adds_a_record(spread: Proxy) -> None:
     assert alone.scores["my_spread"].value == pytest.approx(expected, rel=1e-6)
     assert set(alone.seconds) == {"spread", "total"}
     archs = [arch, TOY.architecture(13)]
-    stacked = evaluate_stack(TOY, archs, "toy", BATCH, plan)
+    stacked = StackEvaluator(TOY, "toy", BATCH, plan)(archs)
     assert stacked[0].scores["my_spread"].value == pytest.approx(expected, rel=1e-5)
 
 

@@ -22,18 +22,17 @@ import zcbench.evaluate
 from zcbench.cli import main
 from zcbench.config import RunConfig
 from zcbench.engine import evaluator, run
-from zcbench.engine.self_check import check, questions
+from zcbench.engine.self_check import check, is_needed, questions, taking, ways_on
 from zcbench.engine.self_check.check import find
 from zcbench.engine.self_check.compare import difference, numbers_of
 from zcbench.engine.self_check.networks import images, networks_of, without_noise
 from zcbench.engine.self_check.questions import OfSpace
-from zcbench.engine.self_check.ways import is_needed, taking, ways_on
 from zcbench.evidence import minibatch_pass
 from zcbench.evidence.passes import Missing
 from zcbench.evidence.records import FreshNetwork, Gradients
+from zcbench.evidence.spectra import Attention, HiddenDimensions, SynapticDiversity
 from zcbench.evidence.streams import Activations, ImageGradients
 from zcbench.evidence.table import RECORDS
-from zcbench.evidence.tokens import Attention, HiddenDimensions, SynapticDiversity
 from zcbench.plan import make_plan
 from zcbench.proxies import PROXIES
 from zcbench.report import make_report
@@ -516,6 +515,8 @@ def test_the_doctor_tells_what_the_check_finds(
     from zcbench.cli import doctor
 
     monkeypatch.setattr(doctor, "_CHECKS", {"self-check": doctor._self_checks})
+    few = make_plan(PROXIES.select("snip,nwot"))  # the records of all take a minute
+    monkeypatch.setattr("zcbench.plan.make_plan", lambda _: few)
     result = CliRunner().invoke(main, ["doctor"])
     assert result.exit_code == 0, result.output
     assert "cpu agrees with the CPU in float64" in result.stdout

@@ -160,7 +160,7 @@ def test_every_task_and_odd_sizes() -> None:
     assert network(torch.randn(2, 3, 9, 13)).shape == (2, 10)
 
 
-def test_conformance(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_conformance(quick_conformance: None, monkeypatch: pytest.MonkeyPatch) -> None:
     space = Darts()
     monkeypatch.setattr(
         space, "tasks", {"svhn": Task("svhn", (3, 12, 12), 10)}, raising=False

@@ -13,11 +13,11 @@ from click.testing import CliRunner, Result
 from torch import nn
 
 import zcbench
-from zcbench.cache import cache_dir
 from zcbench.cli import main
 from zcbench.conformance.spaces import check_space
 from zcbench.engine.sample import sample
 from zcbench.errors import DataError, UsageError
+from zcbench.files import cache_dir
 from zcbench.networks.mnasnet import MnasNetwork, SqueezeExcite
 from zcbench.spaces import mnasnet
 from zcbench.spaces.base import Unlisted

@@ -24,7 +24,7 @@ from zcbench.evidence.structure import measure_structure
 from zcbench.evidence.subject import make_subject
 from zcbench.spaces.nats_sss import NATSBenchSize
 from zcbench.tasks import with_input_size
-from zcbench.truth.nats_sss import TABLE, import_archive
+from zcbench.truth.nats_sss import TABLE, import_official
 
 SPACE = NATSBenchSize()
 SPECS = ["8:8:8:8:8", "64:64:64:64:64", "8:16:24:32:40", "48:24:24:56:16"]
@@ -265,7 +265,7 @@ def test_import(archive: Path, packed: bool) -> None:
 
 
 def test_run_on_the_imported_architectures(archive: Path, tmp_path: Path) -> None:
-    import_archive(archive)
+    import_official(archive)
     listed = tmp_path / "archs.txt"
     listed.write_text("\n".join(LISTED), encoding="utf-8")
     words = ["run", "--space", "nats_sss", "--archs", listed, "--proxies", "params"]
@@ -286,7 +286,7 @@ def test_nothing_imported(archive: Path) -> None:
 
 
 def test_a_table_that_was_changed(archive: Path) -> None:
-    import_archive(archive)
+    import_official(archive)
     TABLE.path().write_bytes(TABLE.path().read_bytes() + b" ")
     with pytest.raises(DataError) as caught:
         zcbench.load_truth("nats_sss", "cifar10")
@@ -296,7 +296,7 @@ def test_a_table_that_was_changed(archive: Path) -> None:
 
 
 def test_verify_knows_the_imported_table(archive: Path) -> None:
-    import_archive(archive)
+    import_official(archive)
     result = CliRunner().invoke(main, ["data", "verify"])
     assert (result.exit_code, result.stdout) == (0, f"ok       {TABLE.path()}\n")
     TABLE.path().write_bytes(TABLE.path().read_bytes() + b" ")
@@ -318,7 +318,7 @@ def test_a_malicious_member_runs_nothing(archive: Path, tmp_path: Path) -> None:
     proof = tmp_path / "proof"
     write(archive, "000001", {"90": Malicious(proof)})
     with pytest.raises(DataError, match=r"is not plain data \(it names posix\.mkdir\)"):
-        import_archive(archive)
+        import_official(archive)
     assert not proof.exists()
     assert not TABLE.path().exists()
 
@@ -354,7 +354,7 @@ def test_other_content_is_refused(archive: Path, content: object, what: str) -> 
     (archive / "000001.pickle.pbz2").unlink()
     write(archive, "1", content)
     with pytest.raises(DataError) as caught:
-        import_archive(archive)
+        import_official(archive)
     assert str(caught.value).startswith(f"{archive}, {what}")
     assert str(caught.value).endswith(OFFICIAL)
     assert not TABLE.path().exists()
@@ -363,14 +363,14 @@ def test_other_content_is_refused(archive: Path, content: object, what: str) -> 
 def test_files_that_are_no_archive(archive: Path, tmp_path: Path) -> None:
     (archive / "000001.pickle.pbz2").write_bytes(b"BZh9 torn")
     with pytest.raises(DataError, match=r"000001 is no bzip2 file\. Give NATS-sss"):
-        import_archive(archive)
+        import_official(archive)
     other = tmp_path / "NATS-sss.tar"
     other.write_bytes(b"no tar")
     with pytest.raises(DataError, match=r"NATS-sss\.tar is no \.tar, or a damaged one"):
-        import_archive(other)
+        import_official(other)
     missing = tmp_path / "NATS-sss-none"
     with pytest.raises(DataError) as caught:
-        import_archive(missing)
+        import_official(missing)
     assert str(caught.value) == (
         f"{missing} cannot be read: No such file or directory. {OFFICIAL}"
     )
@@ -378,13 +378,13 @@ def test_files_that_are_no_archive(archive: Path, tmp_path: Path) -> None:
     empty.mkdir()
     message = re.escape(f"{empty} does not hold NATS-Bench's sizes.")
     with pytest.raises(DataError, match=message):
-        import_archive(empty)
+        import_official(empty)
 
 
 def test_numpy_numbers_are_read(archive: Path) -> None:
     accuracies = {"x-valid@89": np.float64(60.5), "x-test@89": np.float64(61.5)}
     changed = broken(LISTED[1], eval_acc1es=accuracies)
     write(archive, "000001", changed)
-    import_archive(archive)
+    import_official(archive)
     table = zcbench.load_truth("nats_sss", "cifar100").set_index("arch")
     assert table.loc[LISTED[1], "val_seed1"] == 60.5

@@ -34,7 +34,7 @@ def invoke(*words: object) -> Result:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch, zoo: None) -> None:
     """A space of four networks, of which one has a second recipe."""
-    monkeypatch.setattr(module, "_SPECS", tuple(SMALL))
+    monkeypatch.setattr(module.Torchvision, "_specs", tuple(SMALL))
 
 
 @pytest.fixture
@@ -101,7 +101,9 @@ def test_macs_are_those_that_torchvision_states(
     assert sum(total) / 1e9 == pytest.approx(weights.meta["_ops"], abs=6e-4)
 
 
-def test_conformance(small: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_conformance(
+    small: None, quick_conformance: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """On one task of the two, which have the same networks."""
     space = with_input_size(SPACE, 64)
     monkeypatch.setattr(space, "tasks", {"imagenet_v1": space.tasks["imagenet_v1"]})

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 import zcbench
 from zcbench.cli import main
 from zcbench.conformance.spaces import check_space
-from zcbench.engine.evaluator import can_stack, evaluate_stack
+from zcbench.engine.evaluator import StackEvaluator, can_stack
 from zcbench.errors import DataError
 from zcbench.evaluate import check_batch, evaluate
 from zcbench.evidence.minibatch_pass import is_rounding
@@ -229,7 +229,7 @@ def test_function_classes() -> None:
     ("space", "tasks"),
     [(MICRO, ("class_scene", "room_layout")), (MACRO, ("class_object", "normal"))],
 )
-def test_conformance(space, tasks: tuple[str, ...]) -> None:
+def test_conformance(space, tasks: tuple[str, ...], quick_conformance: None) -> None:
     """On small images; the heads of the other tasks are tested below."""
     small = with_input_size(space, 16)
     small.tasks = {name: small.tasks[name] for name in tasks}
@@ -442,9 +442,9 @@ def test_a_stack_has_the_scores_of_each_network() -> None:
     x = torch.randn(4, 3, 24, 24, generator=torch.Generator().manual_seed(1))
     batch = zcbench.Batch(x.double(), torch.arange(4) % 2)
     options = {"seed": 2, "repeat": 1}
-    found = evaluate_stack(
-        space, archs, "class_scene", batch, plan, dtype=torch.float64, **options
-    )
+    found = StackEvaluator(
+        space, "class_scene", batch, plan, dtype=torch.float64, **options
+    )(archs)
     for arch, mine in zip(archs, found, strict=True):
         network = space.build(arch, "class_scene", **options).double()
         theirs = evaluate(network, batch, plan, seed=repeat_seed(2, 1))

@@ -21,7 +21,7 @@ from scipy.stats import spearmanr
 from torch import Tensor
 
 import zcbench
-from zcbench.engine.evaluator import StackEvaluator, evaluate_stack
+from zcbench.engine.evaluator import StackEvaluator
 from zcbench.engine.memory import (
     MOST,
     bytes_of_networks,
@@ -110,7 +110,7 @@ def one_by_one(
 def nb201_scores(dtype: torch.dtype) -> tuple[list[Evaluation], list[Evaluation]]:
     batch, task = make_batch(4, (3, 16, 16)), "ImageNet16-120"
     archs = nb201_sample() if dtype == torch.float64 else nb201_sample()[:20]
-    together = evaluate_stack(NB201, archs, task, batch, PLAN, dtype=dtype)
+    together = StackEvaluator(NB201, task, batch, PLAN, dtype=dtype)(archs)
     return together, one_by_one(NB201, archs, task, batch, dtype=dtype)
 
 
@@ -165,9 +165,9 @@ def test_float32_agrees_as_far_as_rounding_lets_it(name: str) -> None:
 def test_the_whole_toy_space_agrees(seed: int, repeat: int) -> None:
     archs = [TOY.architecture(index) for index in range(len(TOY))]
     batch = make_batch(8, (3, 8, 8))
-    found = evaluate_stack(
-        TOY, archs, "toy", batch, PLAN, seed=seed, repeat=repeat, dtype=torch.float64
-    )
+    found = StackEvaluator(
+        TOY, "toy", batch, PLAN, seed=seed, repeat=repeat, dtype=torch.float64
+    )(archs)
     assert_same(found, one_by_one(TOY, archs, "toy", batch, seed=seed, repeat=repeat))
 
 
@@ -176,7 +176,7 @@ def test_stacks_without_a_path_or_all_alike_agree(indices) -> None:
     """0, 1 and 2 have no path from input to output: no gradient starts anywhere."""
     archs = [TOY.architecture(index) for index in indices]
     batch = make_batch(6, (3, 8, 8))
-    found = evaluate_stack(TOY, archs, "toy", batch, PLAN, dtype=torch.float64)
+    found = StackEvaluator(TOY, "toy", batch, PLAN, dtype=torch.float64)(archs)
     assert_same(found, one_by_one(TOY, archs, "toy", batch))
 
 
@@ -226,16 +226,16 @@ def test_order_and_size_of_the_stack_do_not_matter() -> None:
     for most in (1, 2, 5, 26):
         assert_same(scores(archs, most), expected)
     assert_same(scores(archs[::-1]), expected[::-1])
-    assert evaluate_stack(TOY, [], "toy", batch, PLAN) == []
+    assert StackEvaluator(TOY, "toy", batch, PLAN)([]) == []
 
 
 def test_a_subset_of_proxies_gives_the_same_scores() -> None:
     archs = [TOY.architecture(index) for index in (26, 7, 0, 13)]
     batch = make_batch(8, (3, 8, 8))
-    expected = evaluate_stack(TOY, archs, "toy", batch, PLAN)
+    expected = StackEvaluator(TOY, "toy", batch, PLAN)(archs)
     for name in NAMES:
         plan = make_plan(PROXIES.select(name))
-        found = evaluate_stack(TOY, archs, "toy", batch, plan)
+        found = StackEvaluator(TOY, "toy", batch, plan)(archs)
         for mine, theirs in zip(found, expected, strict=True):
             assert mine.scores[name].value == theirs.scores[name].value, name
             assert set(mine.seconds) == {*plan.passes, "total"}
@@ -243,7 +243,7 @@ def test_a_subset_of_proxies_gives_the_same_scores() -> None:
 
 def test_seconds_are_each_networks_share() -> None:
     archs = [TOY.architecture(index) for index in (26, 7, 13)]
-    found = evaluate_stack(TOY, archs, "toy", make_batch(8, (3, 8, 8)), PLAN)
+    found = StackEvaluator(TOY, "toy", make_batch(8, (3, 8, 8)), PLAN)(archs)
     for evaluation in found:
         assert evaluation.seconds == found[0].seconds
         assert set(PLAN.passes) | {"total"} == set(evaluation.seconds)
@@ -258,7 +258,7 @@ def test_a_non_finite_network_does_not_spoil_the_others(
 ) -> None:
     archs = [TOY.architecture(index) for index in (26, 7, 20, 13)]
     batch = make_batch(8, (3, 8, 8))
-    expected = evaluate_stack(TOY, archs, "toy", batch, PLAN)
+    expected = StackEvaluator(TOY, "toy", batch, PLAN)(archs)
 
     def poisoned(self: StackedNetwork, x: Tensor) -> Tensor:
         images = x.repeat(1, self.n_networks, 1, 1)
@@ -266,7 +266,7 @@ def test_a_non_finite_network_does_not_spoil_the_others(
         return images
 
     monkeypatch.setattr(StackedNetwork, "images", poisoned)
-    found = evaluate_stack(TOY, archs, "toy", batch, PLAN)
+    found = StackEvaluator(TOY, "toy", batch, PLAN)(archs)
     assert_same([found[p] for p in (0, 2, 3)], [expected[p] for p in (0, 2, 3)], 1e-6)
     statuses = {name: score.status for name, score in found[1].scores.items()}
     unharmed = ("params", "flops", "l2_norm")
@@ -299,7 +299,7 @@ def test_proxies_that_want_the_network_get_it_and_are_merged() -> None:
     batch = make_batch(8, (3, 8, 8))
     with _Registered(raw, zcbench.FreshNetwork):
         plan = make_plan(PROXIES.select("snip,raw,params"))
-        found = evaluate_stack(TOY, archs, "toy", batch, plan)
+        found = StackEvaluator(TOY, "toy", batch, plan)(archs)
         alone = [evaluate(TOY.build(arch, "toy"), batch, plan) for arch in archs]
     assert_same(found, alone, 1e-5)
     assert [list(e.scores) for e in found] == [["snip", "raw", "params"]] * 3
@@ -318,7 +318,7 @@ def test_what_cannot_be_stacked_is_scored_one_by_one(space, precision) -> None:
     (task,) = space.tasks
     batch = make_batch(4, space.tasks[task].input_shape)
     plan = make_plan(PROXIES.select("params,snip,nwot"))
-    found = evaluate_stack(space, archs, task, batch, plan, precision=precision)
+    found = StackEvaluator(space, task, batch, plan, precision=precision)(archs)
     for arch, mine in zip(archs, found, strict=True):
         network = space.build(arch, task)
         theirs = evaluate(network, batch, plan, precision=precision)
@@ -353,7 +353,7 @@ def test_a_stack_that_memory_does_not_hold_is_halved(
 ) -> None:
     archs = [TOY.architecture(index) for index in range(13, 24)]
     batch = make_batch(8, (3, 8, 8))
-    expected = evaluate_stack(TOY, archs, "toy", batch, PLAN)
+    expected = StackEvaluator(TOY, "toy", batch, PLAN)(archs)
     tried = refuse(monkeypatch, 3, error)
     evaluator = StackEvaluator(TOY, "toy", batch, PLAN)
     assert_same(evaluator(archs), expected, 1e-4)
@@ -375,7 +375,7 @@ def test_down_to_one_network_and_then_out_of_memory(
     monkeypatch.setattr(MinibatchPass, "__init__", full)
     archs = [TOY.architecture(index) for index in (13, 14, 15)]
     plan = make_plan(PROXIES.select("snip,params"))
-    found = evaluate_stack(TOY, archs, "toy", make_batch(8, (3, 8, 8)), plan)
+    found = StackEvaluator(TOY, "toy", make_batch(8, (3, 8, 8)), plan)(archs)
     assert tried == [3]
     for evaluation in found:
         assert evaluation.scores["snip"].status == "oom"
@@ -387,7 +387,7 @@ def test_another_failure_of_a_pass_is_a_status_of_its_proxies(
 ) -> None:
     tried = refuse(monkeypatch, 0, ValueError("broken"))
     archs = [TOY.architecture(index) for index in (13, 14, 15)]
-    found = evaluate_stack(TOY, archs, "toy", make_batch(8, (3, 8, 8)), PLAN)
+    found = StackEvaluator(TOY, "toy", make_batch(8, (3, 8, 8)), PLAN)(archs)
     assert tried == [3]
     for evaluation in found:
         assert evaluation.scores["snip"].status == "error"
@@ -419,7 +419,7 @@ def test_the_graph_is_freed(monkeypatch: pytest.MonkeyPatch, names: str) -> None
     monkeypatch.setattr(Rules, "features", lambda _, x: _Tracked.apply(x, alive))
     archs = [TOY.architecture(index) for index in (26, 13)]
     plan = make_plan(PROXIES.select(names))
-    evaluate_stack(TOY, archs, "toy", make_batch(8, (3, 8, 8)), plan)
+    StackEvaluator(TOY, "toy", make_batch(8, (3, 8, 8)), plan)(archs)
     gc.collect()
     assert alive
     assert not [token for token in alive if token() is not None]

@@ -206,7 +206,7 @@ def test_a_failure_outside_the_passes_is_a_status_of_every_network(
     def broken(*_: object) -> None:
         raise ValueError("broken")
 
-    monkeypatch.setattr(evaluator, "_evaluate_all", broken)
+    monkeypatch.setattr(evaluator, "_evaluate", broken)
     items = [WorkItem(index, "toy", 0, ("snip", "zen")) for index in (13, 26)]
     records = evaluator.together(items)
     assert [record["index"] for record in records] == [13, 26]

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import zcbench
-from zcbench.engine.evaluator import evaluate_stack
+from zcbench.engine.evaluator import StackEvaluator
 from zcbench.evaluate import evaluate, gather
 from zcbench.evidence import per_image_pass
 from zcbench.evidence.clock import Clock
@@ -270,7 +270,7 @@ def test_built_in_proxies_may_read_them_too() -> None:
         archs = [TOY.architecture(i) for i in (26, 13)]
         x = Batch(batch().x.float(), batch().y)
         plan = make_plan([proxy, PROXIES.get("snip")])
-        stacked = evaluate_stack(TOY, archs, "toy", x, plan)
+        stacked = StackEvaluator(TOY, "toy", x, plan)(archs)
         assert stacked[0].scores["total"].value == pytest.approx(one, rel=1e-6)
 
 

@@ -22,8 +22,7 @@ from nas_201_api import ArchResults, NASBench201API, ResultsCount
 from zcbench.errors import DataError
 from zcbench.spaces import load_space
 from zcbench.truth import load_truth
-from zcbench.truth.nb201_official import TABLE, import_official
-from zcbench.truth.saved_file import read_saved
+from zcbench.truth.nb201_official import TABLE, import_official, read_saved
 
 SETS = {
     "cifar10-valid": ("x-valid", "ori-test"),
@@ -478,7 +477,7 @@ def test_too_little_memory(
         raise MemoryError
 
     file = save(official(make=old_trial), tmp_path)
-    monkeypatch.setattr("zcbench.truth.saved_file.read_plain", fail)
+    monkeypatch.setattr("zcbench.truth.nb201_official.read_plain", fail)
     with pytest.raises(DataError) as caught:
         import_official(file)
     assert str(caught.value) == (

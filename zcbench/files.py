@@ -101,16 +101,16 @@ def _too_large(most: int) -> OSError:
     return OSError(errno.EFBIG, f"it holds more than {most >> 20:,} MiB")
 
 
-def unpacked(content: bytes, most: int = LARGEST) -> bytes:
+def unpacked(content: bytes) -> bytes:
     """Content that may be compressed with gzip.
 
     Raises:
-        OSError: it is damaged, or unpacks to more bytes than that.
+        OSError: it is damaged, or unpacks to more than `LARGEST` bytes.
     """
     if not content.startswith(GZIP):
         return content
     try:
-        return read_stream(gzip.GzipFile(fileobj=io.BytesIO(content)), most)
+        return read_stream(gzip.GzipFile(fileobj=io.BytesIO(content)))
     except (EOFError, zlib.error, gzip.BadGzipFile):
         raise gzip.BadGzipFile(errno.EINVAL, "gzip cannot read it") from None
 
@@ -226,3 +226,13 @@ def make_folder(path: Path) -> None:
             f"{path} cannot be made: {error.strerror or error}.",
             "Give another --output.",
         ) from None
+
+
+def cache_dir() -> Path:
+    """The cache: ``ZCBENCH_CACHE`` if set, else the platform's cache folder."""
+    chosen = os.environ.get("ZCBENCH_CACHE")
+    if chosen:
+        return Path(chosen).expanduser()
+    import pooch
+
+    return Path(pooch.os_cache("zcbench"))

@@ -5,18 +5,17 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from zcbench.errors import DataError, ZcbenchError
-from zcbench.spaces.names import read_name
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from zcbench.spaces import Space
+    from zcbench.spaces.base import Space
     from zcbench.types import Architecture
 
 T = TypeVar("T")
@@ -69,7 +68,7 @@ class FlatFile:
             )
 
 
-def check_width(content: bytes) -> None:
+def _check_width(content: bytes) -> None:
     """Raise `ValueError` if a table has too many columns: each costs pandas much."""
     marks = quotes = 0
     for line in io.BytesIO(content):
@@ -89,14 +88,36 @@ def _separators(content: bytes) -> tuple[str, str]:
     return mark, "," if comma and not re.search(rb"\d\.\d", content) else "."
 
 
-def csv_frame(content: bytes) -> pd.DataFrame:
+def csv_frame(
+    path: Path, content: bytes, hint: str, *, as_text: bool = False
+) -> pd.DataFrame:
     """Rows keep their number in the file; blank lines are dropped.
 
-    Fields may be divided by commas, semicolons or tabs.
+    Args:
+        path: where it is.
+        content: its fields may be divided by commas, semicolons or tabs.
+        hint: what to do if it cannot be read.
+        as_text: leave numbers as they are written.
+
+    Raises:
+        DataError: it cannot be read.
     """
+    try:
+        return _frame(content, as_text=as_text)
+    except Exception as error:  # parsers raise many kinds
+        raise unreadable(path, "CSV", error, hint) from None
+
+
+def unreadable(path: Path, kind: str, error: Exception, hint: str) -> DataError:
+    """What to say of a file that a parser cannot read."""
+    words = " ".join(str(error).split()).rstrip(".")[:200] or type(error).__name__
+    return DataError(f"{path} cannot be read as {kind}: {words}.", hint)
+
+
+def _frame(content: bytes, *, as_text: bool) -> pd.DataFrame:
     import pandas as pd
 
-    check_width(content)
+    _check_width(content)
     mark, decimal = _separators(content)
     head = content.partition(b"\n")[0].decode("utf-8-sig", errors="replace")
     words = [name.strip().strip('"') for name in head.split(mark)]
@@ -112,7 +133,9 @@ def csv_frame(content: bytes) -> pd.DataFrame:
             sep=mark,
             decimal=decimal,
             # Some architectures look like numbers: 02012100.
-            dtype={name: str for name in words if name.casefold() in _ARCHS},
+            dtype=str
+            if as_text
+            else {name: str for name in words if name.casefold() in _ARCHS},
         )
     frame.columns = frame.columns.map(lambda name: str(name).strip())
     return frame.dropna(how="all")
@@ -258,3 +281,39 @@ def _or_none(find: Callable[[T], Architecture], name: T) -> Architecture | None:
         return find(name)
     except ZcbenchError:
         return None
+
+
+_NASLIB_OPERATIONS = (
+    "skip_connect",
+    "none",
+    "nor_conv_3x3",
+    "nor_conv_1x1",
+    "avg_pool_3x3",
+)
+_NASLIB_ORDER = (0, 1, 3, 2, 4, 5)
+"""Place in NASLib's indices of each edge in string order: it sorts by source."""
+_INDICES = re.compile(r"[(\[]?\d+(, ?\d+){5}[)\]]?")
+
+
+def read_name(space: Space, written: str) -> Architecture:
+    """Architecture of a string of the space or, on nb201, NASLib's six indices.
+
+    Raises:
+        DataError: it is neither.
+    """
+    if space.name == "nb201" and _INDICES.fullmatch(written):
+        numbers = [int(n) for n in re.findall(r"\d+", written)]
+        if max(numbers) < len(_NASLIB_OPERATIONS):
+            return space.parse(_from_naslib(numbers))
+    return space.parse(written)
+
+
+def _from_naslib(indices: Sequence[int]) -> str:
+    """String of NASLib's indices of operations on NAS-Bench-201.
+
+    >>> _from_naslib([4, 0, 3, 1, 4, 2])
+    '|avg_pool_3x3~0|+|skip_connect~0|none~1|+|nor_conv_1x1~0|avg_pool_3x3~1|nor_conv_3x3~2|'
+    """
+    names = [_NASLIB_OPERATIONS[indices[place]] for place in _NASLIB_ORDER]
+    a, b, c, d, e, f = names
+    return f"|{a}~0|+|{b}~0|{c}~1|+|{d}~0|{e}~1|{f}~2|"

@@ -6,7 +6,7 @@ import importlib.util
 import os
 import sys
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,12 @@ from zcbench.spaces import SPACES
 from zcbench.state import restored
 from zcbench.truth import TRUTHS
 
-_REGISTRIES: tuple[Registry[Any], ...] = (PROXIES, SPACES, TRUTHS)
+REGISTRIES: Mapping[str, Registry[Any]] = {
+    "proxy": PROXIES,
+    "space": SPACES,
+    "truth": TRUTHS,
+}
+"""What a plug-in can add → where it is added."""
 _loaded: set[Path] = set()
 
 
@@ -66,7 +71,7 @@ def _load(file: Path, path: Path) -> None:
         )
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # where dataclasses and annotations look for it
-    before = [set(registry.names()) for registry in _REGISTRIES]
+    before = [set(registry.names()) for registry in REGISTRIES.values()]
     try:
         with restored(lenient=True):
             spec.loader.exec_module(module)
@@ -80,7 +85,7 @@ def _load(file: Path, path: Path) -> None:
 def _undo(module: str, before: list[set[str]]) -> None:
     """Take out what a file registered before it failed."""
     sys.modules.pop(module, None)
-    for registry, names in zip(_REGISTRIES, before, strict=True):
+    for registry, names in zip(REGISTRIES.values(), before, strict=True):
         for name in set(registry.names()) - names:
             registry.remove(name)
 

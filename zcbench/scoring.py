@@ -9,10 +9,10 @@ from typing import Literal
 import torch
 from torch import nn
 
+from zcbench.engine.self_check import Way, arithmetic_of, is_needed, taking
 from zcbench.engine.self_check.check import find
 from zcbench.engine.self_check.finding import Finding, evaluate_by_ways
 from zcbench.engine.self_check.questions import OfNetwork
-from zcbench.engine.self_check.ways import Way, arithmetic_of, is_needed, taking
 from zcbench.evaluate import apply_proxies, check_batch, device_of, evaluate
 from zcbench.evidence.copies import cast, deep_copied, left_alone
 from zcbench.evidence.passes import Missing, attempt

@@ -150,6 +150,14 @@ def interval(low: float, high: float, *, places: int = 2) -> str:
     return "" if math.isnan(low) else f"[{', '.join(ends)}]"
 
 
+def estimate(
+    row: Mapping[str, Any], key: str, *, places: int = 2, signed: bool = False
+) -> str:
+    """A number of a row with its interval: .71 [.69, .73]."""
+    ends = interval(row[f"{key}_low"], row[f"{key}_high"], places=places)
+    return f"{number(row[key], places=places, signed=signed)} {ends}"
+
+
 DECIDES = (0.0, Options().clearly)
 """Where the word on a difference changes."""
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zcbench.analysis.block import Block, Column, Options, interval, number, percent
+from zcbench.analysis.block import Block, Column, Options, estimate, percent
 from zcbench.analysis.rows import (
     PLACE,
     WHERE,
@@ -182,11 +182,9 @@ def _nearest(
     known = [r for r in rows if not (r["few"] or math.isnan(r[f"share_{name}"]))]
     if math.isnan(ceiling):
         return ""
-    ends = [limit[f"ceiling_{name}_{end}"] for end in ("low", "high")]
     places = 3 if ceiling > 0.99 else 2
     text = (
-        f"{WORDS[name]} at most {number(ceiling, places=places)} "
-        f"{interval(*ends, places=places)} "
+        f"{WORDS[name]} at most {estimate(limit, f'ceiling_{name}', places=places)} "
         f"(by {limit[f'n_{name}']:,.0f} architectures)"
     )
     if not known:
@@ -194,7 +192,6 @@ def _nearest(
     best = max(known, key=lambda row: float(row[f"rho_{name}"]))
     return (
         f"{text}, highest of {len(known)}: {best['proxy']} "
-        f"{number(best[f'rho_{name}'])} "
-        f"{interval(best[f'rho_{name}_low'], best[f'rho_{name}_high'])} "
+        f"{estimate(best, f'rho_{name}')} "
         f"({best[f'share_{name}']:.0%} of it, n {best[f'n_{name}']:,.0f})"
     )

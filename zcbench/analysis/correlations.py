@@ -37,7 +37,7 @@ from zcbench.analysis.scores import grouped
 from zcbench.analysis.study import Study
 from zcbench.analysis.verdict import CLEARLY, ahead_of
 from zcbench.stats import KINDS, Association, Estimate, association
-from zcbench.store.device_check import disagreements
+from zcbench.store.directory import disagreements
 
 COLUMNS = (
     *("space", "dataset", "target", "population", "proxy", "n", "failed"),

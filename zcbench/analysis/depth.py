@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from zcbench.analysis.block import Block, Column, Options, interval, number, percent
+from zcbench.analysis.block import Block, Column, Options, estimate, number, percent
 from zcbench.analysis.rows import (
     PLACE,
     WHERE,
@@ -13,13 +13,12 @@ from zcbench.analysis.rows import (
     blank,
     frame,
     merit,
-    numbers,
     rows_of,
     said,
     with_ends,
 )
+from zcbench.analysis.size import held_fixed
 from zcbench.analysis.study import Study
-from zcbench.stats.partial import bins_of, partial_association, within_bins
 
 DEPTH, SIZE = "n_layers", "params"
 """What is held fixed: depth, then depth and size."""
@@ -77,18 +76,10 @@ def _row(study: Study, proxy: str, options: Options) -> Row:
     if DEPTH not in held:
         none = f"{DEPTH} was not run"
         return row | {"within_note": none, "partial_note": none}
-    score, accuracy, level = study.scores[proxy], study.accuracy, options.confidence
-    pooled = within_bins(
-        score, accuracy, bins_of(study.scores[DEPTH]), confidence=level
-    )
-    row |= numbers("within", pooled, pooled.note)
-    row |= {"bins": pooled.bins, "n_in_bins": pooled.n, "smallest_bin": pooled.smallest}
-    given = [study.scores[name] for name in held]
-    partial = partial_association(score, accuracy, given, confidence=level)
-    row |= numbers("partial", partial, partial.note)
-    if not math.isnan(partial.low):
-        turned = TURNS if partial.high < 0 else REMAINS_NOT
-        row["word"] = REMAINS if partial.low > 0 else turned
+    row |= held_fixed(study, proxy, held, DEPTH, options.confidence)
+    if not math.isnan(row["partial_low"]):
+        turned = TURNS if row["partial_high"] < 0 else REMAINS_NOT
+        row["word"] = REMAINS if row["partial_low"] > 0 else turned
     return row
 
 
@@ -104,6 +95,5 @@ def _left(study: Study, rows: Sequence[Row]) -> str:
     best = max(left, key=lambda row: float(row["partial"]))
     return (
         f"{text}, most of {best['proxy']}: ρ {number(best['rho'])}, given depth and "
-        f"size {number(best['partial'])} "
-        f"{interval(best['partial_low'], best['partial_high'])}"
+        f"size {estimate(best, 'partial')}"
     )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from zcbench.analysis.block import Block, Column, Options, interval, number, percent
+from zcbench.analysis.block import Block, Column, Options, estimate, number, percent
 from zcbench.analysis.rows import (
     PLACE,
     Row,
@@ -134,7 +134,5 @@ def _smallest(_: Study, rows: Sequence[Row]) -> str:
     enough = next(k for k, row in enumerate(here) if not row["behind_low"] > 0)
     last, first = here[enough], here[0]
     named = " + ".join(row["added"] for row in here[: enough + 1])
-    text = (
-        f"{named} {number(last['rho'])} {interval(last['rho_low'], last['rho_high'])}"
-    )
+    text = f"{named} {estimate(last, 'rho')}"
     return text + (f", {first['added']} alone {number(first['rho'])}" if enough else "")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +19,7 @@ from zcbench.analysis.report import Report, report_of
 from zcbench.analysis.study import FEWEST
 from zcbench.errors import DataError
 from zcbench.files import read, reason
-from zcbench.flat_file import check_width, is_accuracy, shown
+from zcbench.flat_file import csv_frame, is_accuracy, shown
 from zcbench.stats import KINDS
 
 if TYPE_CHECKING:
@@ -67,7 +66,7 @@ class Accuracies:
 
 
 def read_accuracies(path: Path, target: str | None = None) -> Accuracies:
-    """Read a CSV of names and accuracies, with commas or semicolons.
+    """Read a CSV of names and accuracies.
 
     Args:
         path: the file.
@@ -79,18 +78,9 @@ def read_accuracies(path: Path, target: str | None = None) -> Accuracies:
     """
     try:
         content = read(path)
-        check_width(content)
-        text = content.decode("utf-8-sig")
-        head = text.partition("\n")[0]
-        semicolons = head.count(";") > head.count(",")
-        table = pd.read_csv(
-            io.StringIO(text), sep=";" if semicolons else ",", dtype=str
-        )
     except OSError as error:
         raise DataError(f"{path} cannot be read: {reason(error)}.", _COLUMNS) from None
-    except ValueError as error:  # no UTF-8, no table
-        words = " ".join(str(error).split()).rstrip(".")[:200]
-        raise DataError(f"{path} cannot be read as CSV: {words}.", _COLUMNS) from None
+    table = csv_frame(path, content, _COLUMNS, as_text=True)
     key, column = _columns(path, table, target)
     values: dict[str, float] = {}
     for name, written in zip(table[key], table[column], strict=True):

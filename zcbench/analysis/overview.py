@@ -16,7 +16,7 @@ from zcbench.analysis.block import (
     percent,
 )
 from zcbench.analysis.report import Report
-from zcbench.analysis.rows import PROXY, Row, place, rows_about
+from zcbench.analysis.rows import PROXY, Row, merit, place, rows_about
 from zcbench.analysis.verdict import ahead_of
 from zcbench.errors import count
 from zcbench.stats.ensemble import ALIKE
@@ -30,7 +30,8 @@ def overview(report: Report, rows: int | None = None) -> Block:
         rows: how many of them; None for all.
     """
     names = list(dict.fromkeys(p for s in report.studies for p in s.scores))
-    made = sorted((_row(report, name) for name in names), key=_merit)
+    made = [_row(report, name) for name in names]
+    made.sort(key=merit("mean", {row["proxy"] for row in made if row["few"]}))
     shown = made[:rows]
     wheres = [place(study, report.studies)["where"] for study in report.studies]
     columns = (
@@ -84,10 +85,6 @@ def _row(report: Report, name: str) -> Row:
     row["milliseconds"] = "" if math.isnan(row["cost"]) else milliseconds(row["cost"])
     row["proxy"] += " *" if row["baseline"] else ""
     return row
-
-
-def _merit(row: Row) -> tuple[bool, bool, float, str]:
-    return math.isnan(row["mean"]), row["few"], -row["mean"], row["proxy"]
 
 
 def agreeing(report: Report) -> str:

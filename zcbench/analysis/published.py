@@ -27,10 +27,16 @@ import pandas as pd
 
 from zcbench.errors import DataError, UsageError, ZcbenchError
 from zcbench.files import read, reason, unpacked
-from zcbench.flat_file import FlatFile, architectures, csv_frame, is_accuracy, unused
+from zcbench.flat_file import (
+    FlatFile,
+    architectures,
+    csv_frame,
+    is_accuracy,
+    read_name,
+    unused,
+)
 from zcbench.spaces import Space, load_space
 from zcbench.spaces.base import check_name
-from zcbench.spaces.names import read_name
 from zcbench.tasks import given_tasks, load_task, task_names, with_tasks
 
 _NOT_COMPUTED = (0.0, -1.0)
@@ -240,12 +246,7 @@ def _canonical(path: Path, names: Sequence[str]) -> dict[str, str]:
 def _from_csv(
     path: Path, content: bytes, space: Space, notes: list[str]
 ) -> dict[str, Entry]:
-    try:
-        frame = csv_frame(content)
-    except Exception as error:  # parsers raise many kinds
-        words = " ".join(str(error).split()).rstrip(".")[:200]
-        raise DataError(f"{path} cannot be read as CSV: {words}.", _FORMATS) from None
-    frame.columns = frame.columns.map(str)
+    frame = csv_frame(path, content, _FORMATS)
     file = FlatFile(path, frame, before=1)
     archs, reasons = architectures(file, space)
     for name in frame.columns:

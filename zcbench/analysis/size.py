@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from zcbench.analysis.block import Block, Column, Options, interval, number, percent
+from zcbench.analysis.block import Block, Column, Options, estimate, number, percent
 from zcbench.analysis.rows import (
     PLACE,
     WHERE,
@@ -86,16 +86,34 @@ def _row(study: Study, proxy: str, options: Options) -> Row:
     if not sizes:
         none = "size was not run"
         return row | {f"{key}_note": none for key in _KEYS}
-    score, accuracy, level = study.scores[proxy], study.accuracy, options.confidence
-    held = [study.scores[name] for name in sizes]
-    partial = partial_association(score, accuracy, held, confidence=level)
-    row |= numbers("partial", partial, partial.note) | {"binned_by": sizes[-1]}
-    pooled = within_bins(score, accuracy, bins_of(held[-1]), confidence=level)
-    row |= numbers("within", pooled, pooled.note)
-    row |= {"bins": pooled.bins, "n_in_bins": pooled.n, "smallest_bin": pooled.smallest}
+    row |= held_fixed(study, proxy, sizes, sizes[-1], options.confidence)
     others = [study.scores[name] for name in study.baselines if name != proxy]
-    known = gain(score, accuracy, others, confidence=level, seed=options.seed)
-    return row | _gained(known)
+    known = gain(
+        study.scores[proxy],
+        study.accuracy,
+        others,
+        confidence=options.confidence,
+        seed=options.seed,
+    )
+    return row | {"binned_by": sizes[-1]} | _gained(known)
+
+
+def held_fixed(
+    study: Study, proxy: str, names: Sequence[str], binned_by: str, confidence: float
+) -> Row:
+    """ρ given some scores, and within groups of equal values of one of them."""
+    score, accuracy = study.scores[proxy], study.accuracy
+    given = [study.scores[name] for name in names]
+    partial = partial_association(score, accuracy, given, confidence=confidence)
+    bins = bins_of(study.scores[binned_by])
+    pooled = within_bins(score, accuracy, bins, confidence=confidence)
+    return {
+        **numbers("partial", partial, partial.note),
+        **numbers("within", pooled, pooled.note),
+        "bins": pooled.bins,
+        "n_in_bins": pooled.n,
+        "smallest_bin": pooled.smallest,
+    }
 
 
 def _gained(known: Gain) -> Row:
@@ -135,6 +153,5 @@ def _most(study: Study, rows: Sequence[Row]) -> str:
     best = max(adding, key=lambda row: float(row["gain"]))
     return (
         f"{text}, most {best['proxy']}, from {number(best['before'])} to "
-        f"{number(best['after'])} ({number(best['gain'], signed=True)} "
-        f"{interval(best['gain_low'], best['gain_high'])})"
+        f"{number(best['after'])} ({estimate(best, 'gain', signed=True)})"
     )

@@ -12,7 +12,7 @@ from zcbench.cli.options import complete_proxies, plugin_option
 
 if TYPE_CHECKING:
     from zcbench.aggregates import Aggregate
-    from zcbench.types import Proxy
+    from zcbench.types import Proxy, Task
 
 Row = dict[str, Any]
 
@@ -188,15 +188,19 @@ def _datasets() -> list[Row]:
     from zcbench.spaces import SPACES
 
     return [
-        {
-            "name": task.name,
-            "space": name,
-            "input": "×".join(map(str, task.input_shape)),
-            "classes": task.n_classes,
-        }
+        _row_of_task(task, name)
         for name in SPACES.names()
         for task in SPACES.get(name).tasks.values()
     ]
+
+
+def _row_of_task(task: Task, space: str) -> Row:
+    return {
+        "name": task.name,
+        "space": space,
+        "input": "×".join(map(str, task.input_shape)),
+        "classes": task.n_classes,
+    }
 
 
 def _truths() -> list[Row]:
@@ -215,12 +219,7 @@ def _tasks() -> list[Row]:
     from zcbench.tasks import load_task, task_names
 
     return [
-        {
-            "name": name,
-            "space": given.space,
-            "input": "×".join(map(str, given.task.input_shape)),
-            "classes": given.task.n_classes,
-        }
+        _row_of_task(given.task, space)
         for name in task_names()
         for space in SPACES.names()
         if (given := load_task(name, space)).space == space
@@ -251,10 +250,9 @@ def _words(key: str) -> Callable[[Mapping[str, Any]], str]:
 
 
 def _warn_of_broken() -> None:
-    from zcbench.proxies import PROXIES
-    from zcbench.spaces import SPACES
-    from zcbench.truth import TRUTHS
+    from zcbench.plugins import REGISTRIES
 
-    TRUTHS.names()  # loads what is installed
-    for line in [*PROXIES.broken, *SPACES.broken, *TRUTHS.broken]:
-        click.echo(f"zcbench: {line}", err=True)
+    REGISTRIES["truth"].names()  # loads what is installed
+    for registry in REGISTRIES.values():
+        for line in registry.broken:
+            click.echo(f"zcbench: {line}", err=True)

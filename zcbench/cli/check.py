@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
     from zcbench.conformance.proxies import Finding
-    from zcbench.registry import Registry
 
 
 @click.command()
@@ -43,20 +42,13 @@ def check(file: Path, quick: bool, timeout: float) -> None:
     """  # noqa: D301 - click wants \b itself
     from zcbench.engine.job import load_guests
     from zcbench.errors import UsageError
-    from zcbench.proxies import PROXIES
-    from zcbench.spaces import SPACES
-    from zcbench.truth import TRUTHS
+    from zcbench.plugins import REGISTRIES
 
-    registries: dict[str, Registry[Any]] = {
-        "proxy": PROXIES,
-        "space": SPACES,
-        "truth": TRUTHS,
-    }
-    before = {kind: {*registry.names()} for kind, registry in registries.items()}
+    before = {kind: {*registry.names()} for kind, registry in REGISTRIES.items()}
     load_guests((file,), timeout)
     added = [
         (kind, name)
-        for kind, registry in registries.items()
+        for kind, registry in REGISTRIES.items()
         for name in registry.names()
         if name not in before[kind]
     ]
@@ -94,18 +86,16 @@ def _findings(
     from zcbench.conformance.spaces import check_space
     from zcbench.conformance.truths import check_truth
     from zcbench.engine.process import start_worker
-    from zcbench.plugins import load_plugins
-    from zcbench.proxies import PROXIES
-    from zcbench.spaces import SPACES
-    from zcbench.truth import TRUTHS
+    from zcbench.plugins import REGISTRIES, load_plugins
 
     start_worker(threads=1)
     load_plugins([file])
+    added = REGISTRIES[kind].get(name)
     if kind == "proxy":
-        return check_proxy(PROXIES.get(name), nb201=not quick, begin=begin)
+        return check_proxy(added, nb201=not quick, begin=begin)
     if kind == "space":
-        return check_space(SPACES.get(name), begin=begin)
-    return list(check_truth(TRUTHS.get(name)))
+        return check_space(added, begin=begin)
+    return list(check_truth(added))
 
 
 def _print(name: str, findings: Iterable[Finding]) -> int:

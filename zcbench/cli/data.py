@@ -42,7 +42,7 @@ def path() -> None:
       zcbench data path
       ls "$(zcbench data path)"
     """  # noqa: D301 - click wants \b itself
-    from zcbench.cache import cache_dir
+    from zcbench.files import cache_dir
 
     cache = cache_dir()
     click.echo(cache)
@@ -91,24 +91,18 @@ def import_file(file: Path) -> None:
       zcbench run --truth nas-bench-201 --target test
       zcbench data import NATS-sss-v1_0-50262-simple.tar
     """  # noqa: D301 - click wants \b itself
-    from zcbench.truth import nats_sss
-    from zcbench.truth.nb201_official import TABLE, import_official
+    from zcbench.truth import nats_sss, nb201_official
 
-    if file.name.startswith(nats_sss.NAME):
-        click.echo(f"Reading {file}; the whole archive takes minutes.", err=True)
-        count = nats_sss.import_archive(file).architectures
-        text = f"Imported {count:,} architectures. Use them with --space nats_sss."
-        click.echo(text, err=True)
-        click.echo(nats_sss.TABLE.path())
-        return
-    click.echo(f"Reading {file}; the official file takes minutes.", err=True)
-    record = import_official(file)
-    click.echo(
-        f"Imported {record.architectures:,} architectures of {record.release}. "
-        "Use them with --truth nas-bench-201.",
-        err=True,
-    )
-    click.echo(TABLE.path())
+    is_archive = file.name.startswith(nats_sss.NAME)
+    module = nats_sss if is_archive else nb201_official
+    what = "whole archive" if is_archive else "official file"
+    use = "--space nats_sss" if is_archive else "--truth nas-bench-201"
+    click.echo(f"Reading {file}; the {what} takes minutes.", err=True)
+    record = module.import_official(file)
+    of = f" of {record.release}" if record.release else ""
+    text = f"Imported {record.architectures:,} architectures{of}. Use them with {use}."
+    click.echo(text, err=True)
+    click.echo(module.TABLE.path())
 
 
 @data.command(short_help="Check that the files of the cache are unchanged.")
@@ -121,7 +115,7 @@ def verify() -> None:
     Example:
       zcbench data verify
     """  # noqa: D301 - click wants \b itself
-    from zcbench.cache import cache_dir
+    from zcbench.files import cache_dir
 
     findings = list(_findings(cache_dir()))
     for verdict, file in findings:
@@ -146,9 +140,9 @@ def _findings(cache: Path) -> Iterator[tuple[str, Path]]:
         if archive.exists():
             yield _verdict(archive, layout.sha256), archive
     for imported in (nb201_official.TABLE, nats_sss.TABLE):
-        table = imported.path(cache)
+        table = imported.path()
         try:
-            record = imported.record(cache)
+            record = imported.record()
         except DataError:
             yield "damaged", table
             continue

@@ -94,7 +94,7 @@ def _self_checks() -> Iterator[Finding]:
     """Each device against the CPU, with the records of all proxies."""
     import torch
 
-    from zcbench.engine.self_check.ways import is_needed
+    from zcbench.engine.self_check import is_needed
 
     names = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
     names += ["mps"] if torch.backends.mps.is_available() else []
@@ -128,7 +128,7 @@ def _self_check(device: str) -> Iterator[Finding]:
 
 
 def _cache() -> Iterator[Finding]:
-    from zcbench.cache import cache_dir
+    from zcbench.files import cache_dir
 
     cache = cache_dir()
     existing = next(p for p in (cache, *cache.parents) if p.exists())
@@ -148,13 +148,12 @@ def _proxies() -> Iterator[Finding]:
 
 
 def _plugins() -> Iterator[Finding]:
+    from zcbench.plugins import REGISTRIES
     from zcbench.proxies import PROXIES
-    from zcbench.spaces import SPACES
-    from zcbench.truth import TRUTHS
 
     installed = [p.name for p in PROXIES.select("all") if p.origin != "built-in"]
     yield True, ", ".join(installed) or "none installed"
-    for registry in (PROXIES, SPACES, TRUTHS):
+    for registry in REGISTRIES.values():
         for line in registry.broken:
             yield True, f"broken, and left out: {line}"
 
@@ -204,7 +203,7 @@ def _score() -> Iterator[Finding]:
     names = tuple(p.name for p in PROXIES.select("all") if p.origin == "built-in")
     setup = Setup("toy", 0, 16, "builtin", "cpu", 1)
     with torch_state(1):
-        record = Evaluator(setup)(WorkItem(26, "toy", 0, names))
+        record = Evaluator(setup).together([WorkItem(26, "toy", 0, names)])[0]
     status = record["status"]
     yield not status, f"{len(names) - len(status)} of {len(names)} proxies score toy 26"
 

@@ -209,8 +209,8 @@ class Session:
     def _evaluated(
         self, target: str, proxies: Sequence[str], place: str
     ) -> dict[str, Score]:
-        from zcbench.engine.limits import within_memory
         from zcbench.engine.observer import duration
+        from zcbench.engine.process import within_memory
         from zcbench.scoring import score
 
         with within_memory():

@@ -50,10 +50,6 @@ def new(kind: str, name: str) -> None:
         try:
             with path.open("x", encoding="utf-8", newline="\n") as stream:
                 stream.write(text.replace("NAME", name))
-        except FileExistsError:
-            raise UsageError(
-                f"{path} exists and is left as it is.", "Take another name."
-            ) from None
         except OSError as error:
             raise UsageError(f"{path} cannot be written: {error.strerror}.") from None
         written.append(str(path))
@@ -63,16 +59,10 @@ def new(kind: str, name: str) -> None:
 
 
 def _check_free(kind: str, name: str) -> None:
-    from zcbench.proxies import PROXIES, SETS
-    from zcbench.spaces import SPACES
-    from zcbench.truth import TRUTHS
+    from zcbench.plugins import REGISTRIES
+    from zcbench.proxies import SETS
 
-    taken = {
-        "proxy": [*PROXIES.names(), *SETS],
-        "space": SPACES.names(),
-        "truth": TRUTHS.names(),
-    }
-    if name in taken[kind]:
+    if name in REGISTRIES[kind].names() or (kind == "proxy" and name in SETS):
         raise UsageError(f"There is a {kind} called {name}.", "Take another name.")
     for path in (Path(f"{name}{ending}") for ending in _FILES[kind]):
         if path.exists():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zcbench.cli.options import count_option, share_option
-from zcbench.cli.run import config_option, print_table
+from zcbench.cli.run import config_options, print_table
 from zcbench.config import RunConfig, load_config
 from zcbench.errors import UsageError, unknown
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from zcbench.oneshot import Guide, Request
     from zcbench.types import Task
 
-Command = Callable[..., Any]
 _OF_THE_RUN = (
     *("space", "n", "population", "archs", "seed", "repeats", "truth", "plugin"),
     "out",
@@ -32,14 +31,8 @@ _OF_THE_SETTING = (
 _GUIDED = ("top", "weighted")
 
 
-def _options(command: Command) -> Command:
-    for key in reversed(_OF_THE_RUN):
-        command = config_option(key)(command)
-    return command
-
-
 @click.command(short_help="Score architectures by the weights of one trained supernet.")
-@_options
+@config_options(*_OF_THE_RUN)
 @click.option(
     "--dataset", metavar="NAME", help="Dataset of the space.  [default: its only one]"
 )

@@ -29,7 +29,7 @@ _FINISHED_WITH_FAILURES = 4
 _FIRST = 10  # rows of a first look
 
 
-def config_option(key: str) -> Callable[[Command], Command]:
+def _config_option(key: str) -> Callable[[Command], Command]:
     """Option of a configuration key: its default is said here, and filled in later.
 
     Environment and configuration file come between the command line and the default,
@@ -55,15 +55,19 @@ def config_option(key: str) -> Callable[[Command], Command]:
     )
 
 
-def _options(command: Command) -> Command:
-    """Those of `RunConfig`, in its order."""
-    for key in reversed(KEYS):
-        command = config_option(key)(command)
-    return command
+def config_options(*keys: str) -> Callable[[Command], Command]:
+    """The options of these configuration keys, in this order."""
+
+    def add(command: Command) -> Command:
+        for key in reversed(keys):
+            command = _config_option(key)(command)
+        return command
+
+    return add
 
 
 @click.command(short_help="Score architectures and print how the proxies rank them.")
-@_options
+@config_options(*KEYS)
 @click.option(
     "--config",
     "config_file",

@@ -25,7 +25,7 @@ from zcbench.engine.observer import Observer, Outcome
 from zcbench.engine.work import DEVICE_CHECK, WorkItem
 from zcbench.errors import DataError, UsageError, ZcbenchError
 from zcbench.store import UNSIGNED, RunStore
-from zcbench.store.device_check import disagreements
+from zcbench.store.directory import disagreements
 
 __all__ = [
     "InterruptedRunError",

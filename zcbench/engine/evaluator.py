@@ -9,11 +9,6 @@ from typing import Any
 
 import torch
 
-from zcbench.engine.memory import (
-    bytes_of_networks,
-    memory_for_stacks,
-    stacks_that_fit,
-)
 from zcbench.evaluate import apply_proxies, check_batch, evaluate
 from zcbench.evidence.clock import Clock
 from zcbench.evidence.passes import Missing, attempt, make_records
@@ -25,27 +20,22 @@ from zcbench.spaces.base import Space, Stackable, build_network
 from zcbench.types import Architecture, Batch, Evaluation, Precision, Score
 
 
-def evaluate_stack(
-    space: Space,
-    architectures: Sequence[Architecture],
-    task: str,
-    batch: Batch,
-    plan: Plan,
-    *,
-    seed: int = 0,
-    repeat: int = 0,
-    device: torch.device | str = "cpu",
-    dtype: torch.dtype = torch.float32,
-    precision: Precision = "float32",
-) -> list[Evaluation]:
-    """Score networks of a space, as many at once as memory holds.
+def can_stack(space: Space, task: str, precision: Precision) -> bool:
+    """Whether networks of a task can be scored at once; bf16 takes one at a time."""
+    if not isinstance(space, Stackable) or precision == "bf16":
+        return False
+    return task in getattr(space, "stacked_tasks", space.tasks)
+
+
+class StackEvaluator:
+    """Scores networks of a space, as many at once as memory holds.
 
     The scores are those of `zcbench.evaluate.evaluate`, to rounding (docs/precision.md
-    says what that means for each proxy), whoever else is in the stack.
+    says what that means for each proxy), whoever else is in the stack. Seconds are a
+    network's share of the stack's passes.
 
     Args:
         space: the space; one that is not `Stackable` is scored network by network.
-        architectures: the networks.
         task: name of one of the space's tasks.
         batch: the minibatch.
         plan: which proxies, from `zcbench.plan.make_plan`.
@@ -55,45 +45,8 @@ def evaluate_stack(
         dtype: of weights and images.
         precision: what float32 passes may round to.
 
-    Returns:
-        For each network its scores; seconds are its share of the stack's passes.
-
     Raises:
         UsageError: the batch is not one of images and labels, or there is no such task.
-    """
-    evaluator = StackEvaluator(
-        space,
-        task,
-        batch,
-        plan,
-        seed=seed,
-        repeat=repeat,
-        device=device,
-        dtype=dtype,
-        precision=precision,
-    )
-    if not architectures or not can_stack(space, task, precision):
-        return evaluator(architectures)
-    sizes = bytes_of_networks(
-        space, architectures, task, len(batch.x), plan.records, dtype
-    )
-    evaluations: list[Evaluation] = []
-    for part in stacks_that_fit(sizes, memory_for_stacks(device)):
-        evaluations += evaluator(architectures[part])
-    return evaluations
-
-
-def can_stack(space: Space, task: str, precision: Precision) -> bool:
-    """Whether networks of a task can be scored at once; bf16 takes one at a time."""
-    if not isinstance(space, Stackable) or precision == "bf16":
-        return False
-    return task in getattr(space, "stacked_tasks", space.tasks)
-
-
-class StackEvaluator:
-    """`evaluate_stack` that remembers how many networks memory holds.
-
-    Args: see `evaluate_stack`.
 
     Attributes:
         device: where it calculates.

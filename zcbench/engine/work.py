@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     import torch
 
     from zcbench.engine.evaluator import StackEvaluator
+    from zcbench.engine.self_check import Way
     from zcbench.engine.self_check.finding import Finding
-    from zcbench.engine.self_check.ways import Way
     from zcbench.plan import Plan
     from zcbench.spaces import Space
     from zcbench.types import Batch, Evaluation, Status
@@ -115,37 +115,21 @@ class Evaluator:
         self._findings: dict[tuple[str, tuple[str, ...]], Finding] = {}
         self._reported: set[tuple[str, tuple[str, ...]]] = set()
 
-    def __call__(self, item: WorkItem) -> Record:
-        """Score one network.
+    def together(self, items: Sequence[WorkItem]) -> list[Record]:
+        """Score networks of one dataset, repeat and set of proxies at once.
 
         An exception from a network or a proxy is a status of the scores; one of ours
         (a `ZcbenchError`) concerns the run as a whole and is raised.
         """
         try:
             if not self._warm:  # the first time is slower, and seconds are reported
-                self._evaluate(item)
+                self._evaluate(items[:2])
                 self._warm = True
             start = time.perf_counter()
-            evaluation = self._evaluate(item)
+            evaluations = self._evaluate(items)
         except ZcbenchError:
             raise
         except BaseException as error:  # networks may raise anything
-            return self.failed(item, *_reason(error))
-        return self._record(item, evaluation, time.perf_counter() - start)
-
-    def together(self, items: Sequence[WorkItem]) -> list[Record]:
-        """Score networks of one dataset, repeat and set of proxies at once."""
-        if len(items) == 1:
-            return [self(items[0])]
-        try:
-            if not self._warm:
-                self._evaluate_all(items[:2])
-                self._warm = True
-            start = time.perf_counter()
-            evaluations = self._evaluate_all(items)
-        except ZcbenchError:
-            raise
-        except BaseException as error:
             why = _reason(error)
             return [self.failed(item, *why) for item in items]
         each = (time.perf_counter() - start) / len(items)
@@ -164,10 +148,7 @@ class Evaluator:
             "messages": dict.fromkeys(item.proxies, message[:_LONGEST_MESSAGE]),
         }
 
-    def _evaluate(self, item: WorkItem) -> Evaluation:
-        return self._evaluate_all([item])[0]
-
-    def _evaluate_all(self, items: Sequence[WorkItem]) -> list[Evaluation]:
+    def _evaluate(self, items: Sequence[WorkItem]) -> list[Evaluation]:
         """Each proxy in the way that the device is right in."""
         from zcbench.engine.self_check.finding import evaluate_by_ways
 
@@ -184,7 +165,7 @@ class Evaluator:
         return evaluate_by_ways(finding, plan, evaluate)
 
     def _alone(self, item: WorkItem, plan: Plan, way: Way) -> Evaluation:
-        from zcbench.engine.self_check.ways import taking
+        from zcbench.engine.self_check import taking
         from zcbench.evaluate import evaluate
         from zcbench.spaces.base import build_network
 
@@ -205,7 +186,7 @@ class Evaluator:
         self, items: Sequence[WorkItem], plan: Plan, way: Way
     ) -> list[Evaluation]:
         from zcbench.engine.evaluator import StackEvaluator
-        from zcbench.engine.self_check.ways import taking
+        from zcbench.engine.self_check import taking
 
         setup, first = self.setup, items[0]
         names = tuple(proxy.name for proxy in plan.proxies)
@@ -230,13 +211,13 @@ class Evaluator:
     def _arithmetic(self, way: Way) -> tuple[torch.dtype, Precision]:
         import torch
 
-        from zcbench.engine.self_check.ways import arithmetic_of
+        from zcbench.engine.self_check import arithmetic_of
 
         return arithmetic_of(way, torch.float32, self.setup.precision)
 
     def _finding(self, item: WorkItem) -> Finding | None:
         """Whether this device is right for the item's proxies; None on a CPU."""
-        from zcbench.engine.self_check.ways import is_needed
+        from zcbench.engine.self_check import is_needed
 
         setup, key = self.setup, (item.dataset, item.proxies)
         if not is_needed(setup.device):

@@ -17,12 +17,12 @@ from torch import Tensor, nn
 from zcbench.errors import Undefined
 from zcbench.evidence.copies import cast, deep_copied
 from zcbench.evidence.modes import doubled
-from zcbench.evidence.subject import Subject
-from zcbench.evidence.tokens import (
+from zcbench.evidence.spectra import (
     Attention,
     HiddenDimensions,
     SynapticDiversity,
 )
+from zcbench.evidence.subject import Subject
 from zcbench.evidence.watch import Watch
 from zcbench.seeding import reseed
 

@@ -28,6 +28,8 @@ class Doubled(TorchFunctionMode):
         del types
         if func is Tensor.float:
             return args[0].double()
+        if func is Tensor.__deepcopy__:  # its memo holds all that is copied so far
+            return func(*args, **kwargs or {})
         name, kwargs = getattr(func, "__name__", ""), dict(kwargs or {})
         found: set[torch.dtype] = set()
         args, kwargs = _kept(args, found), _kept(kwargs, found)

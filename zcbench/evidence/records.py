@@ -208,7 +208,7 @@ class MinibatchKernel:
 
     Attributes:
         kernel: [n, n] float64 on the CPU, J Jᵀ, row i of J the gradient of the sum of
-            image i's logits over all weights (`zcbench.evidence.minibatch_kernel`).
+            image i's logits over all weights (`zcbench.evidence.te_nas`).
     """
 
     kernel: Tensor
@@ -220,7 +220,7 @@ class FirstGradients:
 
     Attributes:
         entries: [tensors, images, 50] float64 on the CPU, of the first parameters
-            (`zcbench.evidence.first_gradients`).
+            (`zcbench.evidence.loss_gradients`).
     """
 
     entries: Tensor
@@ -231,7 +231,7 @@ class LinearRegions:
     """How many linear regions of a thin network small images fall into.
 
     Attributes:
-        regions: for each draw of the weights (`zcbench.evidence.linear_regions`).
+        regions: for each draw of the weights (`zcbench.evidence.te_nas`).
     """
 
     regions: tuple[int, ...]

@@ -6,13 +6,13 @@ stands for has a gradient of its own: that of the one layer which reads it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from zcbench.errors import Undefined
 from zcbench.evidence.block_features import blocks_of
@@ -20,7 +20,7 @@ from zcbench.evidence.spectra import (
     ResponseCorrelation,
 )
 from zcbench.evidence.subject import LOSSES, Subject, check_labels
-from zcbench.evidence.watch import RELUS
+from zcbench.evidence.watch import RELUS, Watch
 from zcbench.seeding import reseed
 
 
@@ -35,11 +35,11 @@ def measure_response_correlation(subject: Subject) -> ResponseCorrelation:
     terms = _Terms(network, len(batch.x), batch.x.device)
     hooks = terms.watch(network)
     reseed(subject.seed)
-    calls = _Calls()
+    calls: Counter[str] = Counter()
     try:
-        with calls:
+        with Watch(on_call=lambda name, *_: calls.update([name])):
             outputs = network(batch.x)
-        if calls.relus > terms.relus:
+        if sum(calls[name] for name in RELUS) > terms.relus:
             raise Undefined("a ReLU is called outside of a module")
         if not isinstance(outputs, Tensor) or outputs.dim() != 2:
             raise Undefined(
@@ -53,25 +53,6 @@ def measure_response_correlation(subject: Subject) -> ResponseCorrelation:
         for hook in hooks:
             hook.remove()
     return terms.record()
-
-
-class _Calls(TorchFunctionMode):
-    """Counts the calls of ReLUs, by modules or not."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.relus = 0
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Sequence[type],
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        del types
-        self.relus += getattr(func, "__name__", "") in RELUS
-        return func(*args, **(kwargs or {}))
 
 
 class _Terms:

@@ -6,6 +6,7 @@ A new one is a file of its own and a line here: see docs/adding-a-record.md.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from zcbench.evidence.records import (
     ActivationKernel,
@@ -33,18 +34,16 @@ from zcbench.evidence.records import (
 )
 from zcbench.evidence.spectra import (
     ActivationRank,
+    Attention,
     ConstantWeights,
     FisherSpectrum,
+    HiddenDimensions,
     ImageSpectra,
     OutputCurvature,
     ResponseCorrelation,
-)
-from zcbench.evidence.streams import Activations, ImageGradients
-from zcbench.evidence.tokens import (
-    Attention,
-    HiddenDimensions,
     SynapticDiversity,
 )
+from zcbench.evidence.streams import Activations, ImageGradients
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,16 +79,18 @@ class Making:
     by_size: bool = False
 
 
+def _own(name: str, file: str = "", **more: Any) -> Making:
+    """A pass of its own, by the function of its name in the file of its name."""
+    return Making((name,), f".{file or name}:measure_{name}", **more)
+
+
 _ONE = ".minibatch_pass:MinibatchPass"
 _STACK = ".stacked_minibatch:StackedMinibatchPass"
 _ALONE = ".one_by_one:each_image"
 
 RECORDS: dict[type, Making] = {
     FreshNetwork: Making(
-        (),
-        ".subject:fresh_network",
-        exact=True,
-        bounds=(1e-6, 0.2, 0.2),
+        (), ".subject:fresh_network", exact=True, bounds=(1e-6, 0.2, 0.2)
     ),
     Activations: Making(
         ("activations",),
@@ -112,9 +113,8 @@ RECORDS: dict[type, Making] = {
         exact=True,
         bounds=(1e-12, 1e-6, 1e-6),
     ),
-    Structure: Making(
-        ("structure",),
-        ".structure:measure_structure",
+    Structure: _own(
+        "structure",
         stacked=".structure:stacked_structure",
         forward_only=True,
         exact=True,
@@ -133,15 +133,10 @@ RECORDS: dict[type, Making] = {
         forward_only=True,
         bounds=(1e-4, 2e-3, 2e-2),
     ),
-    DrawnPatterns: Making(
-        ("drawn_patterns",),
-        ".drawn_patterns:measure_drawn_patterns",
-        forward_only=True,
-        bounds=(1e-4, 2e-3, 2e-2),
-    ),
-    LinearRegions: Making(
-        ("linear_regions",),
-        ".linear_regions:measure_linear_regions",
+    DrawnPatterns: _own("drawn_patterns", forward_only=True, bounds=(1e-4, 2e-3, 2e-2)),
+    LinearRegions: _own(
+        "linear_regions",
+        "te_nas",
         forward_only=True,
         exact=True,
         bounds=(1e-4, 2e-3, 2e-3),
@@ -183,106 +178,51 @@ RECORDS: dict[type, Making] = {
         f"{_ALONE}:tangent_kernel",
         by_size=True,
     ),
-    MinibatchKernel: Making(
-        ("minibatch_kernel",),
-        ".minibatch_kernel:measure_minibatch_kernel",
-        by_size=True,
-    ),
-    FirstGradients: Making(
-        ("first_gradients",),
-        ".first_gradients:measure_first_gradients",
-        by_size=True,
-    ),
-    PartGradients: Making(
-        ("part_gradients",),
-        ".part_gradients:measure_part_gradients",
-        by_size=True,
-    ),
-    BlockFeatures: Making(
-        ("block_features",),
-        ".block_features:measure_block_features",
-        bounds=(1e-6, 1e-2, 5e-2),
-    ),
-    GaussianResponse: Making(
-        ("gaussian_response",),
-        ".gaussian_response:measure_gaussian_response",
+    MinibatchKernel: _own("minibatch_kernel", "te_nas", by_size=True),
+    FirstGradients: _own("first_gradients", "loss_gradients", by_size=True),
+    PartGradients: _own("part_gradients", "loss_gradients", by_size=True),
+    BlockFeatures: _own("block_features", bounds=(1e-6, 1e-2, 5e-2)),
+    GaussianResponse: _own(
+        "gaussian_response",
         stacked=".gaussian_response:stacked_gaussian_response",
         forward_only=True,
         bounds=(1e-6, 1e-2, 0.45),
     ),
-    SynapticFlow: Making(
-        ("synaptic_flow",),
-        ".synaptic_flow:measure_synaptic_flow",
+    SynapticFlow: _own(
+        "synaptic_flow",
         stacked=".synaptic_flow:stacked_synaptic_flow",
         exact=True,
         bounds=(1e-9, 1e-9, 1e-9),
     ),
-    ChannelCorrelation: Making(
-        ("channel_correlation",),
-        ".channel_correlation:measure_channel_correlation",
+    ChannelCorrelation: _own(
+        "channel_correlation", forward_only=True, exact=True, bounds=(1e-6, 1e-3, 1e-3)
+    ),
+    ImageCorrelation: _own(
+        "image_correlation",
+        "channel_correlation",
         forward_only=True,
         exact=True,
         bounds=(1e-6, 1e-3, 1e-3),
     ),
-    ImageCorrelation: Making(
-        ("image_correlation",),
-        ".channel_correlation:measure_image_correlation",
-        forward_only=True,
-        exact=True,
-        bounds=(1e-6, 1e-3, 1e-3),
+    ActivationRank: _own(
+        "activation_rank", forward_only=True, bounds=(1e-6, 1e-2, 5e-2)
     ),
-    ActivationRank: Making(
-        ("activation_rank",),
-        ".activation_rank:measure_activation_rank",
-        forward_only=True,
-        bounds=(1e-6, 1e-2, 5e-2),
+    ImageSpectra: _own(
+        "image_spectra", forward_only=True, exact=True, bounds=(1e-6, 1e-2, 1e-2)
     ),
-    ImageSpectra: Making(
-        ("image_spectra",),
-        ".image_spectra:measure_image_spectra",
-        forward_only=True,
-        exact=True,
-        bounds=(1e-6, 1e-2, 1e-2),
+    OutputCurvature: _own("output_curvature", exact=True),
+    ResponseCorrelation: _own("response_correlation"),
+    FisherSpectrum: _own("fisher_spectrum", exact=True),
+    ConstantWeights: _own("constant_weights", forward_only=True, exact=True),
+    Dataflow: _own(
+        "dataflow", forward_only=True, exact=True, bounds=(1e-12, 1e-12, 1e-12)
     ),
-    OutputCurvature: Making(
-        ("output_curvature",),
-        ".output_curvature:measure_output_curvature",
-        exact=True,
+    Attention: _own("attention", forward_only=True),
+    HiddenDimensions: _own(
+        "hidden_dimensions", "attention", forward_only=True, bounds=(1e-2, 5e-2, 0.1)
     ),
-    ResponseCorrelation: Making(
-        ("response_correlation",),
-        ".response_correlation:measure_response_correlation",
-    ),
-    FisherSpectrum: Making(
-        ("fisher_spectrum",), ".fisher_spectrum:measure_fisher_spectrum", exact=True
-    ),
-    ConstantWeights: Making(
-        ("constant_weights",),
-        ".constant_weights:measure_constant_weights",
-        forward_only=True,
-        exact=True,
-    ),
-    Dataflow: Making(
-        ("dataflow",),
-        ".dataflow:measure_dataflow",
-        forward_only=True,
-        exact=True,
-        bounds=(1e-12, 1e-12, 1e-12),
-    ),
-    Attention: Making(
-        ("attention",), ".attention:measure_attention", forward_only=True
-    ),
-    HiddenDimensions: Making(
-        ("hidden_dimensions",),
-        ".attention:measure_hidden_dimensions",
-        forward_only=True,
-        bounds=(1e-2, 5e-2, 0.1),
-    ),
-    SynapticDiversity: Making(
-        ("synaptic_diversity",),
-        ".attention:measure_synaptic_diversity",
-        exact=True,
-        bounds=(1e-6, 1e-6, 1e-6),
+    SynapticDiversity: _own(
+        "synaptic_diversity", "attention", exact=True, bounds=(1e-6, 1e-6, 1e-6)
     ),
 }
 """Type → how it is made, in the order of making.

@@ -177,7 +177,7 @@ def open_source(option: str, task: Task, *, cache: Path | None = None) -> Source
             ones), ``"builtin"``, ``"gaussian"``, or the path of an image file or of
             a folder with one for each dataset. Vectors are built in or Gaussian.
         task: gives the dataset, the image size and the number of classes.
-        cache: the cache, `zcbench.cache.cache_dir()` by default.
+        cache: the cache, `zcbench.files.cache_dir()` by default.
 
     Raises:
         DataError: the path leads to no images, or they do not fit the task.
@@ -189,7 +189,7 @@ def open_source(option: str, task: Task, *, cache: Path | None = None) -> Source
     if len(task.input_shape) == 1:
         return _Vectors("builtin", _text_digest("builtin", *VECTORS), task)
     if option == "auto" and task.loss != "mse":
-        from zcbench.cache import cache_dir
+        from zcbench.files import cache_dir
 
         folder = image_folder(cache or cache_dir())
         if holds_images(folder, task):

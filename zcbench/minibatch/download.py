@@ -33,7 +33,7 @@ def fetch(name: str, cache: Path | None = None, *, progress: bool = False) -> Pa
 
     Args:
         name: ``"cifar10"`` or ``"cifar100"``.
-        cache: the cache, `zcbench.cache.cache_dir()` by default.
+        cache: the cache, `zcbench.files.cache_dir()` by default.
         progress: show a bar on stderr.
 
     Returns:
@@ -47,7 +47,7 @@ def fetch(name: str, cache: Path | None = None, *, progress: bool = False) -> Pa
     import pooch
     from requests.exceptions import RequestException
 
-    from zcbench.cache import cache_dir
+    from zcbench.files import cache_dir
 
     known = fetchable()
     if name not in known:

@@ -12,7 +12,7 @@ gradient that reaches an output:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -151,20 +151,22 @@ def _sum(terms: list[Tensor]) -> Tensor:
 
 
 class ResidualBlock(nn.Module):
-    """Two 3×3 convolutions, the first of stride 2, and a pooled 1×1 shortcut."""
+    """Two ReLU-convolution-BatchNorm of 3×3, the first with stride, and a shortcut."""
 
-    def __init__(self, c_in: int, c_out: int) -> None:
+    def __init__(self, c_in: int, c_out: int, stride: int = 2) -> None:
         super().__init__()
         self.relu_a = nn.ReLU()
-        self.conv_a = ConvBN(c_in, c_out, 3, stride=2)
+        self.conv_a = ConvBN(c_in, c_out, 3, stride)
         self.relu_b = nn.ReLU()
         self.conv_b = ConvBN(c_out, c_out, 3)
-        self.downsample = nn.Sequential(
-            nn.AvgPool2d(2), Conv2d(c_in, c_out, 1, bias=False)
-        )
+        self.downsample = self.shortcut(c_in, c_out, stride)
+
+    def shortcut(self, c_in: int, c_out: int, stride: int) -> nn.Module:
+        """Pooled, and a 1×1 convolution."""
+        return nn.Sequential(nn.AvgPool2d(stride), Conv2d(c_in, c_out, 1, bias=False))
 
     def forward(self, x: Tensor) -> Tensor:
-        """[N, C_in, H, W] → [N, C_out, H / 2, W / 2]."""
+        """[N, C_in, H, W] → [N, C_out, H / stride, W / stride]."""
         inner = self.conv_a(self.relu_a(x))
         out: Tensor = self.downsample(x) + self.conv_b(self.relu_b(inner))
         return out
@@ -206,6 +208,24 @@ class Skeleton(nn.Module):
         return logits
 
 
+def in_stages(
+    stages: Sequence[int], depth: int, make: Callable[[int], nn.Module]
+) -> list[nn.Module]:
+    """Cells with a residual block between stages.
+
+    Args:
+        stages: channels of each.
+        depth: cells in each.
+        make: makes a cell of so many channels.
+    """
+    cells: list[nn.Module] = []
+    for stage, channels in enumerate(stages):
+        if stage:
+            cells.append(ResidualBlock(stages[stage - 1], channels))
+        cells += [make(channels) for _ in range(depth)]
+    return cells
+
+
 class CellNetwork(Skeleton):
     """Stages of equal cells with residual blocks between.
 
@@ -225,13 +245,7 @@ class CellNetwork(Skeleton):
         stages: tuple[int, ...],
         depth: int,
     ) -> None:
-        cells: list[nn.Module] = []
-        for stage, channels in enumerate(stages):
-            if stage:
-                cells.append(ResidualBlock(stages[stage - 1], channels))
-            cells += [
-                CellModule(cell, n_nodes, channels, channels) for _ in range(depth)
-            ]
+        cells = in_stages(stages, depth, lambda c: CellModule(cell, n_nodes, c, c))
         super().__init__(stages[0], cells, stages[-1], task)
         self._cell = cell, n_nodes
 

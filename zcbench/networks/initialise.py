@@ -1,4 +1,7 @@
-"""PyTorch's default initialisation, with one random stream for each parameter name."""
+"""PyTorch's default initialisation, with one random stream for each parameter name.
+
+And the size of a network, for which it has no weights at all.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 
 from zcbench.seeding import generator
 
@@ -91,3 +95,29 @@ def _kept(
     bound = 1 / math.sqrt(fan_in)
     random = generator(seed, "weights", repeat, name)
     return torch.empty(shape).uniform_(-bound, bound, generator=random)
+
+
+def size_of(
+    make: Callable[[], nn.Module], input_shape: tuple[int, ...]
+) -> tuple[int, int]:
+    """Trainable parameters, and what proxy `flops` counts, of one that a space builds.
+
+    Args:
+        make: builds the network.
+        input_shape: of one image.
+    """
+    macs = 0
+
+    def count(layer: nn.Module, _inputs: object, output: Tensor) -> None:
+        nonlocal macs
+        weight: Tensor = layer.weight  # type: ignore[assignment]
+        macs += output[0].numel() * weight[0].numel()
+
+    with torch.device("meta"), torch.no_grad():
+        network = make().eval()
+        for module in network.modules():
+            if isinstance(module, _ConvNd | nn.Linear):
+                module.register_forward_hook(count)
+        network(torch.empty((1, *input_shape)))
+    trained = (p.numel() for p in network.parameters() if p.requires_grad)
+    return sum(trained), macs

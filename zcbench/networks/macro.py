@@ -9,6 +9,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from zcbench.networks.initialise import Conv2d, Linear
+from zcbench.networks.mnasnet import InvertedResidual
 from zcbench.types import Task
 
 _STEM, _HEAD = 32, 1280
@@ -16,40 +17,6 @@ _STEM, _HEAD = 32, 1280
 
 _INVERTED = {"1": (3, 3), "2": (5, 6)}
 """Block → (kernel, expansion)."""
-
-
-class InvertedResidual(nn.Module):
-    """1×1 expansion, depthwise convolution, 1×1 projection; a shortcut where it fits.
-
-    Args:
-        c_in: channels of the input.
-        c_out: channels of the output.
-        stride: of the depthwise convolution.
-        kernel: of the depthwise convolution.
-        expansion: inner channels for each channel of the input.
-    """
-
-    def __init__(
-        self, c_in: int, c_out: int, stride: int, kernel: int, expansion: int
-    ) -> None:
-        super().__init__()
-        inner = c_in * expansion
-        self.conv = nn.Sequential(
-            Conv2d(c_in, inner, 1, bias=False),
-            nn.BatchNorm2d(inner),
-            nn.ReLU(),
-            Conv2d(inner, inner, kernel, stride, kernel // 2, groups=inner, bias=False),
-            nn.BatchNorm2d(inner),
-            nn.ReLU(),
-            Conv2d(inner, c_out, 1, bias=False),
-            nn.BatchNorm2d(c_out),
-        )
-        self.use_shortcut = stride == 1 and c_in == c_out
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[N, C_in, H, W] → [N, C_out, H / stride, W / stride]."""
-        out: Tensor = self.conv(x)
-        return out + x if self.use_shortcut else out
 
 
 class Identity(nn.Module):

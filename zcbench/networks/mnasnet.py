@@ -67,8 +67,8 @@ class InvertedResidual(nn.Module):
         stride: int,
         kernel: int,
         expansion: int,
-        excite: bool,
-        activation: Activation,
+        excite: bool = False,
+        activation: Activation = nn.ReLU,
     ) -> None:
         super().__init__()
         inner = c_in * expansion

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zcbench.networks.cell import CellModule, ConvBN, Rectified
+from zcbench.networks.cell import CellModule, Rectified, ResidualBlock
 from zcbench.networks.cell_graph import Cell
 from zcbench.networks.cell_stack import StackedCell, Weights
 from zcbench.networks.initialise import Conv2d, Linear
@@ -67,25 +67,16 @@ class MicroCell(CellModule):
         return super().layer(operation, c_in, stride)
 
 
-class BasicBlock(nn.Module):
-    """Two ReLU-convolution-BatchNorm of 3×3 and a shortcut, 1×1 where shape changes."""
+class BasicBlock(ResidualBlock):
+    """The same, with a shortcut of 1×1 and BatchNorm where the shape changes."""
 
-    def __init__(self, c_in: int, c_out: int, stride: int) -> None:
-        super().__init__()
-        self.relu_a, self.relu_b = nn.ReLU(), nn.ReLU()
-        self.conv_a = ConvBN(c_in, c_out, 3, stride)
-        self.conv_b = ConvBN(c_out, c_out, 3)
-        self.downsample: nn.Module = nn.Identity()
-        if stride != 1 or c_in != c_out:
-            self.downsample = nn.Sequential(
-                Conv2d(c_in, c_out, 1, stride, bias=False), nn.BatchNorm2d(c_out)
-            )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[N, C_in, H, W] → [N, C_out, H / stride, W / stride]."""
-        inner = self.conv_a(self.relu_a(x))
-        out: Tensor = self.downsample(x) + self.conv_b(self.relu_b(inner))
-        return out
+    def shortcut(self, c_in: int, c_out: int, stride: int) -> nn.Module:
+        """The input itself, or a 1×1 convolution and BatchNorm."""
+        if stride == 1 and c_in == c_out:
+            return nn.Identity()
+        return nn.Sequential(
+            Conv2d(c_in, c_out, 1, stride, bias=False), nn.BatchNorm2d(c_out)
+        )
 
 
 def shapes_of(code: str) -> list[list[tuple[int, int, int]]]:

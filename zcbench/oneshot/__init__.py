@@ -7,7 +7,6 @@ architectures: a one-shot score is no zero-cost proxy, and stands beside them ma
 """
 
 from zcbench.oneshot.column import Request, add_column
-from zcbench.oneshot.paths import SAMPLINGS, Guide
-from zcbench.oneshot.setting import Setting
+from zcbench.oneshot.paths import SAMPLINGS, Guide, Setting
 
 __all__ = ["SAMPLINGS", "Guide", "Request", "Setting", "add_column"]

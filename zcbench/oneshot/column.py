@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +14,10 @@ import torch
 from zcbench.engine import InterruptedRunError, interrupt_on_signals
 from zcbench.engine.job import find_device
 from zcbench.engine.observer import Observer, Outcome
+from zcbench.engine.process import torch_state
 from zcbench.errors import UsageError, first_line
 from zcbench.oneshot.images import Split, labelled_images
-from zcbench.oneshot.paths import Guide, Paths
-from zcbench.oneshot.setting import Setting
+from zcbench.oneshot.paths import Guide, Paths, Setting
 from zcbench.oneshot.supernet import (
     Supernet,
     accuracy_of,
@@ -84,7 +82,7 @@ def add_column(
         ZcbenchError: a training diverged.
         InterruptedRunError: by Ctrl-C, SIGTERM or the deadline.
     """
-    with interrupt_on_signals(), RunStore(path) as store, _threads(request.threads):
+    with interrupt_on_signals(), RunStore(path) as store, torch_state(request.threads):
         column = _Column(store, request)
         failed = n_done = 0
         try:
@@ -248,13 +246,3 @@ class _Scorer:
         except Exception as error:  # one network must not end the run
             return None, "error", f"{type(error).__name__}: {first_line(error)}"
         return (value, "", "") if math.isfinite(value) else (None, "nan", "")
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -16,7 +16,7 @@ from zcbench.minibatch import open_source
 from zcbench.minibatch.builtin import VERSION, Random, Recipe, builtin_pixels
 from zcbench.minibatch.image_files import Images
 from zcbench.minibatch.normalise import statistics
-from zcbench.oneshot.setting import Setting
+from zcbench.oneshot.paths import Setting
 from zcbench.types import Task
 
 BUILTIN = 1024

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
 from zcbench.errors import UsageError
-from zcbench.networks.cell import ConvBN, ResidualBlock, Skeleton
+from zcbench.networks.cell import ConvBN, Skeleton, in_stages
 from zcbench.networks.cell_graph import Cell, edges_of, live_edges
 from zcbench.networks.initialise import initialised
 from zcbench.spaces import Space
@@ -80,15 +82,8 @@ class Supernet(Skeleton):
     def __init__(
         self, space: CellSpace, task: Task, stages: tuple[int, ...], depth: int
     ) -> None:
-        cells: list[nn.Module] = []
-        for stage, channels in enumerate(stages):
-            if stage:
-                cells.append(ResidualBlock(stages[stage - 1], channels))
-            cells += [
-                SharedCell(space.operations, space.n_nodes, channels)
-                for _ in range(depth)
-            ]
-        super().__init__(stages[0], cells, stages[-1], task)
+        make = partial(SharedCell, space.operations, space.n_nodes)
+        super().__init__(stages[0], in_stages(stages, depth, make), stages[-1], task)
 
     def take(self, path: Cell) -> None:
         """Be the network of this cell from now on."""

@@ -22,8 +22,7 @@ from zcbench.engine.observer import Observer
 from zcbench.errors import DataError, UsageError, ZcbenchError
 from zcbench.files import opened, write_whole
 from zcbench.oneshot.images import Split
-from zcbench.oneshot.paths import Paths
-from zcbench.oneshot.setting import Setting
+from zcbench.oneshot.paths import Paths, Setting
 from zcbench.oneshot.supernet import Supernet
 
 MOMENTUM, DECAY, LARGEST = 0.9, 5e-4, 5.0

@@ -21,7 +21,6 @@ F = TypeVar("F", bound=Callable[..., float])
 _FAMILIES = (
     "baselines",
     "gradients",
-    "synaptic_flow",
     "input_gradients",
     "activations",
     "random_features",

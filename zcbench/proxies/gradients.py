@@ -3,12 +3,21 @@
 L is the mean cross-entropy of the minibatch (in a regression the mean squared error), w
 a weight of a convolution or linear layer, g = ∂L/∂w. BatchNorm and biases never count.
 Since L is a mean, scores do not grow with the batch; splitting a batch and adding the
-gradients up would change them.
+gradients up would change them. Synaptic flow is the gradient of another loss, without
+data.
 """
 
 from __future__ import annotations
 
-from zcbench.evidence.records import ChannelSaliency, Gradients, HessianGradient
+import math
+
+from zcbench.errors import Undefined
+from zcbench.evidence.records import (
+    ChannelSaliency,
+    Gradients,
+    HessianGradient,
+    SynapticFlow,
+)
 from zcbench.proxies import proxy
 
 
@@ -57,3 +66,17 @@ def grasp(h: HessianGradient) -> float:
     Sign as in the suites; no temperature on the logits. Heavy-tailed.
     """
     return 0.0 - h.weight_product
+
+
+@proxy(reference="tanaka2020pruning", data_independent=True)
+def synflow(s: SynapticFlow) -> float:
+    """Log Σ abs(w) · ∂R/∂abs(w) (Tanaka et al. 2020). Higher is better.
+
+    R is the sum of outputs for one all-ones image, every parameter absolute, BatchNorm
+    removed. The logarithm keeps 1e65 readable and changes no rank. Undefined where
+    nothing flows (a disconnected cell), which is no low score but none at all.
+    """
+    total = sum(s.flow)
+    if total <= 0:
+        raise Undefined("no flow from input to output")
+    return math.log(total)

@@ -8,7 +8,7 @@ from zcbench.errors import Undefined
 from zcbench.evidence.records import (
     Parameters,
 )
-from zcbench.evidence.tokens import (
+from zcbench.evidence.spectra import (
     Attention,
     HiddenDimensions,
     SynapticDiversity,

@@ -174,7 +174,7 @@ def sources(studies: Sequence[Study]) -> list[tuple[str, str]]:
 
 def device_checks(manifest: Mapping[str, Any]) -> list[str]:
     """What the checks of the device have found, a line each."""
-    from zcbench.store.device_check import disagreements
+    from zcbench.store.directory import disagreements
 
     lines: list[str] = []
     for check in manifest.get("device_check", []):

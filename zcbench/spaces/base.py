@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
-from zcbench.errors import UsageError, unknown
+from zcbench.errors import DataError, UsageError, unknown
 from zcbench.seeding import derive, random_state
 from zcbench.types import Architecture, Task
 
@@ -133,8 +133,9 @@ def build_network(
 class SpaceBase:
     """What the spaces here have in common, for a space to inherit from.
 
-    It adds `architecture`, `parse`, `_network`, and `_members` with its populations
-    other than ``all``; `size` comes for nothing.
+    It adds `_specs`, or where they are too many `_spec`, `_index` and its length;
+    `_network`; and `_members` with its populations other than ``all``. `size` comes for
+    nothing.
     """
 
     name: ClassVar[str]
@@ -143,15 +144,50 @@ class SpaceBase:
 
     def __len__(self) -> int:
         """Number of architectures."""
-        raise NotImplementedError
+        return len(self._specs)
 
     def architecture(self, index: int) -> Architecture:
-        """Architecture at a position."""
-        raise NotImplementedError
+        """Architecture at a position.
+
+        Raises:
+            UsageError: the index is out of range.
+        """
+        check_index(self, index)
+        return Architecture(self.name, index, self._spec(index))
 
     def parse(self, spec: str) -> Architecture:
-        """Architecture of a string."""
+        """Architecture of a string.
+
+        Raises:
+            DataError: the string is not an architecture of this space.
+        """
+        try:
+            index = self._index(spec)
+        except (ValueError, TypeError, LookupError, RecursionError):
+            raise self._refusal(spec) from None
+        return self.architecture(index)
+
+    @property
+    def _specs(self) -> Sequence[str]:
+        """Every string, in order."""
         raise NotImplementedError
+
+    def _spec(self, index: int) -> str:
+        """String of the architecture at a position of the space."""
+        return self._specs[index]
+
+    def _index(self, spec: str) -> int:
+        """Position of a string, the inverse of `_spec`; an error if there is none."""
+        return self._specs.index(spec)
+
+    @property
+    def _form(self) -> str:
+        """What a string has, in a sentence."""
+        return f"One looks like {self._spec(0)}."
+
+    def _refusal(self, spec: str) -> DataError:
+        what = f"{spec[:200]!r} is not an architecture of {self.name}."
+        return DataError(what, self._form)
 
     @property
     def _members(self) -> Mapping[str, NDArray[np.int64]]:
@@ -198,7 +234,7 @@ class SpaceBase:
         Raises:
             UsageError: there is no such task.
         """
-        from zcbench.networks.size import size_of
+        from zcbench.networks.initialise import size_of
 
         check_name(self, "dataset", task)
         make = partial(self._network, arch.spec, self.tasks[task])

@@ -18,7 +18,7 @@ from zcbench.networks.cell_graph import (
     function_of,
     live_edges,
 )
-from zcbench.spaces.base import SpaceBase, check_index, check_name, digits_of
+from zcbench.spaces.base import SpaceBase, check_name, digits_of
 from zcbench.types import Architecture, Task
 
 if TYPE_CHECKING:
@@ -52,16 +52,9 @@ class CellSpace(SpaceBase):
     def __len__(self) -> int:
         return int(len(self.operations) ** len(edges_of(self.n_nodes)))
 
-    def architecture(self, index: int) -> Architecture:
-        """Architecture at a position of the enumeration.
-
-        Raises:
-            UsageError: the index is out of range.
-        """
-        check_index(self, index)
+    def _spec(self, index: int) -> str:
         digits = digits_of(index, len(self.operations), len(edges_of(self.n_nodes)))
-        spec = self._format(self.operations[digit] for digit in digits)
-        return Architecture(self.name, index, spec)
+        return self._format(self.operations[digit] for digit in digits)
 
     def parse(self, spec: str) -> Architecture:
         """Architecture of a string.
@@ -82,11 +75,7 @@ class CellSpace(SpaceBase):
         """
         match = self._pattern.fullmatch(spec)
         if match is None:
-            example = self._format([self.operations[1]] * len(edges_of(self.n_nodes)))
-            raise DataError(
-                f"{spec[:200]!r} is not an architecture of {self.name}.",
-                f"One looks like {example}.",
-            )
+            raise self._refusal(spec)
         for operation in match.groups():
             if operation not in self.operations:
                 raise DataError(
@@ -94,6 +83,11 @@ class CellSpace(SpaceBase):
                     f"Operations are {', '.join(self.operations)}.",
                 )
         return match.groups()
+
+    @property
+    def _form(self) -> str:
+        example = self._format([self.operations[1]] * len(edges_of(self.n_nodes)))
+        return f"One looks like {example}."
 
     def function_class(self, arch: Architecture) -> str:
         """Equal for cells that compute the same: see `function_of`."""
@@ -139,18 +133,17 @@ class CellSpace(SpaceBase):
         Raises:
             UsageError: there is no such task.
         """
+        check_name(self, "dataset", task)
+        cells = [self.cell(arch.spec) for arch in architectures]
+        return self._stacked(cells, self.tasks[task], seed, repeat)
+
+    def _stacked(
+        self, cells: Sequence[Cell], task: Task, seed: int, repeat: int
+    ) -> StackedNetwork:
         from zcbench.networks.cell_stack import StackedCellNetwork
 
-        check_name(self, "dataset", task)
-        return StackedCellNetwork(
-            [self.cell(arch.spec) for arch in architectures],
-            self.n_nodes,
-            self.tasks[task],
-            self.stages,
-            self.depth,
-            seed=seed,
-            repeat=repeat,
-        )
+        skeleton = self.n_nodes, task, self.stages, self.depth
+        return StackedCellNetwork(cells, *skeleton, seed=seed, repeat=repeat)
 
     def _format(self, operations: Iterable[str]) -> str:
         remaining = iter(operations)
@@ -172,7 +165,7 @@ class CellSpace(SpaceBase):
 
         connected, trimmed = [], []
         for index in range(len(self)):
-            cell = self.cell(self.architecture(index).spec)
+            cell = self.cell(self._spec(index))
             live = live_edges(cell, self.n_nodes)
             if any(live):
                 connected.append(index)

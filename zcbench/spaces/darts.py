@@ -16,9 +16,8 @@ import re
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from zcbench.errors import DataError
-from zcbench.spaces.base import UnlistedSpace, check_index
-from zcbench.types import Architecture, Task
+from zcbench.spaces.base import UnlistedSpace
+from zcbench.types import Task
 
 if TYPE_CHECKING:
     from torch import nn
@@ -45,47 +44,30 @@ class Darts(UnlistedSpace):
         """Number of architectures, of which few are trained."""
         return _N_ARCHITECTURES
 
-    def architecture(self, index: int) -> Architecture:
-        """Architecture at a position.
-
-        Raises:
-            UsageError: the index is out of range.
-        """
+    def _spec(self, index: int) -> str:
         import numpy as np
 
-        check_index(self, index)
         places = iter(np.unravel_index(index, _SHAPE))
         nodes = [
             f"({first},{next(places)}),({second},{next(places)})"
             for first, second in (inputs[next(places)] for inputs in _INPUTS)
         ]
         normal, reduction = ",".join(nodes[:4]), ",".join(nodes[4:])
-        return Architecture(self.name, index, f"(({normal}),({reduction}))")
+        return f"(({normal}),({reduction}))"
 
-    def parse(self, spec: str) -> Architecture:
-        """Architecture of a string; the order of a node's pairs does not matter.
-
-        Raises:
-            DataError: the string is not an architecture of this space.
-        """
+    def _index(self, spec: str) -> int:
+        """The order of a node's pairs does not matter."""
         import numpy as np
 
         numbers = [int(digit) for digit in re.findall(r"\d+", spec)]
         places: list[int] = []
-        try:
-            if not _SPEC.fullmatch(spec) or len(numbers) != 4 * len(_NODES):
-                raise ValueError("it is no list of so many numbers")
-            for node, inputs in enumerate(_INPUTS):
-                a, o, b, p = numbers[4 * node : 4 * node + 4]
-                (first, left), (second, right) = sorted(((a, o), (b, p)))
-                places += inputs.index((first, second)), left, right
-            index = int(np.ravel_multi_index(places, _SHAPE))
-        except ValueError:
-            raise DataError(
-                f"{spec[:200]!r} is not an architecture of {self.name}.",
-                f"One looks like {self.architecture(0).spec}.",
-            ) from None
-        return self.architecture(index)
+        if not _SPEC.fullmatch(spec) or len(numbers) != 4 * len(_NODES):
+            raise ValueError("it is no list of so many numbers")
+        for node, inputs in enumerate(_INPUTS):
+            a, o, b, p = numbers[4 * node : 4 * node + 4]
+            (first, left), (second, right) = sorted(((a, o), (b, p)))
+            places += inputs.index((first, second)), left, right
+        return int(np.ravel_multi_index(places, _SHAPE))
 
     def _network(self, spec: str, task: Task) -> nn.Module:
         from zcbench.networks.darts import DartsNetwork

@@ -15,9 +15,8 @@ from __future__ import annotations
 from itertools import product
 from typing import TYPE_CHECKING
 
-from zcbench.errors import DataError
-from zcbench.spaces.base import SpaceBase, check_index
-from zcbench.types import Architecture, Task
+from zcbench.spaces.base import SpaceBase
+from zcbench.types import Task
 
 if TYPE_CHECKING:
     from torch import nn
@@ -36,6 +35,7 @@ _SPECS = tuple(
     for activations in product(ACTIVATIONS, repeat=2)
     for units in product(UNITS, repeat=2)
 )
+"""Activations first, then units, as HPOLib's keys."""
 
 
 class FCNet(SpaceBase):
@@ -45,33 +45,11 @@ class FCNet(SpaceBase):
     tasks = {
         name: Task(name, (features,), 1, "mse") for name, features in _FEATURES.items()
     }
-
-    def __len__(self) -> int:
-        """Number of architectures."""
-        return len(_SPECS)
-
-    def architecture(self, index: int) -> Architecture:
-        """Architecture at a position: activations first, then units, as HPOLib's keys.
-
-        Raises:
-            UsageError: the index is out of range.
-        """
-        check_index(self, index)
-        return Architecture(self.name, index, _SPECS[index])
-
-    def parse(self, spec: str) -> Architecture:
-        """Architecture of a string.
-
-        Raises:
-            DataError: the string is not an architecture of this space.
-        """
-        if spec not in _SPECS:
-            raise DataError(
-                f"{spec[:200]!r} is not an architecture of {self.name}.",
-                f"One looks like {_SPECS[0]}; units are {', '.join(map(str, UNITS))}, "
-                f"activations {' and '.join(ACTIVATIONS)}.",
-            )
-        return Architecture(self.name, _SPECS.index(spec), spec)
+    _specs = _SPECS
+    _form = (
+        f"One looks like {_SPECS[0]}; units are {', '.join(map(str, UNITS))}, "
+        f"activations {' and '.join(ACTIVATIONS)}."
+    )
 
     def _network(self, spec: str, task: Task) -> nn.Module:
         """[N, D] → [N, 1]."""

@@ -15,9 +15,8 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from zcbench.errors import DataError
-from zcbench.spaces.base import SpaceBase, check_index, digits_of
-from zcbench.types import Architecture, Task
+from zcbench.spaces.base import SpaceBase, digits_of
+from zcbench.types import Task
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,33 +41,21 @@ class NASBenchMacro(SpaceBase):
     name = "macro"
     tasks = {"cifar10": Task("cifar10", (3, 32, 32), 10)}
     populations = ("all", "distinct")
+    _form = "One has a digit 0, 1 or 2 for each of 8 layers, such as 02012100."
 
     def __len__(self) -> int:
         """Number of architectures."""
         return _N_ARCHITECTURES
 
-    def architecture(self, index: int) -> Architecture:
-        """Architecture at a position: its string is the index in base 3.
-
-        Raises:
-            UsageError: the index is out of range.
-        """
-        check_index(self, index)
+    def _spec(self, index: int) -> str:
+        """The index in base 3."""
         digits = digits_of(index, len(_BLOCKS), _N_LAYERS)
-        return Architecture(self.name, index, "".join(map(str, digits)))
+        return "".join(map(str, digits))
 
-    def parse(self, spec: str) -> Architecture:
-        """Architecture of a string.
-
-        Raises:
-            DataError: the string is not an architecture of this space.
-        """
+    def _index(self, spec: str) -> int:
         if len(spec) != _N_LAYERS or not set(spec) <= set(_BLOCKS):
-            raise DataError(
-                f"{spec[:200]!r} is not an architecture of {self.name}.",
-                "One has a digit 0, 1 or 2 for each of 8 layers, such as 02012100.",
-            )
-        return Architecture(self.name, int(spec, len(_BLOCKS)), spec)
+            raise ValueError("it has other digits")
+        return int(spec, len(_BLOCKS))
 
     def _network(self, spec: str, task: Task) -> nn.Module:
         from zcbench.networks.macro import MacroNetwork
@@ -80,7 +67,7 @@ class NASBenchMacro(SpaceBase):
         import numpy as np
 
         indices = np.arange(len(self), dtype=np.int64)
-        specs = (self.architecture(int(index)).spec for index in indices)
+        specs = (self._spec(int(index)) for index in indices)
         distinct = [spec == identities_last(spec) for spec in specs]
         return {"distinct": indices[distinct]}
 

@@ -15,9 +15,8 @@ from functools import reduce
 from itertools import product
 from typing import TYPE_CHECKING
 
-from zcbench.errors import DataError
-from zcbench.spaces.base import UnlistedSpace, check_index, digits_of
-from zcbench.types import Architecture, Task
+from zcbench.spaces.base import UnlistedSpace, digits_of
+from zcbench.types import Task
 
 if TYPE_CHECKING:
     from torch import nn
@@ -35,36 +34,22 @@ class MnasNetImageNet(UnlistedSpace):
 
     name = "mnasnet_imagenet"
     tasks = {"imagenet": Task("imagenet", (3, 224, 224), 1000)}
+    _form = f"One has 7 blocks with spaces between, such as {BLOCKS[-1]}."
 
     def __len__(self) -> int:
         """Number of architectures, of which few are trained."""
         return _N_ARCHITECTURES
 
-    def architecture(self, index: int) -> Architecture:
-        """Architecture at a position.
-
-        Raises:
-            UsageError: the index is out of range.
-        """
-        check_index(self, index)
+    def _spec(self, index: int) -> str:
         places = digits_of(index, len(BLOCKS), _N_BLOCKS)
-        return Architecture(self.name, index, " ".join(BLOCKS[p] for p in places))
+        return " ".join(BLOCKS[p] for p in places)
 
-    def parse(self, spec: str) -> Architecture:
-        """Architecture of a string.
-
-        Raises:
-            DataError: the string is not an architecture of this space.
-        """
+    def _index(self, spec: str) -> int:
         words = spec.split(" ")
-        if len(words) != _N_BLOCKS or not set(words) <= set(BLOCKS):
-            raise DataError(
-                f"{spec[:200]!r} is not an architecture of {self.name}.",
-                f"One has 7 blocks with spaces between, such as {BLOCKS[-1]}.",
-            )
+        if len(words) != _N_BLOCKS:
+            raise ValueError("it has another number of blocks")
         places = map(BLOCKS.index, words)
-        index = reduce(lambda number, place: number * len(BLOCKS) + place, places)
-        return Architecture(self.name, index, spec)
+        return reduce(lambda number, place: number * len(BLOCKS) + place, places)
 
     def _network(self, spec: str, task: Task) -> nn.Module:
         from zcbench.networks.mnasnet import MnasNetwork

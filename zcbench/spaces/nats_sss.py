@@ -11,9 +11,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from zcbench.errors import DataError
-from zcbench.spaces.base import SpaceBase, check_index, digits_of
-from zcbench.types import Architecture, Task
+from zcbench.spaces.base import SpaceBase, digits_of
+from zcbench.types import Task
 
 if TYPE_CHECKING:
     from torch import nn
@@ -32,37 +31,23 @@ class NATSBenchSize(SpaceBase):
         "cifar100": Task("cifar100", (3, 32, 32), 100),
         "ImageNet16-120": Task("ImageNet16-120", (3, 16, 16), 120),
     }
+    _form = "One has channels of 5 layers, from 8 to 64 by eights: 8:16:24:32:64."
 
     def __len__(self) -> int:
         """Number of architectures."""
         return _N_ARCHITECTURES
 
-    def architecture(self, index: int) -> Architecture:
-        """Architecture at a position.
-
-        Raises:
-            UsageError: the index is out of range.
-        """
-        check_index(self, index)
+    def _spec(self, index: int) -> str:
         digits = digits_of(index, _CHOICES, _LAYERS)
-        spec = ":".join(str(_STEP * (digit + 1)) for digit in digits)
-        return Architecture(self.name, index, spec)
+        return ":".join(str(_STEP * (digit + 1)) for digit in digits)
 
-    def parse(self, spec: str) -> Architecture:
-        """Architecture of a string.
-
-        Raises:
-            DataError: the string is not an architecture of this space.
-        """
+    def _index(self, spec: str) -> int:
         if _SPEC.fullmatch(spec) is None:
-            raise DataError(
-                f"{spec[:200]!r} is not an architecture of {self.name}.",
-                "One has channels of 5 layers, from 8 to 64 by eights: 8:16:24:32:64.",
-            )
+            raise ValueError("it has other channels")
         index = 0
         for channels in spec.split(":"):
             index = _CHOICES * index + int(channels) // _STEP - 1
-        return Architecture(self.name, index, spec)
+        return index
 
     def _network(self, spec: str, task: Task) -> nn.Module:
         from zcbench.networks.nats_sss import SizeNetwork

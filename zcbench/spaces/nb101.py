@@ -18,8 +18,7 @@ from functools import cache
 from itertools import permutations
 from typing import TYPE_CHECKING
 
-from zcbench.errors import DataError
-from zcbench.spaces.base import UnlistedSpace, check_index, digits_of
+from zcbench.spaces.base import UnlistedSpace, digits_of
 from zcbench.types import Architecture, Task
 
 if TYPE_CHECKING:
@@ -39,18 +38,16 @@ class NASBench101(UnlistedSpace):
 
     name = "nb101"
     tasks = {"cifar10": Task("cifar10", (3, 32, 32), 10)}
+    _form = (
+        "One has 49 numbers of an upper triangular matrix, in which at most nine "
+        "edges lead from input to output, then 0, five of 2, 3 and 4, and 1."
+    )
 
     def __len__(self) -> int:
         """Number of strings; many are the same network, and few are known here."""
         return _N_MATRICES * _N_OPERATIONS
 
-    def architecture(self, index: int) -> Architecture:
-        """Architecture at a position.
-
-        Raises:
-            UsageError: the index is out of range.
-        """
-        check_index(self, index)
+    def _spec(self, index: int) -> str:
         matrix, operations = divmod(index, _N_OPERATIONS)
         present = digits_of(int(_matrices()[matrix]), 2, len(_EDGES))
         numbers = [0] * VERTICES**2
@@ -58,14 +55,10 @@ class NASBench101(UnlistedSpace):
             numbers[VERTICES * source + target] = there
         inner = [_OPERATIONS[d] for d in digits_of(operations, 3, VERTICES - 2)]
         spec = ",".join(map(str, [*numbers, 0, *inner, 1]))
-        return Architecture(self.name, index, f"({spec})")
+        return f"({spec})"
 
-    def parse(self, spec: str) -> Architecture:
-        """Architecture of a string, with or without brackets and spaces.
-
-        Raises:
-            DataError: the string is not an architecture of this space.
-        """
+    def _index(self, spec: str) -> int:
+        """With or without brackets and spaces."""
         import numpy as np
 
         fits = _NUMBERS.fullmatch(spec)
@@ -78,12 +71,8 @@ class NASBench101(UnlistedSpace):
             place = int(np.searchsorted(_matrices(), word))
             if place < _N_MATRICES and _matrices()[place] == word:
                 digits = "".join(str(_OPERATIONS.index(o)) for o in inner)
-                return self.architecture(place * _N_OPERATIONS + int(digits, 3))
-        raise DataError(
-            f"{spec[:200]!r} is not an architecture of {self.name}.",
-            "One has 49 numbers of an upper triangular matrix, in which at most nine "
-            "edges lead from input to output, then 0, five of 2, 3 and 4, and 1.",
-        )
+                return place * _N_OPERATIONS + int(digits, 3)
+        raise ValueError("it has other numbers")
 
     def function_class(self, arch: Architecture) -> str:
         """Equal for cells that the benchmark counts as one: the same up to order."""

@@ -14,9 +14,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from zcbench.errors import DataError
-from zcbench.spaces.base import UnlistedSpace, check_index
-from zcbench.types import Architecture, Task
+from zcbench.spaces.base import UnlistedSpace
+from zcbench.types import Task
 
 if TYPE_CHECKING:
     from torch import nn
@@ -36,7 +35,6 @@ _NAMES = """
     swin_t swin_v2_b swin_v2_s swin_v2_t vgg11 vgg11_bn vgg13 vgg13_bn vgg16 vgg16_bn
     vgg19 vgg19_bn vit_b_16 vit_b_32 vit_l_16 vit_l_32 wide_resnet101_2 wide_resnet50_2
 """
-_SPECS = tuple(_NAMES.split())
 
 
 class Torchvision(UnlistedSpace):
@@ -46,32 +44,8 @@ class Torchvision(UnlistedSpace):
     tasks = {
         name: Task(name, (3, 224, 224), 1000) for name in ("imagenet_v1", "imagenet_v2")
     }
-
-    def __len__(self) -> int:
-        """Number of networks."""
-        return len(_SPECS)
-
-    def architecture(self, index: int) -> Architecture:
-        """Network at a position.
-
-        Raises:
-            UsageError: the index is out of range.
-        """
-        check_index(self, index)
-        return Architecture(self.name, index, _SPECS[index])
-
-    def parse(self, spec: str) -> Architecture:
-        """Network of that name.
-
-        Raises:
-            DataError: there is none, or it has no accuracies of either recipe.
-        """
-        if spec not in _SPECS:
-            raise DataError(
-                f"{spec[:200]!r} is not an architecture of {self.name}.",
-                "One looks like resnet50; `zcbench score torchvision:NAME` takes all.",
-            )
-        return Architecture(self.name, _SPECS.index(spec), spec)
+    _specs = tuple(_NAMES.split())
+    _form = "One looks like resnet50; `zcbench score torchvision:NAME` takes all."
 
     def _network(self, spec: str, task: Task) -> nn.Module:
         """Raises what torchvision does where a network cannot have such images."""

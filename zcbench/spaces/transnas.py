@@ -19,9 +19,8 @@ from collections.abc import Iterable, Sequence
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
-from zcbench.errors import DataError
-from zcbench.networks.cell_graph import function_of
-from zcbench.spaces.base import SpaceBase, check_index, check_name
+from zcbench.networks.cell_graph import Cell, function_of
+from zcbench.spaces.base import SpaceBase
 from zcbench.spaces.cell import CellSpace
 from zcbench.types import Architecture, Task
 
@@ -57,6 +56,7 @@ class TransNASMicro(CellSpace):
     tasks = TASKS
     operations = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3")
     n_nodes = 4
+    _form = "One has six digits 0 to 3, as 64-41414-1_02_333."
 
     def cell(self, spec: str) -> tuple[str, ...]:
         """The operations of an architecture string, in string order.
@@ -66,9 +66,7 @@ class TransNASMicro(CellSpace):
         """
         match = _MICRO.fullmatch(spec)
         if match is None:
-            raise _no_architecture(
-                spec, self.name, "has six digits 0 to 3, as 64-41414-1_02_333"
-            )
+            raise self._refusal(spec)
         return tuple(self.operations[int(digit)] for digit in match.groups())
 
     def function_class(self, arch: Architecture) -> str:
@@ -95,25 +93,12 @@ class TransNASMicro(CellSpace):
         classes = (t.name for t in self.tasks.values() if t.loss == "cross_entropy")
         return [name for name in classes if name != "jigsaw"]
 
-    def stack(
-        self,
-        architectures: Sequence[Architecture],
-        task: str,
-        *,
-        seed: int = 0,
-        repeat: int = 0,
+    def _stacked(
+        self, cells: Sequence[Cell], task: Task, seed: int, repeat: int
     ) -> StackedNetwork:
-        """The networks that `build` gives, as one: see `zcbench.networks.stacked`.
-
-        Raises:
-            UsageError: there is no such task.
-        """
         from zcbench.networks.transnas import StackedMicro
 
-        check_name(self, "dataset", task)
-        cells = [self.cell(arch.spec) for arch in architectures]
-        given = self.tasks[task]
-        return StackedMicro(_CODE, cells, self.n_nodes, given, seed=seed, repeat=repeat)
+        return StackedMicro(_CODE, cells, self.n_nodes, task, seed=seed, repeat=repeat)
 
     def _format(self, operations: Iterable[str]) -> str:
         a, b, c, d, e, f = (self.operations.index(one) for one in operations)
@@ -129,30 +114,10 @@ class TransNASMacro(SpaceBase):
 
     name = "transnas_macro"
     tasks = TASKS
+    _form = "One has four to six digits 1 to 4, as 64-12341-basic."
 
-    def __len__(self) -> int:
-        return len(self._specs)
-
-    def architecture(self, index: int) -> Architecture:
-        """Architecture at a position of the enumeration.
-
-        Raises:
-            UsageError: the index is out of range.
-        """
-        check_index(self, index)
-        return Architecture(self.name, index, self._specs[index])
-
-    def parse(self, spec: str) -> Architecture:
-        """Architecture of a string.
-
-        Raises:
-            DataError: the string is not an architecture of this space.
-        """
-        if spec not in self._indices:
-            raise _no_architecture(
-                spec, self.name, "has four to six digits 1 to 4, as 64-12341-basic"
-            )
-        return Architecture(self.name, self._indices[spec], spec)
+    def _index(self, spec: str) -> int:
+        return self._indices[spec]
 
     def _network(self, spec: str, task: Task) -> nn.Module:
         from zcbench.networks.transnas import BasicBlock
@@ -185,9 +150,3 @@ def _network(code: str, block: Block, task: Task) -> nn.Module:
     if task.loss == "none":
         return Encoder(code, block, task)
     return (Jigsaw if task.name == "jigsaw" else Predictor)(code, block, task)
-
-
-def _no_architecture(spec: str, space: str, form: str) -> DataError:
-    return DataError(
-        f"{spec[:200]!r} is not an architecture of {space}.", f"One {form}."
-    )

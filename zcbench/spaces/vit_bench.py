@@ -17,9 +17,8 @@ from itertools import combinations_with_replacement
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-from zcbench.errors import DataError
-from zcbench.spaces.base import UnlistedSpace, check_index
-from zcbench.types import Architecture, Task
+from zcbench.spaces.base import UnlistedSpace
+from zcbench.types import Task
 
 if TYPE_CHECKING:
     from torch import nn
@@ -58,15 +57,9 @@ class ViTBench(UnlistedSpace):
         """Number of architectures, of which few are trained."""
         return sum(_SIZES.values())
 
-    def architecture(self, index: int) -> Architecture:
-        """Architecture at a position.
-
-        Raises:
-            UsageError: the index is out of range.
-        """
+    def _spec(self, index: int) -> str:
         import numpy as np
 
-        check_index(self, index)
         place, group = index, _PIT
         for group in _GROUPS:
             if place < _SIZES[group]:
@@ -75,28 +68,18 @@ class ViTBench(UnlistedSpace):
         axes = _axes(group)
         digits = np.unravel_index(place, tuple(map(len, axes)))
         values = [axis[digit] for axis, digit in zip(axes, digits, strict=True)]
-        return Architecture(self.name, index, _spec(group, values))
+        return _written(group, values)
 
-    def parse(self, spec: str) -> Architecture:
-        """Architecture of a string; spaces and the order of keys do not matter.
-
-        Raises:
-            DataError: the string is not an architecture of this space.
-        """
+    def _index(self, spec: str) -> int:
+        """Spaces and the order of keys do not matter."""
         import numpy as np
 
-        try:
-            group, values = _values(json.loads(spec))
-            axes = _axes(group)
-            digits = [axis.index(v) for axis, v in zip(axes, values, strict=True)]
-        except (ValueError, TypeError, LookupError, RecursionError):
-            raise DataError(
-                f"{spec[:200]!r} is not an architecture of {self.name}.",
-                f"One looks like {self.architecture(0).spec}.",
-            ) from None
+        group, values = _values(json.loads(spec))
+        axes = _axes(group)
+        digits = [axis.index(v) for axis, v in zip(axes, values, strict=True)]
         before = sum(_SIZES[other] for other in _GROUPS if other < group)
         place = np.ravel_multi_index(digits, tuple(map(len, axes)))
-        return self.architecture(before + int(place))
+        return before + int(place)
 
     def _belongs(self, name: str, spec: str) -> bool:
         family = "pit" if "base_dim" in spec else "autoformer"
@@ -112,7 +95,7 @@ class ViTBench(UnlistedSpace):
         return AutoFormer(task, of["hidden_dim"], heads, ratio)
 
 
-def _spec(group: int, values: list[Any]) -> str:
+def _written(group: int, values: list[Any]) -> str:
     """The authors' JSON."""
     first, second, *rest = values
     of: dict[str, Any] = {"base_dim": first, "mlp_ratio": second}
@@ -125,7 +108,7 @@ def _spec(group: int, values: list[Any]) -> str:
 
 
 def _values(of: dict[str, Any]) -> tuple[int, list[Any]]:
-    """Group and what is chosen, the inverse of `_spec`."""
+    """Group and what is chosen, the inverse of `_written`."""
     if len(of) != 4:
         raise ValueError("it has other keys")
     if "base_dim" in of:

@@ -27,6 +27,7 @@ from zcbench.stats.association import (
 from zcbench.stats.paired import Difference, difference
 from zcbench.stats.ranks import Floats, Ints, Ranks
 
+_MOST_BINS, _SMALLEST_BIN = 40, 10
 DEGREE = 3
 """Of the polynomials in ranks that predict accuracies."""
 FOLDS = 10
@@ -168,16 +169,14 @@ class Pooled(Estimate):
     smallest: int = 0
 
 
-def bins_of(variable: Floats, *, most: int = 40, smallest: int = 10) -> Ints:
+def bins_of(variable: Floats) -> Ints:
     """Sort points into bins of one variable; −1 for those in none, [n].
 
-    Its values themselves where there are at most `most` of them, else `most` // 2
-    quantile bins, fewer where these would hold less than `smallest` points.
+    Its values themselves where there are at most 40 of them, else 20 quantile bins,
+    fewer where these would hold less than 10 points. Smaller bins are left out.
 
     Args:
         variable: NaN where there is none. [n]
-        most: bins at most.
-        smallest: bins with fewer points are left out.
     """
     bins = np.full(len(variable), -1, dtype=np.int64)
     known = np.flatnonzero(np.isfinite(variable))
@@ -185,10 +184,10 @@ def bins_of(variable: Floats, *, most: int = 40, smallest: int = 10) -> Ints:
         return bins
     ranks = Ranks.of(variable[known])
     code = ranks.code
-    if len(ranks.counts) > most:
-        count = max(1, min(most // 2, len(known) // smallest))
+    if len(ranks.counts) > _MOST_BINS:
+        count = max(1, min(_MOST_BINS // 2, len(known) // _SMALLEST_BIN))
         code = np.minimum((ranks.centred + 0.5) * count, count - 1).astype(np.int64)
-    large = np.bincount(code) >= smallest
+    large = np.bincount(code) >= _SMALLEST_BIN
     bins[known] = np.where(large[code], code, -1)
     return bins
 

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zcbench.errors import DataError
-from zcbench.files import CHECKSUM, LARGEST_SETTINGS, is_intact, read, reason
+from zcbench.files import (
+    CHECKSUM,
+    LARGEST_SETTINGS,
+    is_intact,
+    read,
+    reason,
+)
 from zcbench.store.records import RESTORE, merge, read_records, reject
 
 if TYPE_CHECKING:
@@ -185,3 +191,21 @@ def is_empty(path: Path) -> bool:
 
 def _bad_manifest(path: Path, problem: str) -> DataError:
     return DataError(f"{path / MANIFEST} is {problem}.", RESTORE)
+
+
+def disagreements(found: Mapping[str, Any]) -> list[str]:
+    """What one check has found wrong, and what was done about it.
+
+    Args:
+        found: an entry of a manifest's ``device_check``.
+    """
+    proxies: dict[tuple[str, str], list[str]] = {}
+    for name, way in found["taken"].items():
+        proxies.setdefault((found["reasons"][name], way), []).append(name)
+    where = f"{found['about']['space']} {found['about']['dataset']}"
+    done = {"none": "have no scores", "float64": "are calculated in float64"}
+    return [
+        f"{where}: {reason}; {', '.join(names)} "
+        f"{done.get(way, f'are calculated with {way}')}"
+        for (reason, way), names in proxies.items()
+    ]

@@ -11,7 +11,8 @@ is, the sha256 of what it was read from, how many architectures of the space are
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -207,7 +208,7 @@ def spaces_at_hand() -> tuple[list[str], dict[str, str]]:
 
 def _at_hand(space: Space, dataset: str) -> pd.DataFrame:
     """The first of the space in `zcbench list truths`, else a table in the cache."""
-    from zcbench.cache import cache_dir
+    from zcbench.files import cache_dir
     from zcbench.truth.table_file import read_table
 
     path = cache_dir() / "truth" / f"{space.name}.csv"
@@ -234,3 +235,33 @@ def _provider(space: str, truth: str) -> Truth:
             "See `zcbench list truths`.",
         )
     return provider
+
+
+_SEED = re.compile(r"(.+)_seed(\d+)")
+_FIRST = ("arch", "index", "val", "test", "val_12", "test_12")
+
+
+def with_means(
+    table: pd.DataFrame, targets: Sequence[str] = ("val", "test")
+) -> pd.DataFrame:
+    """Table with the mean over training seeds of every accuracy that has seeds.
+
+    Args:
+        table: columns ``arch``, ``index`` and accuracies such as ``val_seed0``; a mean
+            that is there already stays as it is.
+        targets: names that accuracies may have.
+
+    Returns:
+        A new table sorted by ``index``: arch, index, means, then the rest as it came.
+    """
+    seeds: dict[str, list[str]] = {}
+    for column in table.columns:
+        match = _SEED.fullmatch(column)
+        if match and (match[1] in targets or match[1].partition("_")[0] in targets):
+            seeds.setdefault(match[1], []).append(column)
+    missing = {label: of for label, of in seeds.items() if label not in table.columns}
+    means = {label: table[of].mean(axis=1) for label, of in missing.items()}
+    table = table.assign(**means)
+    first = [column for column in _FIRST if column in table.columns]
+    rest = [column for column in table.columns if column not in first]
+    return table[[*first, *rest]].sort_values("index", ignore_index=True)

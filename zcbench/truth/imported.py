@@ -15,11 +15,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zcbench.cache import cache_dir
 from zcbench.errors import AbsentDataError, DataError
-from zcbench.files import LARGEST_SETTINGS, read, reason, unpacked, write_whole
-from zcbench.truth import TARGETS
-from zcbench.truth.means import with_means
+from zcbench.files import (
+    LARGEST_SETTINGS,
+    cache_dir,
+    read,
+    reason,
+    unpacked,
+    write_whole,
+)
+from zcbench.truth import TARGETS, with_means
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,26 +82,21 @@ class Imported:
     first: str
     again: str
 
-    def path(self, cache: Path | None = None) -> Path:
-        """Where the table is, or will be.
+    def path(self) -> Path:
+        """Where the table is, or will be."""
+        return cache_dir() / "truth" / f"{self.stem}.csv.gz"
 
-        Args:
-            cache: the cache, `zcbench.cache.cache_dir()` by default.
-        """
-        return (cache or cache_dir()) / "truth" / f"{self.stem}.csv.gz"
-
-    def write(self, table: pd.DataFrame, cache: Path | None, **known: Any) -> Record:
+    def write(self, table: pd.DataFrame, **known: Any) -> Record:
         """Write a table and its record.
 
         Args:
             table: what to write.
-            cache: the cache, `zcbench.cache.cache_dir()` by default.
             **known: other attributes of the `Record`.
 
         Raises:
             DataError: the cache cannot be written; what was there stays.
         """
-        path = self.path(cache)
+        path = self.path()
         content = gzip.compress(table.to_csv(index=False).encode(), mtime=0)
         digest = hashlib.sha256(content).hexdigest()
         record = Record(table_sha256=digest, architectures=len(table), **known)
@@ -111,13 +111,13 @@ class Imported:
             ) from None
         return record
 
-    def record(self, cache: Path | None = None) -> Record | None:
+    def record(self) -> Record | None:
         """The record of the table; None if none was imported.
 
         Raises:
             DataError: there is one that cannot be read.
         """
-        path = self.path(cache).with_name(f"{self.stem}.json")
+        path = self.path().with_name(f"{self.stem}.json")
         try:
             record = Record(**json.loads(read(path, LARGEST_SETTINGS)))
         except FileNotFoundError:

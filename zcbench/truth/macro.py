@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any
 from zcbench.errors import AbsentDataError, DataError
 from zcbench.files import read as read_file
 from zcbench.files import reason
-from zcbench.truth import Truth
-from zcbench.truth.means import with_means
+from zcbench.truth import Truth, with_means
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,7 +34,7 @@ def load(dataset: str) -> pd.DataFrame:
     Raises:
         DataError: it is not there, or is not what it should be.
     """
-    from zcbench.cache import cache_dir
+    from zcbench.files import cache_dir
 
     return read(cache_dir() / "truth" / FILE, dataset)
 

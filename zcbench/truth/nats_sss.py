@@ -47,12 +47,11 @@ TABLE = Imported(
 )
 
 
-def import_archive(archive: Path, cache: Path | None = None) -> Record:
+def import_official(archive: Path) -> Record:
     """Write the table of an official archive into the cache.
 
     Args:
         archive: the folder or its .tar. Nothing in it is run.
-        cache: the cache, `zcbench.cache.cache_dir()` by default.
 
     Returns:
         The record that lies beside the table.
@@ -68,7 +67,7 @@ def import_archive(archive: Path, cache: Path | None = None) -> Record:
     with _members(archive) as members:
         rows = list(_rows(members, archive, load_space("nats_sss")))
     table = pd.DataFrame(rows).sort_values("index", ignore_index=True)
-    return TABLE.write(table, cache, source=archive.name)
+    return TABLE.write(table, source=archive.name)
 
 
 def load(dataset: str) -> pd.DataFrame:

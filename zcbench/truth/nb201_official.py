@@ -2,21 +2,28 @@
 
 The table has, for each dataset, validation and test accuracy of each training seed
 after 200 and 12 epochs, as `nas_201_api` holds them.
+
+The file is one pickle of some gigabytes, read here as plain data and without torch.
+`torch.load` refuses it or runs whatever it names; with ``weights_only=True`` it reads
+it in Python code, ten times as slowly as this, which is as strict.
 """
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import re
+import zipfile
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from zcbench.errors import DataError
 from zcbench.files import opened, reason
+from zcbench.pickles import CONTAINERS_AND_NUMBERS, read_plain
 from zcbench.truth import TARGETS, Truth
 from zcbench.truth.imported import SOURCES, Imported, Record
-from zcbench.truth.saved_file import read_saved, without_collection
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,12 +46,11 @@ TABLE = Imported(
 )
 
 
-def import_official(file: Path, cache: Path | None = None) -> Record:
+def import_official(file: Path) -> Record:
     """Write the table of an official file into the cache.
 
     Args:
         file: the official file, v1.0 or v1.1. Nothing in it is run.
-        cache: the cache, `zcbench.cache.cache_dir()` by default.
 
     Returns:
         The record that lies beside the table.
@@ -59,7 +65,6 @@ def import_official(file: Path, cache: Path | None = None) -> Record:
     version = "1.1" if "cifar100_test_12_seed0" in table else "1.0"
     return TABLE.write(
         table,
-        cache,
         source=file.name,
         source_sha256=digest,
         release=f"NAS-Bench-201 v{version}",
@@ -227,3 +232,64 @@ def _check(table: pd.DataFrame, file: Path) -> None:
     full = accuracies[[c for c in accuracies if "_12_" not in c]]
     if not full.notna().to_numpy().any():
         raise DataError(f"{file} has no accuracies after 200 epochs.", _OFFICIAL)
+
+
+_OLD_MAGIC = 0x1950A86A20F9469CFC6C  # first of the four pickles of the old format
+_GIVE = "Give the official file, such as NAS-Bench-201-v1_1-096897.pth."
+
+
+def read_saved(path: Path) -> object:
+    """The object in a file of `torch.save`, in either of its formats.
+
+    Raises:
+        DataError: it is missing, unreadable, not of that kind, or names anything but
+            containers and numbers; or the memory does not suffice.
+    """
+    try:
+        with opened(path) as stream:
+            if zipfile.is_zipfile(stream):
+                return _read_zip(stream, path)
+            stream.seek(0)
+            return _read_old(stream, path)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {reason(error)}.", _GIVE) from None
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+        raise DataError(f"{path} is damaged: {error}.", "Copy it again.") from None
+    except MemoryError:
+        raise DataError(
+            f"There is not enough memory to read {path}.",
+            "The official file needs about 30 GB, once.",
+        ) from None
+
+
+def _read_zip(stream: IO[bytes], path: Path) -> object:
+    with zipfile.ZipFile(stream) as archive:
+        names = [n for n in archive.namelist() if n.endswith("/data.pkl")]
+        stored = all(
+            archive.getinfo(n).compress_type == zipfile.ZIP_STORED for n in names
+        )
+        if len(names) != 1 or not stored:  # compressed, it could unpack to anything
+            raise DataError(f"{path} was not written by torch.save.", _GIVE)
+        with archive.open(names[0]) as member:
+            return read_plain(member, str(path), _GIVE, CONTAINERS_AND_NUMBERS)
+
+
+def _read_old(stream: IO[bytes], path: Path) -> object:
+    """Magic number, version, byte sizes, then the object itself."""
+    if read_plain(stream, str(path), _GIVE) != _OLD_MAGIC:
+        raise DataError(f"{path} was not written by torch.save.", _GIVE)
+    for _ in ("version", "sizes"):
+        read_plain(stream, str(path), _GIVE)
+    return read_plain(stream, str(path), _GIVE, CONTAINERS_AND_NUMBERS)
+
+
+@contextmanager
+def without_collection() -> Iterator[None]:
+    """Spare the search for cycles among millions of objects that form none."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()

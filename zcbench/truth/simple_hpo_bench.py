@@ -12,9 +12,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from zcbench.errors import DataError
-from zcbench.truth import Truth
+from zcbench.truth import Truth, with_means
 from zcbench.truth.hpo_package import PACKAGE, REINSTALL, PackageFile, read_package
-from zcbench.truth.means import with_means
 
 if TYPE_CHECKING:
     import pandas as pd

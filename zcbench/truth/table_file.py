@@ -35,11 +35,11 @@ from zcbench.flat_file import (
     architectures,
     csv_frame,
     is_accuracy,
+    unreadable,
     unused,
 )
 from zcbench.spaces.base import Unlisted
-from zcbench.truth import TARGETS
-from zcbench.truth.means import with_means
+from zcbench.truth import TARGETS, with_means
 from zcbench.truth.units import (
     counted_trainings,
     in_percent,
@@ -145,20 +145,7 @@ def _parsed(path: Path, content: bytes) -> FlatFile:
             f"{_FORMATS} The official .pth goes through `zcbench data import`.",
         )
     parquet = text.startswith(_PARQUET)
-    try:
-        frame = _parquet(text) if parquet else csv_frame(text)
-    except ImportError:
-        raise DataError(
-            f"{path} is a Parquet file, and pyarrow is not installed.",
-            "Install it: pip install 'zcbench[parquet]'.",
-        ) from None
-    except Exception as error:  # parsers raise many kinds
-        kind = "Parquet" if parquet else "CSV"
-        words = " ".join(str(error).split()).rstrip(".")[:200]
-        raise DataError(
-            f"{path} cannot be read as {kind}: {words or type(error).__name__}.",
-            _FORMATS,
-        ) from None
+    frame = (_parquet if parquet else csv_frame)(path, text, _FORMATS)
     if not len(frame):
         raise DataError(f"{path} has no rows.", "Give one row per architecture.")
     frame.columns = frame.columns.map(str)
@@ -175,14 +162,23 @@ def _check_names(path: Path, frame: pd.DataFrame) -> None:
             )
 
 
-def _parquet(content: bytes) -> pd.DataFrame:
+def _parquet(path: Path, content: bytes, hint: str) -> pd.DataFrame:
     import pandas as pd
-    from pyarrow import parquet
 
-    table = parquet.ParquetFile(io.BytesIO(content)).metadata
-    if 8 * table.num_rows * table.num_columns > LARGEST:
-        raise ValueError(f"it unpacks to more than {LARGEST >> 20:,} MiB")
-    frame = pd.read_parquet(io.BytesIO(content))
+    try:
+        from pyarrow import parquet
+
+        table = parquet.ParquetFile(io.BytesIO(content)).metadata
+        if 8 * table.num_rows * table.num_columns > LARGEST:
+            raise ValueError(f"it unpacks to more than {LARGEST >> 20:,} MiB")
+        frame = pd.read_parquet(io.BytesIO(content))
+    except ImportError:
+        raise DataError(
+            f"{path} is a Parquet file, and pyarrow is not installed.",
+            "Install it: pip install 'zcbench[parquet]'.",
+        ) from None
+    except Exception as error:  # parsers raise many kinds
+        raise unreadable(path, "Parquet", error, hint) from None
     return frame.reset_index(drop=list(frame.index.names) == [None])
 
 

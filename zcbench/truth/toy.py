@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from zcbench.truth import TARGETS, Truth
-from zcbench.truth.means import with_means
+from zcbench.truth import TARGETS, Truth, with_means
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -1,4 +1,4 @@
-"""Where networks are scored: here, in processes, on Ray, by Slurm; one file each.
+"""Where networks are scored: on this machine, on Ray, by Slurm; one file each.
 
 Each has `score(setup, items, options)`. Results come as they are ready, in any order.
 The scores are the same everywhere.
@@ -43,10 +43,7 @@ class Options:
 
 def score(setup: Setup, items: Sequence[WorkItem], options: Options) -> Records:
     """Score where the options say."""
-    name = options.executor
-    if name == "local":
-        alone = not setup.apart and count_workers(options.workers, setup.device) == 1
-        name = "here" if alone else "processes"
+    name = "processes" if options.executor == "local" else options.executor
     records: Records = import_module(f"{__name__}.{name}").score(setup, items, options)
     return records
 

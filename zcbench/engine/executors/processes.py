@@ -1,4 +1,4 @@
-"""Networks scored in several processes of this machine."""
+"""Networks scored in this process, or in several of this machine."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from multiprocessing.connection import Connection
-from types import TracebackType
 
 from zcbench.engine.apart import Death, Worker, cannot_start, wait_for
-from zcbench.engine.executors import Options, Records, count_workers, here
-from zcbench.engine.process import start_worker
+from zcbench.engine.executors import Options, Records, count_workers
+from zcbench.engine.process import start_worker, torch_state
 from zcbench.engine.stacks import Stack, stacks_of
 from zcbench.engine.work import Evaluator, Setup, WorkItem
 from zcbench.state import streams
@@ -28,8 +27,23 @@ def score(setup: Setup, items: Sequence[WorkItem], options: Options) -> Records:
     """Score in so many processes; ``"auto"`` starts with one, and more if it pays."""
     workers = count_workers(options.workers, setup.device)
     if options.workers == "auto" and workers > 1:
-        return _start_with_one(setup, items, workers, options)
+        return _start_with_one(setup, items, workers)
+    if workers == 1:
+        return _with_one(setup, items)
     return in_processes(setup, items, workers)
+
+
+def _with_one(setup: Setup, items: Iterable[WorkItem]) -> Records:
+    """Score in this process, or in one of its own for code of others."""
+    return in_processes(setup, items, 1) if setup.apart else here(setup, items)
+
+
+def here(setup: Setup, items: Iterable[WorkItem]) -> Records:
+    """Score one stack after the other; torch's threads are restored afterwards."""
+    with torch_state(setup.threads):
+        evaluator = Evaluator(setup)
+        for stack in stacks_of(setup, items):
+            yield from evaluator.together(stack)
 
 
 def in_processes(setup: Setup, items: Iterable[WorkItem], workers: int) -> Records:
@@ -42,7 +56,7 @@ def in_processes(setup: Setup, items: Iterable[WorkItem], workers: int) -> Recor
     scored in a process of its own from then on.
     """
     deadly: set[str] = set()
-    with _Pool(setup, workers, deadly) as pool:
+    with closing(_Pool(setup, workers, deadly)) as pool:
         for stack, result in pool.map(stacks_of(setup, items, workers)):
             if isinstance(result, Death):
                 for item in stack:
@@ -66,7 +80,7 @@ def _completed(
     """A network's record with some proxies more, each part in a fresh process."""
     for names in parts:
         part = replace(item, proxies=names)
-        with _Pool(setup, 1, set()) as pool:
+        with closing(_Pool(setup, 1, set())) as pool:
             ((_, result),) = pool.map([(part,)])
         if isinstance(result, Death):
             deadly |= {*names} & {*setup.guests}
@@ -77,18 +91,11 @@ def _completed(
     return record
 
 
-def _start_with_one(
-    setup: Setup, items: Sequence[WorkItem], workers: int, options: Options
-) -> Records:
-    """Start here, or in one process, and go on in several if much is left."""
+def _start_with_one(setup: Setup, items: Sequence[WorkItem], workers: int) -> Records:
+    """Start with one, and go on in several processes if much is left."""
     start = time.monotonic()
     left = {(item.index, item.dataset, item.repeat): item for item in items}
-    first = (
-        in_processes(setup, items, 1)
-        if setup.apart
-        else here.score(setup, items, options)
-    )
-    with closing(first):
+    with closing(_with_one(setup, items)) as first:
         for record in first:
             yield record
             del left[record["index"], record["dataset"], record["repeat"]]
@@ -135,15 +142,8 @@ class _Pool:
         self._workers: list[_Scorer] = []
         self._failed_starts = 0
 
-    def __enter__(self) -> _Pool:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """End the workers."""
         for worker in self._workers:
             worker.stop()
 

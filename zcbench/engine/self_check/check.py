@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from filelock import FileLock
 
-from zcbench.cache import cache_dir
+from zcbench.engine.self_check import Way, arithmetic_of, ways_on
 from zcbench.engine.self_check.compare import (
     FORMULA,
     Checked,
@@ -25,13 +25,11 @@ from zcbench.engine.self_check.compare import (
 )
 from zcbench.engine.self_check.finding import Finding
 from zcbench.engine.self_check.questions import Evidence, Question
-from zcbench.engine.self_check.ways import Way, arithmetic_of, ways_on
 from zcbench.evaluate import apply_proxies
 from zcbench.evidence.passes import Missing, arithmetic
 from zcbench.evidence.table import RECORDS, RUN_WHEN_READ
-from zcbench.files import read
+from zcbench.files import cache_dir, read, write_whole
 from zcbench.plan import Plan, make_plan
-from zcbench.store.device_check import save
 
 
 def find(question: Question) -> Finding:
@@ -164,4 +162,4 @@ def _read(file: Path) -> Finding | None:
 
 def _write(file: Path, finding: Finding) -> None:
     with contextlib.suppress(OSError):
-        save(file, asdict(finding))
+        write_whole(file, [json.dumps(asdict(finding), indent=1).encode()])

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, cast
 
+from zcbench.engine.self_check import Way
 from zcbench.engine.self_check.compare import Checked
-from zcbench.engine.self_check.ways import Way
 from zcbench.plan import Plan, make_plan
 from zcbench.types import Evaluation, Proxy, Score
 

@@ -16,10 +16,10 @@ from torch import nn
 
 import zcbench
 from zcbench.engine.evaluator import StackEvaluator, can_stack
+from zcbench.engine.self_check import Way, arithmetic_of, taking
 from zcbench.engine.self_check.compare import allowed
 from zcbench.engine.self_check.finding import STACKED
 from zcbench.engine.self_check.networks import images, networks_of, without_noise
-from zcbench.engine.self_check.ways import Way, arithmetic_of, taking
 from zcbench.evaluate import gather
 from zcbench.evidence.clock import Clock
 from zcbench.evidence.copies import cast, deep_copied, left_alone
