@@ -153,7 +153,7 @@ def test_page_shows_every_kind_of_figure(page):
     assert all(labels)
     panels = 3 * 7  # every proxy with a score
     forests, alone = 3, ["heatmap", "critical-difference"]
-    phone = forests + len(alone)  # what is drawn anew for little room
+    phone = 3 * forests + len(alone)  # drawn anew for little room
     assert len(labels) == panels + 3 * forests + len(alone) + phone
 
 
