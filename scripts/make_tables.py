@@ -86,6 +86,8 @@ GAPS: Mapping[str, str] = {
     "([repeats](results.md#beside-published-values))",
     "epe_nas": "version 1 counts classes with one image; and the labels of the "
     "minibatch ([labels](results.md#beside-published-values))",
+    "gradsign": "the mean over weights is of one of the authors' scripts; published is "
+    "the sum ([below](#the-authors-definition-and-what-was-here-before))",
     "reg_swap": "other μ and σ do not close it, see below; to be run: version 2, with "
     "standard Gaussian weights, 16 images, mean of 32",
 }

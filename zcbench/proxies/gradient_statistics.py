@@ -41,8 +41,9 @@ def gradsign(s: SignAgreement, *, part: Literal["mean", "sum"] = "mean") -> floa
 
     GradSign (Zhang & Jia 2022), over all weights of convolutions and linear layers at
     once; each image is a minibatch of its own in train mode, as in the authors' code.
-    Their paper writes the sum, which is another order: ``gradsign[part=sum]``. A
-    gradient that is zero but for rounding has a sign all the same: so it is for what
-    comes before a BatchNorm that is averaged at once, as in MobileNets.
+    Their paper and two of their three scripts take the sum, which is another order and
+    the one that is published: ``gradsign[part=sum]``. A gradient that is zero but for
+    rounding has a sign all the same: so it is for what comes before a BatchNorm that is
+    averaged at once, as in MobileNets.
     """
     return s.total / (s.n_weights if part == "mean" else 1)
