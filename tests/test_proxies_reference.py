@@ -72,9 +72,8 @@ SHALLOW = ("all 1x1", "dead node 2", *list(CELLS)[-2:])
 CASES = [
     *(Case(cell, "ImageNet16-120", 8) for cell in CELLS if cell not in SHALLOW),
     Case("all skip", "cifar10", 8),
-    Case("no path, dead operations", "cifar10", 8),
-    Case("all pool", "cifar100", 16),
-    Case("all 3x3", "cifar10", 16, depth=1),
+    Case("all pool", "cifar100", 8),
+    Case("all 3x3", "cifar10", 8, depth=1),
     Case("all none", "cifar10", 16, depth=1),
     *(
         Case(cell, "ImageNet16-120", 16, depth=1)
@@ -161,7 +160,7 @@ def check(name: str, score: zcbench.Score, reference: float | list[float] | None
 
 def names_of(case: Case) -> tuple[str, ...]:
     """What is compared there; what draws 32 networks only where networks are small."""
-    small = (case.depth == 1 and case.task != "cifar10") or case is CASES[0]
+    small = case.depth == 1 and case.cell in ("all skip", "dead node 2", "all none")
     return tuple(name for name in PROXIES if small or name not in DRAWN)
 
 
@@ -248,7 +247,7 @@ def test_float32_strays_no_further_than_a_float32_change_of_the_weights(cell):
             continue
         exact = expected(Case(cell, "ImageNet16-120", 16, depth=1), name)
         moved = []
-        for _ in range(3):
+        for _ in range(2):
             other = copy.deepcopy(net).double()
             for p in other.parameters():
                 noise = torch.randn(p.shape, generator=generator, dtype=p.dtype)

@@ -195,7 +195,7 @@ def test_section_says_why_a_number_is_missing():
     assert set(printed["zen"][2:]) == {"all failed"}
     assert printed[TRAINED][-1] == "unknown"
     few = {line[1]: line for line in cells(search([made(30)], Options()))}
-    assert few["jacov"][4] == "too few"
+    assert few["jacov §"][4] == "too few"
 
 
 @pytest.mark.parametrize(
