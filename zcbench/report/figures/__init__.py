@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from zcbench.analysis import TABLE
-from zcbench.analysis.block import FEW
+from zcbench.analysis.block import FEW, SCORED
 from zcbench.errors import unknown
 from zcbench.report.figures.drawing import Drawing, need_resvg, png, sheet, standalone
 
@@ -71,8 +71,9 @@ KINDS: Mapping[str, Kind] = {
     ),
     "heatmap": Kind(
         "Every proxy on every dataset",
-        "Spearman's ρ, the highest mean on top. Bold: ahead of the best baseline on "
-        f"that dataset. {FEW}.",
+        "Spearman's ρ, the highest mean on top; no number counts as 0, and so does one "
+        f"of fewer than {SCORED:.0%} of the architectures (§ somewhere). Bold: ahead of "
+        "the best baseline on that dataset.",
         ("grids", "heatmap"),
     ),
     "scatter": Kind(

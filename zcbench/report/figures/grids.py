@@ -6,7 +6,6 @@ import math
 from bisect import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean
 
 from zcbench.analysis.agreement import WITH
 from zcbench.analysis.block import number
@@ -152,7 +151,7 @@ def _key(drawing: Drawing, left: float, y: float, wide: float) -> None:
 
 
 def heatmap(report: Report) -> list[Figure]:
-    """One for all datasets; the proxies with the highest mean ρ on top."""
+    """One for all datasets; the proxies with the highest mean ρ on top, `_merit`."""
     columns: dict[str, dict[str, Entry]] = {}
     for where, _, entries in by_study(report):
         columns[where] = {entry.proxy: entry for entry in entries}
@@ -182,10 +181,14 @@ def heatmap(report: Report) -> list[Figure]:
 
 
 def _merit(proxy: str, columns: dict[str, dict[str, Entry]]) -> tuple[bool, float, str]:
-    entries = [column[proxy] for column in columns.values() if proxy in column]
-    known = [e.rho.value for e in entries if not math.isnan(e.rho.value)]
-    few = any(entry.few for entry in entries) or not known
-    return few, (-fmean(known) if known else math.inf), proxy
+    """A column that a proxy does not order, or was not run on, counts as 0."""
+    entries = [column.get(proxy) for column in columns.values()]
+    orders = [
+        entry.rho.value
+        for entry in entries
+        if entry and not (entry.few or math.isnan(entry.rho.value))
+    ]
+    return not orders, -sum(orders) / len(entries), proxy
 
 
 def agreement(report: Report) -> list[Figure]:
