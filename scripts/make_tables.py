@@ -198,19 +198,30 @@ def provenance(sources: Sources) -> str:
     return "".join(f"- {line}\n" for line in lines)
 
 
+@functools.cache
+def another(name: str) -> Sources:
+    """A committed run beside the large one, loaded once."""
+    return Sources(RESULTS / name)
+
+
 def older(sources: Sources, names: Iterable[str]) -> str:
     """Which of some proxies the committed run has in a version that is not today's."""
+    old = outdated(sources.manifest["proxies"])
+    words = [
+        f"{escape_markdown(name)} version {old[name][0]}, now {old[name][1]}"
+        for name in names
+        if name in old
+    ]
+    return f" (measured: {'; '.join(words)})" if words else ""
+
+
+def outdated(versions: Mapping[str, int]) -> dict[str, tuple[int, int]]:
+    """Proxy of a run → (its version there, today's), where they are not the same."""
     from zcbench.proxies import PROXIES
 
-    measured = sources.manifest["proxies"]
     known = set(PROXIES.names())
-    found = [
-        f"{escape_markdown(name)} version {measured[name]}, now {now}"
-        for name in names
-        if name in measured and name in known
-        if (now := PROXIES.get(name).version) != measured[name]
-    ]
-    return f" (measured: {'; '.join(found)})" if found else ""
+    today = {n: PROXIES.get(n).version for n in versions if n in known}
+    return {n: (versions[n], now) for n, now in today.items() if now != versions[n]}
 
 
 def commit(manifest: Mapping[str, Any]) -> str:
@@ -463,10 +474,14 @@ def truth_of(dataset: str) -> pd.DataFrame:
 
 def with_failures_last(run: pd.DataFrame, dataset: str, proxy: str) -> float:
     """ρ where an architecture without a score counts as the worst of all."""
-    rows = run[run["dataset"] == dataset].groupby("arch")[proxy].mean()
+    filled = failures_last(run[run["dataset"] == dataset].groupby("arch")[proxy].mean())
     accuracy = truth_of(dataset).set_index("arch")["val"]
-    filled = rows.fillna(rows.min() - 1)
     return float(filled.corr(accuracy.reindex(filled.index), method="spearman"))
+
+
+def failures_last(scores: pd.Series[float]) -> pd.Series[float]:
+    """Scores, higher is better, with the lowest of all where there is none."""
+    return scores.fillna(scores.min() - 1)
 
 
 def params_table(_: Sources) -> str:
@@ -528,19 +543,22 @@ def sample_table(sources: Sources) -> str:
 def labels_table(sources: Sources) -> str:
     """What the labels of a minibatch do to epe_nas on ImageNet16-120."""
     dataset = "ImageNet16-120"
+    again, builtin = (another(n).scores for n in ("nb201-epe_nas", "labels"))
     rows = []
-    for name, run in (
-        ("of the run above", sources.scores),
-        ("of the run above, version 2", Sources(RESULTS / "nb201-epe_nas").scores),
-        ("builtin", Sources(RESULTS / "labels").scores),
+    for name, table in (
+        ("of the run above", sources.table),
+        (
+            "of the run above, version 2",
+            correlations([again]),
+        ),
+        ("builtin", correlations([builtin])),
     ):
-        table = correlations([run])
         table = table[table["dataset"] == dataset].set_index("proxy")
         for proxy in (p for p in ("epe_nas", "jacov") if p in table.index):
             row = table.loc[proxy]
             shown = (f"{row['n']:,}", estimate(row, "spearman"))
             rows.append((name, escape_markdown(proxy), *shown))
-    run = Sources(RESULTS / "labels-repeats").scores.set_index("arch")
+    run = another("labels-repeats").scores.set_index("arch")
     accuracy = truth_of(dataset).set_index("arch")["val"]
     for proxy in ("epe_nas", "jacov"):
         each = run.groupby("repeat")[proxy]
@@ -729,20 +747,15 @@ def of_all_runs(sources: Sources, population: str) -> pd.DataFrame:
 
     A smaller run goes before one of a version that is not today's.
     """
-    from zcbench.proxies import PROXIES
-
-    today = {name: PROXIES.get(name).version for name in PROXIES.names()}
     tables = []
-    for run in (sources.scores, *(Sources(RESULTS / name).scores for name in SMALLER)):
+    for run in (sources.scores, *(another(name).scores for name in SMALLER)):
         joined = studies([run], population=population, aggregates=combinable(run))
         table = tabulate(joined, [run])
-        versions = run.attrs["manifest"]["proxies"]
-        old = {n: v for n, v in versions.items() if v != today.get(n)}
-        table["version"] = table["proxy"].map(
-            lambda proxy, old=old: min(
-                (old[p] for p in parts_of(proxy) if p in old), default=0
-            )
-        )
+        old = outdated(run.attrs["manifest"]["proxies"])
+        table["version"] = [
+            min((old[part][0] for part in parts_of(proxy) if part in old), default=0)
+            for proxy in table["proxy"]
+        ]
         tables.append(table.assign(whole=run is sources.scores))
     table = pd.concat(tables).sort_values("version", key=np.sign, kind="stable")
     return table.drop_duplicates(["proxy", "dataset"]).set_index(["proxy", "dataset"])

@@ -16,10 +16,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from make_tables import SETTINGS
+from make_tables import SETTINGS, failures_last
 
 import zcbench
-from zcbench.analysis.block import interval, number
+from zcbench.analysis.block import estimate, number
+from zcbench.analysis.rows import numbers
 from zcbench.proxies import PROXIES
 from zcbench.report.text import escape_markdown, markdown_table
 from zcbench.stats import association
@@ -66,9 +67,7 @@ def measure(test: pd.DataFrame) -> list[dict[str, object]]:
                             "way": way,
                             "published": published,
                             "n": row.n,
-                            "rho": row.value,
-                            "low": row.low,
-                            "high": row.high,
+                            **numbers("rho", row),
                         }
                     )
     return rows
@@ -84,7 +83,7 @@ def ways(
     return [
         ("validation accuracy", val, scores),
         ("test accuracy", tested, scores),
-        ("test accuracy, undefined last", tested, scores.fillna(scores.min() - 1)),
+        ("test accuracy, undefined last", tested, failures_last(scores)),
     ]
 
 
@@ -92,9 +91,7 @@ def page(table: pd.DataFrame) -> str:
     keys = ["proxy", "dataset", "published", "images", "n"]
     table = table.assign(
         n=table.groupby(["proxy", "dataset", "images"])["n"].transform("min"),
-        shown=[
-            f"{number(r.rho)} {interval(r.low, r.high)}" for r in table.itertuples()
-        ],
+        shown=[estimate(row, "rho") for row in table.to_dict("records")],
     )
     rows = [
         (
