@@ -141,8 +141,7 @@ def _field(studies: Sequence[Study]) -> Field:
 
 def _orders(study: Study, names: Sequence[str]) -> list[bool]:
     """Who orders a dataset: with scores on enough of it that are not all equal."""
-    scored = [name for name in names if _shared(study, [name]).any()]
-    enough = [name for name in scored if not study.is_thin(name)]
+    enough = [n for n in names if study.n_scored(n) and not study.is_thin(n)]
     points = _shared(study, enough)
     return [
         name in enough

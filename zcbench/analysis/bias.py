@@ -129,7 +129,8 @@ def _conclusion(rows: Sequence[Row], studies: Sequence[Study]) -> str:
     """On each dataset, who goes with size, and with anything, more than accuracy."""
 
     def most(study: Study, here: Sequence[Row]) -> str:
-        known = [row for row in here if row["proxy"] in study.ranked]
+        ranked = study.ranked
+        known = [row for row in here if row["proxy"] in ranked]
         texts = (_strongest(known, here[0], names) for names in (("params",), _OTHERS))
         return "; ".join(filter(None, texts))
 

@@ -139,8 +139,9 @@ def _pairs(
     study: Study, position: int, rows: Rows, options: Options, kind: Kind
 ) -> Iterable[tuple[Comparison, NDArray[np.float32]]]:
     """Each comparison of a dataset, with its influence values in their rows."""
+    rivals = study.rivals
     for proxy in study.proxies:
-        for baseline in study.rivals:
+        for baseline in rivals:
             scores = study.scores[proxy], study.scores[baseline]
             points = study.known & np.isfinite(scores[0]) & np.isfinite(scores[1])
             a, b = (

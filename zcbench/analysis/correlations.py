@@ -111,13 +111,12 @@ def _notes(joined: Sequence[Study], runs: Sequence[pd.DataFrame]) -> list[str]:
 def _rows(study: Study, confidence: float) -> list[Row]:
     rows = [_row(proxy, study, confidence) for proxy in study.scores]
     rows += [_early_row(name, study, confidence) for name in study.early]
-    thin = study.thin
 
     def rank(row: Row) -> tuple[bool, bool, float, str]:
         """Best first: by ρ, in the proxy's own direction; those of few last."""
         value, name = row["spearman"], row["proxy"]
         merit = -value if row["direction"] == "lower" else value
-        return math.isnan(value), name in thin, -merit, name
+        return math.isnan(value), row["few"], -merit, name
 
     placed = (place(study, [study], row["proxy"]) | row for row in rows)
     return sorted(placed, key=rank)

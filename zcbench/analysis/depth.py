@@ -85,7 +85,8 @@ def _row(study: Study, proxy: str, options: Options) -> Row:
 
 def _left(study: Study, rows: Sequence[Row]) -> str:
     """Of how many proxies something remains, and of which most."""
-    tested = [row for row in rows if row["word"] and row["proxy"] in study.ranked]
+    ranked = study.ranked
+    tested = [row for row in rows if row["word"] and row["proxy"] in ranked]
     if not tested:
         return ""
     left = [row for row in tested if row["word"] == REMAINS]

@@ -73,8 +73,7 @@ def ensemble(studies: Sequence[Study], options: Options) -> Block:
 
 def _rows(study: Study, options: Options) -> list[Row]:
     known, accuracy = study.known, study.accuracy[study.known]
-    names = [p for p in study.scores if np.isfinite(study.scores[p][known]).any()]
-    names = [p for p in names if p not in study.thin]
+    names = [p for p in study.scores if study.n_scored(p) and not study.is_thin(p)]
     why = "too few" if known.sum() < FEWEST else "" if names else "all failed"
     if not why and np.ptp(accuracy) == 0:
         why = "constant truth"

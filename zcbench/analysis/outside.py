@@ -177,8 +177,7 @@ def report_networks(
     run = _run(scores, accuracies, setting)
     truth = _truth(scores, accuracies)
     study = study_of(run, accuracies.path.stem, truth, accuracies.column)
-    counts = {p: study.association(p, "spearman").n for p in study.scores}
-    few = study.thin | {p for p, n in counts.items() if n < FEWEST}
+    few = {p for p in study.scores if study.n_scored(p) < FEWEST or study.is_thin(p)}
     ranked = {p: score for p, score in study.scores.items() if p not in few}
     report = report_of([replace(study, scores=ranked)], [run], sections=sections)
     table = _cautious(tabulate([study], [run]))

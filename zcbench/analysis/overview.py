@@ -64,7 +64,7 @@ def overview(report: Report, rows: int | None = None) -> Block:
 
 def _row(report: Report, name: str) -> Row:
     row: Row = {"proxy": name, "failed": 0, "ahead": bool(report.studies)}
-    row["few"] = any(name in study.thin for study in report.studies)
+    row["few"] = any(study.is_thin(name) for study in report.studies)
     means, costs = [], []
     row["baseline"] = any(name in study.baselines for study in report.studies)
     for i, study in enumerate(report.studies):

@@ -143,7 +143,8 @@ def _about(options: Options) -> str:
 
 def _most(study: Study, rows: Sequence[Row]) -> str:
     """How many proxies add to size, and which adds most."""
-    tested = [row for row in rows if row["word"] and row["proxy"] in study.ranked]
+    ranked = study.ranked
+    tested = [row for row in rows if row["word"] and row["proxy"] in ranked]
     if not tested:
         return ""
     adding = [row for row in tested if row["word"] == ADDS]

@@ -181,14 +181,17 @@ class Study:
         others = {*self.baselines, *self.trained}
         return tuple(name for name in self.scores if name not in others)
 
+    def n_scored(self, name: str) -> int:
+        """Architectures with an accuracy and this score; 0 without such a proxy."""
+        score = self.scores.get(name)
+        return 0 if score is None else int((np.isfinite(score) & self.known).sum())
+
     def is_thin(self, name: str) -> bool:
         """Whether a proxy has scores for too few to stand beside the others.
 
         Less than `SCORED` of the architectures with an accuracy, and more than none.
         """
-        known, score = self.known, self.scores.get(name)
-        here = 0 if score is None else int((np.isfinite(score) & known).sum())
-        return 0 < here < SCORED * int(known.sum())
+        return 0 < self.n_scored(name) < SCORED * int(self.known.sum())
 
     @property
     def thin(self) -> frozenset[str]:
@@ -198,12 +201,12 @@ class Study:
     @property
     def ranked(self) -> tuple[str, ...]:
         """Those of them that may be the best of a dataset."""
-        return tuple(name for name in self.proxies if name not in self.thin)
+        return tuple(name for name in self.proxies if not self.is_thin(name))
 
     @property
     def rivals(self) -> tuple[str, ...]:
         """Baselines that others are compared with; those of `thin` if there is none."""
-        able = tuple(name for name in self.baselines if name not in self.thin)
+        able = tuple(name for name in self.baselines if not self.is_thin(name))
         return able or self.baselines
 
     @property

@@ -175,7 +175,7 @@ def _best(study: Study, rows: Sequence[Row]) -> str:
     text = f"of 100 at random, {best} finds {known[best]:.2f}{sign}"
     seconds = by_proxy[best]["seconds_100"]
     text += f" in {seconds:,.3g} s" if seconds < 1000 else ""
-    baselines = [n for n in study.baselines if n in {*known} - study.thin]
+    baselines = [n for n in study.baselines if n in known and not study.is_thin(n)]
     others = [
         f"{known[name]:.2f}{sign} by {name}"
         for name in sorted(baselines, key=known.__getitem__)[-1:]

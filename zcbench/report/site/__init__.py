@@ -296,8 +296,7 @@ def _proxy(
 def _space(rows: pd.DataFrame, menu: Mapping[str, Any]) -> str:
     parts = []
     for where, part in rows.groupby("where", sort=False):
-        ordered = part.sort_values("spearman", ascending=False, kind="stable")
-        ordered = ordered.sort_values("few", kind="stable")
+        ordered = part.sort_values(["few", "spearman"], ascending=[True, False])
         parts.append((where, _block(ordered, PROXY)))
     return page(
         "space.html",
