@@ -68,25 +68,10 @@ class _Windows:
             shape = list(output.shape)
             raise Undefined(f"{type(module).__name__} gives {shape}, not images first")
         self._seen.add(module)
-        window = self._window(output)
+        window = windows(output[None], self._seed)[0]
         self._windows[tuple(window.shape)].append(window)
         times = getattr(module, "multiplicity", 1)
         self._times[tuple(window.shape)].append(times)
-
-    def _window(self, output: Tensor) -> Tensor:
-        """Rows of an output [N, C], [N, tokens, C] or [N, C, H, W]."""
-        if output.dim() > 3:
-            output = output.transpose(1, -1)  # [N, W, H, C]
-        columns, step = output.shape[-1], output.shape[-2] if output.dim() > 2 else 1
-        total = output.numel() // columns
-        last = max(0, total - columns) // step
-        random = generator(self._seed, "near", total, columns)
-        start = step * int(torch.randint(0, last + 1, (), generator=random))
-        each = total // len(output)  # rows of one image
-        first, stop = start // each, -(-(start + columns) // each)
-        rows = output[first:stop].reshape(-1, columns)
-        rows = rows[start - first * each :][:columns]
-        return rows.to("cpu", torch.float64, copy=True)  # others may write into it
 
     def ranks(self) -> tuple[float, ...]:
         """Effective rank of each; 0 of one that is zero.
@@ -101,10 +86,36 @@ class _Windows:
             stacked = torch.stack(windows)
             if bool(stacked.isnan().any()):
                 return (float("nan"),)
-            values = torch.linalg.svdvals(stacked)
-            share = values / values.sum(1, keepdim=True)
-            entropy = -torch.special.xlogy(share, share).sum(1)
-            each = entropy.exp().nan_to_num(0.0).tolist()
+            each = effective_ranks(stacked).tolist()
             for rank, times in zip(each, self._times[shape], strict=True):
                 ranks += [rank] * times
         return tuple(ranks)
+
+
+def windows(outputs: Tensor, seed: int) -> Tensor:
+    """Rows of outputs [B, N, C], [B, N, tokens, C] or [B, N, C, H, W], as many as C.
+
+    Returns:
+        [B, rows, C] float64 on the CPU, the same rows of each.
+    """
+    if outputs.dim() > 4:
+        outputs = outputs.transpose(2, -1)  # [B, N, W, H, C]
+    n, columns = outputs.shape[1], outputs.shape[-1]
+    step = outputs.shape[-2] if outputs.dim() > 3 else 1
+    total = outputs[0].numel() // columns
+    last = max(0, total - columns) // step
+    random = generator(seed, "near", total, columns)
+    start = step * int(torch.randint(0, last + 1, (), generator=random))
+    each = total // n  # rows of one image
+    first, stop = start // each, -(-(start + columns) // each)
+    rows = outputs[:, first:stop].reshape(len(outputs), -1, columns)
+    rows = rows[:, start - first * each :][:, :columns]
+    return rows.to("cpu", torch.float64, copy=True)  # others may write into it
+
+
+def effective_ranks(matrices: Tensor) -> Tensor:
+    """Of [B, rows, columns], exp of the entropy of singular values; 0 of zeros."""
+    values = torch.linalg.svdvals(matrices)
+    share = values / values.sum(1, keepdim=True)
+    entropy = -torch.special.xlogy(share, share).sum(1)
+    return entropy.exp().nan_to_num(0.0)

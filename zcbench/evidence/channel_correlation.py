@@ -76,7 +76,6 @@ class _Maps:
     def __init__(self, plain: bool, times: str) -> None:
         self._plain, self._times = plain, times
         self._correlations: dict[int, list[Tensor]] = defaultdict(list)
-        self._singular: list[float] = []
 
     def note(self, module: nn.Module, _inputs: object, output: object) -> None:
         """Forward hook of a module."""
@@ -85,13 +84,11 @@ class _Maps:
         axis = 1 if self._plain else channel_axis(output)
         if axis is None:  # attention, say, has no channels
             return
-        rows = output.movedim(axis, 1)[0].flatten(1)
         times = getattr(module, "multiplicity", 1)
         times = getattr(module, self._times, times) if self._plain else 1
-        if len(rows) >= rows.shape[1] > 1:  # centred rows span less than C
-            self._singular.extend([0.0] * times)
-        elif len(rows) > 1:
-            self._correlations[len(rows)] += [_correlation(rows.double())] * times
+        matrices = correlations(output.movedim(axis, 1)[None])
+        if matrices is not None:
+            self._correlations[matrices.shape[-1]] += [matrices[0]] * times
 
     def smallest(self) -> tuple[float, ...]:
         """Smallest eigenvalue of each.
@@ -99,17 +96,16 @@ class _Maps:
         Raises:
             Undefined: there is none.
         """
-        if not (self._correlations or self._singular):
+        if not self._correlations:
             raise Undefined("the network has no feature maps")
         everything = [m for maps in self._correlations.values() for m in maps]
         if any(bool(m.isnan().any()) for m in everything):
             return (math.nan,)
-        smallest = [
+        return tuple(
             value
             for maps in self._correlations.values()
-            for value in torch.linalg.eigvalsh(torch.stack(maps).cpu())[:, 0].tolist()
-        ]
-        return (*smallest, *self._singular)
+            for value in smallest_eigenvalues(torch.stack(maps)).tolist()
+        )
 
 
 def _forward(subject: Subject, image: Tensor) -> int:
@@ -135,9 +131,28 @@ def _forward_counting_tokens(subject: Subject, image: Tensor) -> int:
     return tokens
 
 
-def _correlation(rows: Tensor) -> Tensor:
-    """Pearson correlation between rows [C, D]; 0 for constant rows."""
-    centred = rows - rows.mean(1, keepdim=True)
-    constant = (rows == rows[:, :1]).all(1, keepdim=True)
-    unit = torch.where(constant, 0.0, centred / centred.norm(dim=1, keepdim=True))
-    return unit @ unit.T
+def correlations(maps: Tensor) -> Tensor | None:
+    """Between the channels of one image's maps; None if these are no feature maps.
+
+    Args:
+        maps: [B, 1, C, H, W].
+
+    Returns:
+        [B, C, C] float64, 0 for constant channels. Centred channels span less than C
+        dimensions if they have no more places: [B, 1, 1] zeros then.
+    """
+    if maps.dim() != 5 or maps.shape[2] < 2:
+        return None
+    rows = maps[:, 0].flatten(2).double()
+    if rows.shape[1] >= rows.shape[2] > 1:
+        return rows[:, :1, :1] * 0
+    centred = rows - rows.mean(2, keepdim=True)
+    constant = (rows == rows[..., :1]).all(2, keepdim=True)
+    unit = torch.where(constant, 0.0, centred / centred.norm(dim=2, keepdim=True))
+    return unit @ unit.mT
+
+
+def smallest_eigenvalues(matrices: Tensor) -> Tensor:
+    """Of symmetric [B, C, C]."""
+    smallest: Tensor = torch.linalg.eigvalsh(matrices.cpu())[:, 0]
+    return smallest

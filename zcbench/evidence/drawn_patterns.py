@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import torch
+from torch import Tensor
 
 from zcbench.evidence.clock import Clock
 from zcbench.evidence.copies import deep_copied
-from zcbench.evidence.drawn_weights import draw_weights, standard
+from zcbench.evidence.drawn_weights import DrawnWeights, draw_weights, standard
 from zcbench.evidence.minibatch_pass import MinibatchPass
+from zcbench.evidence.passes import attempt
 from zcbench.evidence.records import ActivationPatterns, DrawnPatterns
-from zcbench.evidence.subject import Subject, layers_of
+from zcbench.evidence.relu_codes import Patterns
+from zcbench.evidence.stacked_minibatch import codes_of_each, numbers
+from zcbench.evidence.subject import StackedSubject, Subject, layers_of
+from zcbench.networks.stacked import StackedReLU
 
 IMAGES = 16
 """The first of the minibatch."""
@@ -40,3 +46,30 @@ def measure_drawn_patterns(subject: Subject) -> DrawnPatterns:
     if ActivationPatterns in drawn.remarks:
         subject.remarks[DrawnPatterns] = drawn.remarks[ActivationPatterns]
     return DrawnPatterns(tuple(counts))
+
+
+@torch.no_grad()
+def stacked_drawn_patterns(subject: StackedSubject) -> list[DrawnPatterns]:
+    """The same of every network of a stack."""
+    network, x = subject.network, subject.batch.x[:IMAGES]
+    images, counts = network.images(x), []
+    for draw in range(DRAWS):
+        patterns = Patterns(len(x), x.device, network.n_networks)
+        rules = _Counting(patterns, subject.seed, draw)
+        lost = network(images, rules).isnan().any(2).any(0).tolist()
+        counts.append(partial(numbers, patterns, lost))
+    return [
+        attempt(lambda p=p: DrawnPatterns(tuple(of(p).distinct for of in counts)))
+        for p in range(network.n_networks)
+    ]
+
+
+class _Counting(DrawnWeights):
+    def __init__(self, patterns: Patterns, seed: int, draw: int) -> None:
+        super().__init__(standard, seed, "swap", draw)
+        self._patterns = patterns
+
+    def relu(self, relu: StackedReLU, x: Tensor) -> Tensor:
+        out = super().relu(relu, x)
+        self._patterns.add(codes_of_each(relu, out), relu.members)
+        return out

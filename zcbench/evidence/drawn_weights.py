@@ -6,10 +6,11 @@ import math
 from collections.abc import Callable, Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
+from zcbench.networks.stacked import Rules, StackedLayer
 from zcbench.seeding import normal
 
 Spread = Callable[[Sequence[int]], float]
@@ -52,3 +53,21 @@ def draw_weights(network: nn.Module, spread: Spread, *identity: object) -> None:
             module.bias.zero_()
         if isinstance(module, _BatchNorm):
             module.reset_running_stats()  # other passes move them
+
+
+class DrawnWeights(Rules):
+    """The same for a stack.
+
+    Args:
+        spread: of a weight.
+        identity: of the draw.
+    """
+
+    def __init__(self, spread: Spread, *identity: object) -> None:
+        self._spread, self._identity = spread, identity
+
+    def layer(self, layer: StackedLayer, x: Tensor) -> Tensor:
+        drawn = normal(layer.shape, *self._identity, layer.name).to(layer.weight)
+        weight = drawn.mul_(self._spread(layer.shape)).reshape(layer.weight.shape)
+        out: Tensor = layer(x, weight)
+        return out

@@ -36,9 +36,7 @@ def measure_image_spectra(subject: Subject) -> ImageSpectra:
 
     def note(module: nn.Module, _inputs: object, output: object) -> None:
         if isinstance(output, Tensor) and output.dim() > 1:
-            rows = output[0].reshape(output.shape[1], -1)
-            # A copy: what comes next may write into the output.
-            rows = rows.to("cpu", torch.float64, copy=True)
+            (rows,) = rows_of(output[None])
             times = getattr(module, "multiplicity", 1)
             times = getattr(module, "published_modules", times)
             outputs[tuple(rows.shape)].append((rows, times))
@@ -59,20 +57,27 @@ def measure_image_spectra(subject: Subject) -> ImageSpectra:
         times = [count for _, count in some]
         if bool(rows.isnan().any()):
             return ImageSpectra((float("nan"),), (float("nan"),))
-        conditions += _repeated(_inverse_conditions(rows), times)
+        conditions += _repeated(inverse_conditions(rows), times)
         if rows.shape[1] >= SAMPLED:
-            sampled += _repeated(_smallest(rows, subject.seed), times)
+            sampled += _repeated(smallest(rows, subject.seed), times)
     return ImageSpectra(tuple(c for c in conditions if c == c), tuple(sampled))
 
 
-def _inverse_conditions(rows: Tensor) -> Tensor:
+def rows_of(outputs: Tensor) -> Tensor:
+    """Channels by places of the first image: [B, N, C, …] → [B, C, D] on the CPU."""
+    rows = outputs[:, 0].reshape(len(outputs), outputs.shape[2], -1)
+    # A copy: what comes next may write into the output.
+    return rows.to("cpu", torch.float64, copy=True)
+
+
+def inverse_conditions(rows: Tensor) -> Tensor:
     """σ_min / σ_max of each of [B, C, D]; NaN of zeros."""
     values = torch.linalg.svdvals(rows)
     conditions: Tensor = values[:, -1] / values[:, 0]
     return conditions
 
 
-def _smallest(rows: Tensor, seed: int) -> Tensor:
+def smallest(rows: Tensor, seed: int) -> Tensor:
     """Least eigenvalue of the correlation of some of C rows, times C / 8.
 
     Rows that are constant correlate 0 with all. The same channels of all outputs with

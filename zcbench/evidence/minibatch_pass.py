@@ -105,7 +105,7 @@ class MinibatchPass:
             with self.clock.time("relu_patterns"):
                 if ActivationKernel not in self.needs:
                     codes = codes_of(value())
-                self._patterns.add(codes)
+                self._patterns.add(codes, multiplicity=multiplicity)
 
     def _watched(self) -> object:
         """Forward of a network of which only its calls can be trusted."""

@@ -33,6 +33,7 @@ from zcbench.types import Batch
 
 MOST_NUMBERS = 2**26
 """Gradients that are held at once; a larger layer is taken in parts of its outputs."""
+ONE_VALUE = "BatchNorm has one value per channel in an image, and cannot normalise it"
 _WEIGHT_GRADIENT: dict[int, Callable[..., Tensor]] = {
     3: weight_gradients.conv1d_weight,
     4: weight_gradients.conv2d_weight,
@@ -161,12 +162,17 @@ def check_varying(outputs: Tensor, batch: Batch) -> None:
     Raises:
         Undefined: they differ by rounding, or are those of a part of a network.
     """
-    if batch.loss == "none":
-        raise Undefined("a part of a network has no outputs")
+    check_loss(batch)
     outputs = outputs.detach().double()
     spread = (outputs - outputs.mean(0)).norm()
     if 0 < spread < _LEAST * outputs.norm():
         raise Undefined("outputs of images alone differ by rounding: BatchNorm is last")
+
+
+def check_loss(batch: Batch) -> None:
+    """Raise `Undefined` if the images are those of a part of a network."""
+    if batch.loss == "none":
+        raise Undefined("a part of a network has no outputs")
 
 
 class _Gradients:
@@ -287,8 +293,6 @@ def each_image_alone(batchnorms: tuple[_BatchNorm, ...]) -> Iterator[None]:
 
 def _normalise_alone(module: _BatchNorm, x: Tensor) -> Tensor:
     if math.prod(x.shape[2:]) == 1:
-        raise Undefined(
-            "BatchNorm has one value per channel in an image, and cannot normalise it"
-        )
+        raise Undefined(ONE_VALUE)
     # A group for every channel: the statistics of one channel of one image.
     return F.group_norm(x, x.shape[1], module.weight, module.bias, module.eps)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -50,15 +52,23 @@ def agreement(both_on: Tensor, units: int | Tensor) -> Tensor:
 
 
 class Patterns:
-    """Counts the different columns of b [N, units], each packed into whole numbers."""
+    """Counts the different columns of b [N, units], each packed into whole numbers.
 
-    def __init__(self, n_images: int, device: torch.device) -> None:
-        self.units = 0
+    Args:
+        n_images: N.
+        device: of the codes.
+        n_networks: how many are counted, each for itself.
+    """
+
+    def __init__(
+        self, n_images: int, device: torch.device, n_networks: int = 1
+    ) -> None:
+        self._units = [0] * n_networks
         self._short = n_images <= 64  # fits into one number of 64 bits
-        few = n_images <= _TABLED
-        self._seen = torch.zeros(2**n_images if few else 0, dtype=torch.bool)
-        self._seen = self._seen.to(device)
-        self._found: list[Tensor] = []
+        self._tabled = n_images <= _TABLED
+        table = 2**n_images if self._tabled else 0
+        self._seen = torch.zeros(n_networks, table, dtype=torch.bool, device=device)
+        self._words: list[list[Tensor]] = [[] for _ in range(n_networks)]
         image = torch.arange(n_images)
         packing = torch.zeros(-(-n_images // _WORD), n_images, dtype=torch.float32)
         packing[image // _WORD, image] = 2.0 ** (image % _WORD)
@@ -66,36 +76,37 @@ class Patterns:
         shifts = _WORD * torch.arange(len(packing), device=device)
         self._shifts = shifts[:, None]
 
-    def add(self, codes: Tensor) -> None:
-        """Codes [N, units] of a layer."""
-        self.units += codes.shape[1]
+    def add(
+        self, codes: Tensor, members: Sequence[int] = (0,), multiplicity: int = 1
+    ) -> None:
+        """Codes [N, units] of a layer, or [G, N, units] of one of some networks."""
+        for p in members:
+            self._units[p] += codes.shape[-1] * multiplicity
         # Sums of different powers of two below 2²⁴: exact in float32.
         with torch.autocast(codes.device.type, enabled=False):
             words = (self._packing.to(codes.dtype) @ codes).to(torch.int64)
-        if len(self._seen):
-            self._seen[words] = True
+        words = words.reshape(len(members), *words.shape[-2:])
+        if self._tabled:
+            rows = torch.tensor(members, device=words.device)
+            self._seen[rows[:, None], words[:, 0]] = True
             return
         if self._short:
-            words = (words << self._shifts).sum(0, keepdim=True)
-        self._found.append(self._different(words))
+            words = (words << self._shifts).sum(1, keepdim=True)
+        for p, each in zip(members, words, strict=True):
+            self._words[p].append(each if self._short else torch.unique(each, dim=1))
 
-    def record(self) -> ActivationPatterns:
-        """How many there are.
+    def record(self, p: int = 0) -> ActivationPatterns:
+        """How many there are in a network.
 
         Raises:
             Undefined: there is no ReLU.
         """
-        if not self.units:
+        if not self._units[p]:
             raise Undefined("the network has no ReLU")
-        if len(self._seen):
-            return ActivationPatterns(int(self._seen.sum()), self.units)
-        distinct = self._different(torch.cat(self._found, dim=1)).shape[1]
-        return ActivationPatterns(distinct, self.units)
-
-    def _different(self, words: Tensor) -> Tensor:
-        """The different columns; single numbers are sorted much faster."""
-        if self._short:
-            numbers: Tensor = torch.unique(words)
-            return numbers[None]
-        columns: Tensor = torch.unique(words, dim=1)
-        return columns
+        if self._tabled:
+            return ActivationPatterns(int(self._seen[p].sum()), self._units[p])
+        words = torch.cat(self._words[p], dim=1)
+        # Single numbers are sorted much faster.
+        words = words[0] if self._short else words
+        distinct = torch.unique(words, dim=-1).shape[-1]
+        return ActivationPatterns(distinct, self._units[p])

@@ -8,27 +8,32 @@ its output, when the loss backward passes it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from zcbench.errors import Undefined
 from zcbench.evidence.clock import Clock
 from zcbench.evidence.minibatch_pass import is_rounding, row_correlation
+from zcbench.evidence.passes import attempt
 from zcbench.evidence.records import (
     ActivationKernel,
+    ActivationPatterns,
     ChannelSaliency,
     Gradients,
     HessianGradient,
     InputCorrelation,
 )
-from zcbench.evidence.relu_codes import agreement
+from zcbench.evidence.relu_codes import Patterns, agreement
 from zcbench.evidence.stacked_hessian import (
     StackedCrossing,
     second_derivative,
 )
 from zcbench.evidence.subject import StackedSubject
+from zcbench.evidence.watched_forward import NO_NUMBER
 from zcbench.networks.stacked import (
     Rules,
     StackedBatchNorm,
@@ -47,8 +52,8 @@ class StackedMinibatchPass:
     Args:
         subject: the stack and its minibatch.
         needs: record types that will be asked for.
-        clock: gets the seconds of forward, relu_codes, channel_saliency,
-            loss_backward, hessian_product and input_backward.
+        clock: gets the seconds of forward, relu_codes, relu_patterns,
+            channel_saliency, loss_backward, hessian_product and input_backward.
     """
 
     def __init__(
@@ -69,6 +74,13 @@ class StackedMinibatchPass:
         with self.clock.time("relu_codes"):
             kernels = self._notes.codes.kernels().cpu()
         return [ActivationKernel(kernel) for kernel in kernels]
+
+    def activation_patterns(self) -> list[ActivationPatterns]:
+        """What the forward's ReLU codes are, unit by unit."""
+        with self.clock.time("relu_patterns"):
+            lost = self.logits.isnan().any(2).any(0).tolist()
+            count = partial(numbers, self._notes.patterns, lost)
+            return [attempt(partial(count, p)) for p in range(len(lost))]
 
     def gradients(self) -> list[Gradients]:
         """Loss backward; fills saliency and crossings on its way."""
@@ -192,9 +204,12 @@ class _Notes:
         needs: frozenset[type],
         clock: Clock,
     ) -> None:
-        self.backwards = bool(needs - {ActivationKernel})
-        self.reads_codes = ActivationKernel in needs
+        codes = {ActivationKernel, ActivationPatterns}
+        self.backwards = bool(needs - codes)
+        self.reads_codes = bool(needs & codes)
+        device = network.layers[0].weight.device
         self.codes = _CodeAgreement(network, n_images)
+        self.patterns = Patterns(n_images, device, network.n_networks)
         self.grads: dict[StackedLayer, Tensor] = {}
         self.saliency: dict[StackedLayer, Tensor] = {}
         self.crossings: dict[nn.Module, StackedCrossing] = {}
@@ -217,9 +232,12 @@ class _Notes:
                 out.register_hook(partial(self._at_batchnorm, crossing))  # type: ignore[no-untyped-call]
 
     def watch_relu(self, relu: StackedReLU, out: Tensor) -> None:
-        if self.reads_codes:
+        if ActivationKernel in self._needs:
             with self._clock.time("relu_codes"):
-                self.codes.add(relu, out.detach())
+                self.codes.add(relu, codes_of_each(relu, out))
+        if ActivationPatterns in self._needs:
+            with self._clock.time("relu_patterns"):
+                self.patterns.add(codes_of_each(relu, out), relu.members)
         if HessianGradient in self._needs and torch.is_grad_enabled():
             self.crossings[relu] = StackedCrossing(None, out.detach())
 
@@ -247,6 +265,19 @@ class _Notes:
             crossing.delta = delta.detach().contiguous()
 
 
+def codes_of_each(relu: StackedReLU, out: Tensor) -> Tensor:
+    """Codes [G, N, units] float32 of a ReLU, from its output [N, G·C, H, W]."""
+    rows = out.detach().reshape(len(out), len(relu.members), -1)
+    return (rows > 0).transpose(0, 1).to(torch.float32)
+
+
+def numbers(patterns: Patterns, lost: Sequence[bool], p: int) -> ActivationPatterns:
+    """Patterns of a network, whose outputs may not be numbers."""
+    if lost[p]:  # its code would say that it is not positive
+        raise Undefined(NO_NUMBER)
+    return patterns.record(p)
+
+
 class _CodeAgreement:
     """Sums b bᵀ over the ReLUs of each network, b [N, units] its codes."""
 
@@ -257,15 +288,13 @@ class _CodeAgreement:
         self.both_on = torch.zeros(shape, dtype=dtype, device=device)
         self.units = [0] * network.n_networks
 
-    def add(self, relu: StackedReLU, out: Tensor) -> None:
-        """Count the codes of a ReLU, from its output [N, G·C, H, W]."""
-        rows = out.reshape(len(out), len(relu.members), -1)
-        codes = (rows > 0).transpose(0, 1).to(torch.float32)
+    def add(self, relu: StackedReLU, codes: Tensor) -> None:
+        """Count the codes [G, N, units] of a ReLU."""
         # Sums of zeros and ones: exact in float32 below 2²⁴ units a layer.
         both = codes @ codes.transpose(1, 2)
         self.both_on.index_add_(0, relu.index, both.to(self.both_on.dtype))
         for p in relu.members:
-            self.units[p] += rows.shape[2]
+            self.units[p] += codes.shape[2]
 
     def kernels(self) -> Tensor:
         """Units that are both on or both off in each network, [P, N, N]."""

@@ -87,6 +87,7 @@ def _own(name: str, file: str = "", **more: Any) -> Making:
 _ONE = ".minibatch_pass:MinibatchPass"
 _STACK = ".stacked_minibatch:StackedMinibatchPass"
 _ALONE = ".one_by_one:each_image"
+_ALONE_STACK = ".stacked_gradients:StackedPerImagePass"
 
 RECORDS: dict[type, Making] = {
     FreshNetwork: Making(
@@ -130,13 +131,20 @@ RECORDS: dict[type, Making] = {
     ActivationPatterns: Making(
         ("forward", "relu_patterns"),
         f"{_ONE}:activation_patterns",
+        stacked=f"{_STACK}:activation_patterns",
         forward_only=True,
         bounds=(1e-4, 2e-3, 2e-2),
     ),
-    DrawnPatterns: _own("drawn_patterns", forward_only=True, bounds=(1e-4, 2e-3, 2e-2)),
+    DrawnPatterns: _own(
+        "drawn_patterns",
+        stacked=".drawn_patterns:stacked_drawn_patterns",
+        forward_only=True,
+        bounds=(1e-4, 2e-3, 2e-2),
+    ),
     LinearRegions: _own(
         "linear_regions",
         "te_nas",
+        stacked=".te_nas:stacked_linear_regions",
         forward_only=True,
         exact=True,
         bounds=(1e-4, 2e-3, 2e-3),
@@ -171,16 +179,33 @@ RECORDS: dict[type, Making] = {
     SignAgreement: Making(
         ("per_image_forward", "per_image_loss"),
         f"{_ALONE}:sign_agreement",
+        stacked=f"{_ALONE_STACK}:sign_agreement",
         bounds=(1e-3, 1e-2, 5e-2),
     ),
     TangentKernel: Making(
         ("per_image_forward", "per_image_logits"),
         f"{_ALONE}:tangent_kernel",
+        stacked=f"{_ALONE_STACK}:tangent_kernel",
         by_size=True,
     ),
-    MinibatchKernel: _own("minibatch_kernel", "te_nas", by_size=True),
-    FirstGradients: _own("first_gradients", "loss_gradients", by_size=True),
-    PartGradients: _own("part_gradients", "loss_gradients", by_size=True),
+    MinibatchKernel: _own(
+        "minibatch_kernel",
+        "te_nas",
+        stacked=".te_nas:stacked_minibatch_kernel",
+        by_size=True,
+    ),
+    FirstGradients: _own(
+        "first_gradients",
+        "loss_gradients",
+        stacked=".stacked_gradients:stacked_first_gradients",
+        by_size=True,
+    ),
+    PartGradients: _own(
+        "part_gradients",
+        "loss_gradients",
+        stacked=".stacked_gradients:stacked_part_gradients",
+        by_size=True,
+    ),
     BlockFeatures: _own("block_features", bounds=(1e-6, 1e-2, 5e-2)),
     GaussianResponse: _own(
         "gaussian_response",
@@ -195,20 +220,32 @@ RECORDS: dict[type, Making] = {
         bounds=(1e-9, 1e-9, 1e-9),
     ),
     ChannelCorrelation: _own(
-        "channel_correlation", forward_only=True, exact=True, bounds=(1e-6, 1e-3, 1e-3)
+        "channel_correlation",
+        stacked=".stacked_outputs:stacked_channel_correlation",
+        forward_only=True,
+        exact=True,
+        bounds=(1e-6, 1e-3, 1e-3),
     ),
     ImageCorrelation: _own(
         "image_correlation",
         "channel_correlation",
+        stacked=".stacked_outputs:stacked_image_correlation",
         forward_only=True,
         exact=True,
         bounds=(1e-6, 1e-3, 1e-3),
     ),
     ActivationRank: _own(
-        "activation_rank", forward_only=True, bounds=(1e-6, 1e-2, 5e-2)
+        "activation_rank",
+        stacked=".stacked_outputs:stacked_activation_rank",
+        forward_only=True,
+        bounds=(1e-6, 1e-2, 5e-2),
     ),
     ImageSpectra: _own(
-        "image_spectra", forward_only=True, exact=True, bounds=(1e-6, 1e-2, 1e-2)
+        "image_spectra",
+        stacked=".stacked_outputs:stacked_image_spectra",
+        forward_only=True,
+        exact=True,
+        bounds=(1e-6, 1e-2, 1e-2),
     ),
     OutputCurvature: _own("output_curvature", exact=True),
     ResponseCorrelation: _own("response_correlation"),

@@ -15,15 +15,25 @@ average three.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from zcbench.errors import Undefined
 from zcbench.evidence.copies import deep_copied
-from zcbench.evidence.drawn_weights import draw_weights, fan_in, fan_out
+from zcbench.evidence.drawn_weights import (
+    DrawnWeights,
+    draw_weights,
+    fan_in,
+    fan_out,
+)
 from zcbench.evidence.one_by_one import flat, in_parts
+from zcbench.evidence.per_image_pass import check_loss
 from zcbench.evidence.records import LinearRegions, MinibatchKernel
-from zcbench.evidence.subject import Subject
+from zcbench.evidence.stacked_gradients import ByLayer, Module
+from zcbench.evidence.subject import StackedSubject, Subject
+from zcbench.networks.stacked import StackedLayer, StackedReLU
 from zcbench.seeding import generator, reseed
 
 CROPS, AT_ONCE, SIDE = 3000, 1000, 3
@@ -40,12 +50,8 @@ def measure_linear_regions(subject: Subject) -> LinearRegions:
     Raises:
         Undefined: the network cannot be built thin, or the images are too small.
     """
-    make = getattr(subject.network, "thin", None)
-    if not callable(make):
-        raise Undefined("it has no thin version (one cell of one channel) to count in")
-    x = subject.batch.x
+    x, network = subject.batch.x, _thin(subject)
     crops = _crops(x, subject.seed)
-    network: nn.Module = make().to(x.device, x.dtype).train()
     codes: list[Tensor] = []
     for module in network.modules():
         if isinstance(module, nn.ReLU):
@@ -62,6 +68,13 @@ def measure_linear_regions(subject: Subject) -> LinearRegions:
             rows.append(torch.cat(codes, dim=1))
         counts.append(len(torch.unique(torch.cat(rows), dim=0)))
     return LinearRegions(tuple(counts))
+
+
+def _thin(subject: Subject | StackedSubject) -> Any:
+    make, x = getattr(subject.network, "thin", None), subject.batch.x
+    if not callable(make):
+        raise Undefined("it has no thin version (one cell of one channel) to count in")
+    return make().to(x.device, x.dtype).train()
 
 
 def _crops(x: Tensor, seed: int) -> Tensor:
@@ -83,8 +96,7 @@ def measure_minibatch_kernel(subject: Subject) -> MinibatchKernel:
     Raises:
         Undefined: the outputs are no logits, or depend on no weight.
     """
-    if subject.batch.loss == "none":
-        raise Undefined("a part of a network has no outputs")
+    check_loss(subject.batch)
     network = deep_copied(subject.network)
     draw_weights(network, fan_out, subject.seed, "ntk")
     named = network.named_parameters()
@@ -105,3 +117,66 @@ def measure_minibatch_kernel(subject: Subject) -> MinibatchKernel:
         rows = torch.stack(list(map(flat, by_image)))
         kernel += (rows @ rows.T).double().cpu()
     return MinibatchKernel(kernel)
+
+@torch.no_grad()
+def stacked_linear_regions(subject: StackedSubject) -> list[LinearRegions]:
+    """The same of every network of a stack."""
+    network = _thin(subject)
+    crops = _crops(subject.batch.x, subject.seed)
+    counts = []
+    for draw in range(DRAWS):
+        rules = _Regions(subject.seed, draw, network.n_networks)
+        for some in torch.split(crops, AT_ONCE):
+            rules.next_crops()
+            network(network.images(some), rules)
+        counts.append(rules.counts())
+    return [LinearRegions(regions) for regions in zip(*counts, strict=True)]
+
+
+class _Regions(DrawnWeights):
+    """Codes of the crops in each network."""
+
+    def __init__(self, seed: int, draw: int, n_networks: int) -> None:
+        super().__init__(fan_in, seed, "thin", draw)
+        self._codes: list[list[list[Tensor]]] = [[] for _ in range(n_networks)]
+
+    def next_crops(self) -> None:
+        for rows in self._codes:
+            rows.append([])
+
+    def relu(self, relu: StackedReLU, x: Tensor) -> Tensor:
+        codes = (x > 0).reshape(len(x), len(relu.members), -1)
+        for p, each in zip(relu.members, codes.unbind(1), strict=True):
+            self._codes[p][-1].append(each)
+        return super().relu(relu, x)
+
+    def counts(self) -> list[int]:
+        """Different codes in each network."""
+        rows = (torch.cat([torch.cat(r, dim=1) for r in c]) for c in self._codes)
+        return [len(torch.unique(each, dim=0)) for each in rows]
+
+
+def stacked_minibatch_kernel(subject: StackedSubject) -> list[MinibatchKernel]:
+    """The same of every network of a stack."""
+    network, x = subject.network, subject.batch.x[:IMAGES]
+    check_loss(subject.batch)
+    rules = ByLayer(DrawnWeights(fan_out, subject.seed, "ntk"))
+    logits = network(network.images(x), rules)
+    rows: dict[Module, list[Tensor]] = {}
+
+    def visit(module: Module, value: Tensor, delta: Tensor) -> None:
+        if isinstance(module, StackedLayer):
+            grads = module.weight_gradient(delta, value)
+        else:
+            grads = (delta * value).sum((0, 2, 3))
+        rows.setdefault(module, []).append(grads.reshape(len(module.members), -1))
+
+    for image in range(len(x)):
+        keep = image < len(x) - 1
+        rules.backward(logits[image].sum(), visit, keep=keep)
+    kernels = torch.zeros(network.n_networks, len(x), len(x), dtype=torch.float64)
+    for module, grads in rows.items():
+        jacobian = torch.stack(grads, 1)  # [G, n, weights]
+        products = (jacobian @ jacobian.mT).double().cpu()
+        kernels.index_add_(0, torch.tensor(module.members), products)
+    return [MinibatchKernel(kernel) for kernel in kernels]

@@ -68,7 +68,8 @@ class _ConvBN(nn.Module):
 
     def forward(self, x: Tensor, rules: Rules) -> Tensor:
         x = rules.layer(self.conv, rules.relu(self.relu, x))
-        return rules.batchnorm(self.norm, x)
+        out = rules.batchnorm(self.norm, x)
+        return rules.output(out, self.norm.members, "container", 2)
 
 
 class _AveragePool(torch.autograd.Function):
@@ -115,7 +116,10 @@ class _Reduce(nn.Module):
         # Both halves of a network side by side, network after network.
         n, groups = len(x), len(self.norm.members)
         parts = [h.reshape(n, groups, -1, *h.shape[2:]) for h in halves]
-        return rules.batchnorm(self.norm, torch.cat(parts, dim=2).flatten(1, 2))
+        x = torch.cat(parts, dim=2).flatten(1, 2)
+        return rules.output(
+            rules.batchnorm(self.norm, x), self.norm.members, "container"
+        )
 
 
 class _Operation(nn.Module):
@@ -136,7 +140,7 @@ class _Operation(nn.Module):
         live: bool,
     ) -> None:
         super().__init__()
-        self.live = live
+        self.live, self.members = live, tuple(members)
         self.register_buffer("index", torch.tensor(members), persistent=False)
         self.pool = operation == "avg_pool_3x3"
         self.conv: nn.Module | None = None
@@ -153,8 +157,8 @@ class _Operation(nn.Module):
             return out
         if self.pool:
             pooled: Tensor = _AveragePool.apply(x)  # type: ignore[no-untyped-call]
-            return pooled
-        return x
+            return rules.output(pooled, self.members, "pooling", 2)
+        return rules.output(x, self.members, "identity")
 
 
 class StackedCell(nn.Module):
@@ -223,7 +227,8 @@ class StackedCell(nn.Module):
             for (operation, target), part in zip(leaving, parts, strict=True):
                 with torch.set_grad_enabled(torch.is_grad_enabled() and operation.live):
                     sums[target].append((operation(part, rules), operation.index))
-        return self._sum(sums[-1], like)
+        out = self._sum(sums[-1], like)
+        return rules.output(out, range(self.n_networks), "container")
 
     def _shape(self, x: Tensor) -> Tensor:
         """Maps of the shape of all nodes but the first."""
@@ -251,9 +256,12 @@ class _ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor, rules: Rules) -> Tensor:
         """[N, P·C_in, H, W] → [N, P·C_out, H / 2, W / 2]."""
+        everyone = self.downsample.members
         inner = self.conv_b(self.conv_a(x, rules), rules)
-        out: Tensor = rules.layer(self.downsample, F.avg_pool2d(x, 2)) + inner
-        return out
+        pooled = rules.output(F.avg_pool2d(x, 2), everyone, "pooling")
+        shortcut = rules.layer(self.downsample, pooled)
+        shortcut = rules.output(shortcut, everyone, "container")
+        return rules.output(shortcut + inner, everyone, "container")
 
 
 class StackedCellNetwork(StackedNetwork):
@@ -298,6 +306,7 @@ class StackedCellNetwork(StackedNetwork):
                 self.cells.append(
                     StackedCell(weights, name, cells, n_nodes, channels, channels)
                 )
+        self._thin = cells, n_nodes, seed, repeat
         self.last_norm = StackedBatchNorm(everyone, stages[-1])
         self.last_relu = StackedReLU(everyone)
         self.classifier = weights.layer(
@@ -306,10 +315,31 @@ class StackedCellNetwork(StackedNetwork):
 
     def forward(self, images: Tensor, rules: Rules) -> Tensor:
         """[N, P·C, H, W] images → [N, P, n_classes] logits."""
+        everyone = range(self.n_networks)
         x = rules.batchnorm(self.stem_norm, rules.layer(self.stem, images))
-        for cell in self.cells:
-            x = cell(x, rules)
+        x = rules.output(x, everyone, "container")
+        for number, cell in enumerate(self.cells):
+            x = rules.block(cell, number, x)
         x = rules.relu(self.last_relu, rules.batchnorm(self.last_norm, x))
-        x = F.adaptive_avg_pool2d(rules.features(x), 1)
-        logits = rules.layer(self.classifier, x)
-        return logits.reshape(len(x), self.n_networks, self.n_classes)
+        x = rules.output(x, everyone, "container")
+        return self.head(x, self.classifier, rules)
+
+    def thin(self) -> StackedNetwork:
+        """What `CellNetwork.thin` gives for each."""
+        return _Thin(*self._thin)
+
+
+class _Thin(StackedNetwork):
+    """One cell of one channel, BatchNorm and ReLU; it gives maps, no logits."""
+
+    def __init__(
+        self, cells: Sequence[Cell], n_nodes: int, seed: int, repeat: int
+    ) -> None:
+        super().__init__(len(cells), 0)
+        everyone = range(len(cells))
+        self.cell = StackedCell(Weights(seed, repeat), "0", cells, n_nodes, 1, 1)
+        self.norm, self.last = StackedBatchNorm(everyone, 1), StackedReLU(everyone)
+
+    def forward(self, images: Tensor, rules: Rules) -> Tensor:
+        x = rules.block(self.cell, 0, images)
+        return rules.relu(self.last, rules.batchnorm(self.norm, x))

@@ -14,14 +14,16 @@ zcbench/evidence/table.py says which records it gives. A space takes part by its
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from math import prod
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+Kind = Literal["pooling", "identity", "container"]
 
 
 class StackedLayer(nn.Module):
@@ -51,6 +53,7 @@ class StackedLayer(nn.Module):
         self.name = name
         self.members = tuple(members)
         self.shape = tuple(weight.shape)
+        self.channels = weight.shape[0]
         self.fan_in = weight[0].numel()
         self.n_parameters = weight.numel() + (0 if bias is None else bias.numel())
         self.stride = stride
@@ -129,6 +132,34 @@ class StackedLayer(nn.Module):
         like = self.weight.expand(groups, *self.weight.shape).flatten(0, 1)
         grads = self._backward(delta, x, like, groups, 1)
         return grads.reshape(groups, *self.weight.shape)
+
+    def image_gradients(
+        self, delta: Tensor, x: Tensor, most: int
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """The same for each image alone, of some members after the other.
+
+        Args:
+            delta: with respect to the output. [N, G·C_out, H', W']
+            x: the input. [N, G·C_in, H, W]
+            most: members at once.
+
+        Yields:
+            Positions of the networks [g], and [N, g, C_out, C_in, k, k].
+        """
+        n, c_in = len(x), self.weight.shape[1]
+        c_out = delta.shape[1] // len(self.members)
+        for start in range(0, len(self.members), most):
+            index = self.index[start : start + most]
+            here = slice(start * c_out, (start + most) * c_out)
+            some = delta[:, here].reshape(1, -1, *delta.shape[2:])
+            value = x[:, start * c_in : (start + most) * c_in]
+            value = value.reshape(1, -1, *x.shape[2:])
+            groups = n * len(index)
+            like = self.weight.new_empty(()).expand(
+                groups * c_out, *self.weight.shape[1:]
+            )
+            grads = self._backward(some, value, like, groups, 1)
+            yield index, grads.reshape(n, len(index), c_out, *self.weight.shape[1:])
 
     def _backward(
         self, delta: Tensor, x: Tensor, weight: Tensor, groups: int, which: int
@@ -241,6 +272,25 @@ class Rules:
         out: Tensor = relu(x)
         return out
 
+    def block(self, block: nn.Module, number: int, x: Tensor) -> Tensor:
+        """A cell or residual block, numbered from 0, of [N, P·C, H, W]."""
+        out: Tensor = block(x, self)
+        return out
+
+    def output(
+        self, x: Tensor, members: Sequence[int], kind: Kind, times: int = 1
+    ) -> Tensor:
+        """What modules give that are none of these.
+
+        Args:
+            x: [N, G·C, H, W], or the logits [N, P·n_classes].
+            members: positions of the networks that have them.
+            kind: of the modules; a container gives what its last module gives.
+            times: how many modules of the published network give the same.
+        """
+        del members, kind, times
+        return x
+
     def features(self, x: Tensor) -> Tensor:
         """Maps [N, P·C, H, W] that go into the global pooling."""
         return x
@@ -275,6 +325,17 @@ class StackedNetwork(nn.Module):
         return tuple(m for m in self.modules() if isinstance(m, StackedLayer))
 
     @cached_property
+    def tensors(self) -> tuple[tuple[StackedLayer | StackedBatchNorm, str], ...]:
+        """Every weight and bias by its module, in order of definition."""
+        return tuple(
+            (module, kind)
+            for module in self.modules()
+            if isinstance(module, StackedLayer | StackedBatchNorm)
+            for kind in ("weight", "bias")
+            if getattr(module, kind) is not None
+        )
+
+    @cached_property
     def batchnorms(self) -> tuple[StackedBatchNorm, ...]:
         """Every BatchNorm, in order of definition."""
         return tuple(m for m in self.modules() if isinstance(m, StackedBatchNorm))
@@ -282,6 +343,14 @@ class StackedNetwork(nn.Module):
     def images(self, x: Tensor) -> Tensor:
         """The same images for each network: [N, C, H, W] → [N, P·C, H, W]."""
         return x.repeat(1, self.n_networks, 1, 1)
+
+    def head(self, x: Tensor, layer: StackedLayer, rules: Rules) -> Tensor:
+        """Global pooling and the linear layer: [N, P·C, H, W] → [N, P, n_classes]."""
+        everyone = range(self.n_networks)
+        pooled = F.adaptive_avg_pool2d(rules.features(x), 1)
+        logits = rules.layer(layer, rules.output(pooled, everyone, "pooling"))
+        logits = rules.output(logits.flatten(1), everyone, "container")
+        return logits.reshape(len(x), self.n_networks, -1)
 
     def split(self, values: Mapping[Any, Iterable[Any]]) -> list[list[Any]]:
         """For each network, the values of its modules in the order of the mapping.

@@ -212,15 +212,18 @@ class StackedMicro(StackedNetwork):
             for j, shape in enumerate(pair)
         )
         shape = task.n_classes, shapes[-1][-1][1]
-        self.head = weights.layer("head", all_of, shape, bias=True)
+        self.last = weights.layer("head", all_of, shape, bias=True)
 
     def forward(self, images: Tensor, rules: Rules) -> Tensor:
         """[N, P·C, H, W] images → [N, P, n_classes] logits."""
+        everyone = range(self.n_networks)
         x = rules.batchnorm(self.first_norm, rules.layer(self.first, images))
         x = rules.layer(self.second, rules.relu(self.relu, x))
         x = rules.batchnorm(self.second_norm, x)
-        for cell in self.cells:
-            x = cell(x, rules)
-        x = F.adaptive_avg_pool2d(rules.features(x), 1)
-        logits = rules.layer(self.head, x)
-        return logits.reshape(len(x), self.n_networks, self.n_classes)
+        x = rules.output(x, everyone, "container")
+        for number, cell in enumerate(self.cells):
+            x = rules.block(cell, number, x)
+            if number % 2:  # the second of its layer
+                x = rules.output(x, everyone, "container")
+        x = rules.output(x, everyone, "container")
+        return self.head(x, self.last, rules)

@@ -1,0 +1,50 @@
+"""Images alone in a stack: BatchNorm has the places of one image to normalise by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from zcbench.errors import Undefined
+from zcbench.evidence.passes import attempt
+from zcbench.evidence.per_image_pass import ONE_VALUE
+from zcbench.networks.stacked import Rules, StackedBatchNorm
+
+Record = TypeVar("Record")
+
+
+class ImagesAlone(Rules):
+    """Each image is a minibatch of its own, which a network may be too small for."""
+
+    def __init__(self) -> None:
+        self._too_small: set[int] = set()
+
+    def batchnorm(self, norm: StackedBatchNorm, x: Tensor) -> Tensor:
+        if x.shape[2:].numel() == 1:
+            self._too_small.update(norm.members)
+            return torch.zeros_like(x)
+        return self.normalise(norm, x)
+
+    def normalise(self, norm: StackedBatchNorm, x: Tensor) -> Tensor:
+        """Maps [N, G·C, H, W] by the mean and variance of each channel and image."""
+        return F.group_norm(x, x.shape[1], norm.weight, norm.bias, norm.eps)
+
+    def of_each(self, make: Callable[[int], Record], n_networks: int) -> list[Record]:
+        """Records of the networks by their positions, a `Missing` where there is none.
+
+        Args:
+            make: raises `Undefined` where a network has no record.
+            n_networks: P.
+        """
+
+        def of(p: int) -> Record:
+            if p in self._too_small:
+                raise Undefined(ONE_VALUE)
+            return make(p)
+
+        return [attempt(partial(of, p)) for p in range(n_networks)]
