@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -223,3 +223,8 @@ def _inner_modules(network: nn.Module, subject: Subject) -> list[nn.Module]:
     if not isinstance(output, Tensor):
         raise Undefined("the network does not give one tensor of outputs")
     return list(attending)
+
+
+def no_attention(*_: object) -> NoReturn:
+    """Raise `Undefined`: no network of a stack has it."""
+    raise Undefined(NONE)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from contextlib import nullcontext
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -17,9 +18,11 @@ from torch import Tensor, nn
 
 from zcbench.errors import Undefined
 from zcbench.evidence.gaussian_response import gaussian
+from zcbench.evidence.passes import attempt
 from zcbench.evidence.records import BlockFeatures
-from zcbench.evidence.subject import Subject
+from zcbench.evidence.subject import StackedSubject, Subject
 from zcbench.evidence.watch import Watch, channel_axis
+from zcbench.networks.stacked import Rules
 from zcbench.seeding import generator, reseed
 
 
@@ -36,12 +39,13 @@ def measure_block_features(subject: Subject) -> BlockFeatures:
         raise Undefined("the network has no blocks between feature maps")
     if any(bool(output.isnan().any()) for _, output in blocks):
         raise Undefined("the features of a block are not numbers")
-    entropy = [_entropy(blocks[0][0]), *(_entropy(output) for _, output in blocks)]
+    each = [blocks[0][0], *(output for _, output in blocks)]
+    entropy = [float(_entropy(features)) for features in each]
     if several:  # such as the cells of DARTS
         return BlockFeatures(tuple(entropy), ())
     gains = []
     for number, (value, output) in reversed(list(enumerate(blocks))):
-        gains.append(_gain(value, output, subject.seed, number))
+        gains.append(float(_gain(value, output, subject.seed, number)))
     return BlockFeatures(tuple(entropy), tuple(reversed(gains)))
 
 
@@ -111,34 +115,112 @@ def blocks_of(module: nn.Module) -> list[nn.Module]:
     return blocks
 
 
-def _entropy(features: Tensor) -> float:
-    """−Σ p log(p + 1e-8), p the spectrum of the covariance between channels."""
-    rows = features.detach().permute(1, 0, 2, 3).flatten(1)
-    rows = rows - rows.mean(1, keepdim=True)
-    covariance = (rows @ rows.T).double() / rows.shape[1]
+def _entropy(features: Tensor, n_networks: int = 1) -> Tensor:
+    """−Σ p log(p + 1e-8), p the spectrum of the covariance between channels.
+
+    Args:
+        features: [N, P·C, H, W], numbers.
+        n_networks: P.
+
+    Returns:
+        [P].
+    """
+    rows = _channels(features.detach(), n_networks)
+    rows = rows - rows.mean(2, keepdim=True)
+    covariance = (rows @ rows.mT).double() / rows.shape[2]
     # Rounding can make an eigenvalue that is 0 negative, which has no logarithm.
     spectrum = torch.linalg.eigvalsh(covariance.cpu()).clamp(min=0)
-    share = spectrum / spectrum.sum()
-    return float(-(share * (share + 1e-8).log()).sum())
+    share = spectrum / spectrum.sum(1, keepdim=True)
+    return -(share * (share + 1e-8).log()).sum(1)
 
 
-def _gain(value: Tensor, output: Tensor, seed: int, number: int) -> float:
-    """Largest singular value of the mean of g_in g_outᵀ, g_out random signs."""
+def _numbers(features: Tensor) -> Tensor:
+    """Zeros in place of what is no number: no decomposition would end."""
+    return features.detach().nan_to_num(0.0, 0.0, 0.0)
+
+
+def _channels(maps: Tensor, n_networks: int) -> Tensor:
+    """[N, P·C, H, W] → [P, C, N·H·W]."""
+    rows = maps.transpose(0, 1).flatten(1)
+    return rows.reshape(n_networks, -1, rows.shape[1])
+
+
+def _gain(
+    value: Tensor, output: Tensor, seed: int, number: int, n_networks: int = 1
+) -> Tensor:
+    """Largest singular value of the mean of g_in g_outᵀ, g_out random signs.
+
+    Args:
+        value: input of the block. [N, P·C, H, W]
+        output: of the block.
+        seed: of the signs, which are the same for every network.
+        number: of the block.
+        n_networks: P.
+
+    Returns:
+        [P], NaN where a block hands g_out on unchanged.
+    """
     draw = generator(seed, "block gradients", number)
-    signs = torch.randint(0, 2, tuple(output.shape), generator=draw) * 2 - 1
-    upper = torch.empty_like(output).copy_(signs)
+    n, channels, *size = output.shape
+    shape = (n, channels // n_networks, *size)
+    signs = torch.randint(0, 2, shape, generator=draw) * 2 - 1
+    upper = torch.empty_like(output).copy_(signs.repeat(1, n_networks, 1, 1))
     lower = None
     if output.requires_grad:
         (lower,) = torch.autograd.grad(output, value, upper, allow_unused=True)
     if lower is None:
-        return 0.0
-    if lower.shape == upper.shape and torch.equal(lower, upper):
-        return math.nan
+        return torch.zeros(n_networks, dtype=torch.float64)
+    unchanged = torch.zeros(n_networks, dtype=torch.bool)
+    if lower.shape == upper.shape:
+        unchanged = (_channels(lower - upper, n_networks) == 0).all(2).all(1).cpu()
     if lower.shape[2:] != upper.shape[2:]:
         factor = lower.shape[2] // upper.shape[2]
-        if tuple(factor * size for size in upper.shape[2:]) != tuple(lower.shape[2:]):
+        if tuple(factor * side for side in upper.shape[2:]) != tuple(lower.shape[2:]):
             raise Undefined("a block changes height and width by different factors")
         lower = F.pixel_unshuffle(lower, factor)
-    rows, columns = (g.permute(1, 0, 2, 3).flatten(1) for g in (lower, upper))
-    matrix = (rows @ columns.T).double() / columns.shape[1]
-    return float(torch.linalg.svdvals(matrix.cpu())[0])
+    rows, columns = (_channels(g, n_networks) for g in (lower, upper))
+    matrix = (rows @ columns.mT).double() / columns.shape[2]
+    overflow = ~matrix.isfinite().all(2).all(1).cpu()
+    gains: Tensor = torch.linalg.svdvals(_numbers(matrix).cpu())[:, 0]
+    return gains.masked_fill(unchanged, math.nan).masked_fill(overflow, math.inf)
+
+
+def stacked_block_features(subject: StackedSubject) -> list[BlockFeatures]:
+    """The same of every network of a stack."""
+    network, x = subject.network, subject.batch.x
+    images = gaussian("block features", tuple(x.shape), subject.seed).to(x)
+    rules = _Blocks()
+    network(network.images(images).requires_grad_(True), rules)
+    each = [rules.seen[0][0], *(output for _, output in rules.seen)]
+    n_networks = network.n_networks
+    numbers = [_channels(f.isfinite(), n_networks).all(2).all(1) for f in each]
+    lost = (~torch.stack(numbers)).any(0).tolist()
+    entropy = torch.stack([_entropy(_numbers(f), n_networks) for f in each], 1)
+    gains = [
+        _gain(value, output, subject.seed, number, n_networks)
+        for number, (value, output) in reversed(list(enumerate(rules.seen)))
+    ]
+    gain = torch.stack(gains[::-1], 1)
+
+    def record(p: int) -> BlockFeatures:
+        if lost[p]:
+            raise Undefined("the features of a block are not numbers")
+        return BlockFeatures(tuple(entropy[p].tolist()), tuple(gain[p].tolist()))
+
+    return [attempt(partial(record, p)) for p in range(n_networks)]
+
+
+class _Blocks(Rules):
+    """Keeps the input and output of every block."""
+
+    dead = False
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[Tensor, Tensor]] = []
+
+    def block(self, block: nn.Module, number: int, x: Tensor) -> Tensor:
+        if not x.requires_grad:
+            x = x.detach().requires_grad_(True)
+        out = super().block(block, number, x)
+        self.seen.append((x, out))
+        return out

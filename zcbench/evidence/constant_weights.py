@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zcbench.errors import Undefined
 from zcbench.evidence.copies import cast, deep_copied
+from zcbench.evidence.passes import attempt
 from zcbench.evidence.spectra import (
     ConstantWeights,
 )
-from zcbench.evidence.subject import Subject
+from zcbench.evidence.subject import StackedSubject, Subject
+from zcbench.networks.stacked import Rules, StackedBatchNorm, StackedLayer
 from zcbench.seeding import reseed
 
 WEIGHTS = (1e-7, 1.0)
@@ -34,16 +40,20 @@ def measure_constant_weights(subject: Subject) -> ConstantWeights:
 def _measured(subject: Subject) -> ConstantWeights:
     network = cast(deep_copied(subject.network), torch.float32)
     images = subject.batch.x.to(torch.float32)
-    scaled = []
+    outputs = []
     for weight in WEIGHTS:
         for module in network.modules():
             _fill(module, weight)
         reseed(subject.seed)
-        outputs = network(images)
-        if not isinstance(outputs, Tensor):
+        outputs.append(network(images))
+        if not isinstance(outputs[-1], Tensor):
             raise Undefined("the network does not give one tensor of outputs")
-        scaled.append(_scaled(outputs.flatten().double()))
-    both = torch.stack(scaled)
+    return _compared(outputs)
+
+
+def _compared(outputs: Sequence[Tensor]) -> ConstantWeights:
+    """Outputs of the network with each of the weights."""
+    both = torch.stack([_scaled(each.flatten().double()) for each in outputs])
     # The least of each is 0, and left out as in the authors' code.
     both = torch.where(both == 0, torch.nan, both)
     difference = (both[0] - both[1]).abs().nanmean()
@@ -63,3 +73,29 @@ def _scaled(outputs: Tensor) -> Tensor:
     if not bool(high > low) or not bool((high - low).isfinite()):
         raise Undefined("with constant weights all outputs are the same number")
     return (outputs - low) / (high - low)
+
+
+@torch.no_grad()
+def stacked_constant_weights(subject: StackedSubject) -> list[ConstantWeights]:
+    """The same of every network of a stack."""
+    network = subject.network
+    images = network.images(subject.batch.x.to(torch.float32))
+    outputs = [network(images, _Constant(weight)).unbind(1) for weight in WEIGHTS]
+    return [attempt(partial(_compared, each)) for each in zip(*outputs, strict=True)]
+
+
+class _Constant(Rules):
+    """All weights are one number, no biases."""
+
+    def __init__(self, weight: float) -> None:
+        self._weight = weight
+
+    def layer(self, layer: StackedLayer, x: Tensor) -> Tensor:
+        weight = torch.full_like(layer.weight, self._weight, dtype=x.dtype)
+        out: Tensor = layer(x, weight)
+        return out
+
+    def batchnorm(self, norm: StackedBatchNorm, x: Tensor) -> Tensor:
+        weight = torch.full_like(norm.weight, self._weight, dtype=x.dtype)
+        none = torch.zeros_like(weight)
+        return F.batch_norm(x, None, None, weight, none, True, 0.0, norm.eps)

@@ -13,7 +13,8 @@ gradient of that channel gives a row of J for every image: one backward for each
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -24,12 +25,19 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from zcbench.errors import Undefined
 from zcbench.evidence.copies import deep_copied
-from zcbench.evidence.drawn_weights import NORMS, draw_weights, fan_in
+from zcbench.evidence.drawn_weights import (
+    NORMS,
+    DrawnWeights,
+    draw_weights,
+    fan_in,
+)
 from zcbench.evidence.gaussian_response import gaussian
 from zcbench.evidence.spectra import (
     FisherSpectrum,
 )
-from zcbench.evidence.subject import Subject
+from zcbench.evidence.stacked_gradients import ByLayer, Module
+from zcbench.evidence.subject import StackedSubject, Subject
+from zcbench.networks.stacked import StackedBatchNorm, StackedLayer, StackedNetwork
 from zcbench.seeding import reseed
 
 TENSORS = 128
@@ -192,3 +200,76 @@ def _deciles(logits: Tensor, jacobian: Tensor) -> tuple[float, ...]:
     values = torch.linalg.eigvalsh(fisher).clamp(min=0)
     tenths = torch.arange(1, 10, dtype=torch.float64) / 10
     return tuple(torch.quantile(values, tenths).tolist())
+
+
+def stacked_fisher_spectrum(subject: StackedSubject) -> list[FisherSpectrum]:
+    """The same of every network of a stack."""
+    network, x = subject.network, subject.batch.x
+    n = min(len(x), -(-GRADIENTS // network.n_classes))
+    images = gaussian("fisher", (n, *x.shape[1:]), subject.seed).to(x.device, x.dtype)
+    rules = ByLayer(_Evaluating(fan_in, subject.seed, "kaiming"))
+    logits = network(network.images(images), rules)
+    columns = _StackedColumns(network)
+    for number in range(network.n_classes):
+        keep = number < network.n_classes - 1
+        rules.backward(logits[:, :, number].sum(), columns.add, keep=keep)
+    outputs = logits.detach().double().cpu()
+    jacobians = columns.jacobians((n, network.n_classes))
+    return [
+        FisherSpectrum(_deciles(outputs[:, p], jacobian), columns.n_tensors[p])
+        for p, jacobian in enumerate(jacobians)
+    ]
+
+
+class _Evaluating(DrawnWeights):
+    """BatchNorm as new, in evaluation mode."""
+
+    dead, constants = False, True
+
+    def batchnorm(self, norm: StackedBatchNorm, x: Tensor) -> Tensor:
+        return x / math.sqrt(1 + norm.eps)
+
+
+class _StackedColumns:
+    """Derivatives of a logit by the first weight of each network's first tensors."""
+
+    def __init__(self, network: StackedNetwork) -> None:
+        tensors: list[list[tuple[Module, str]]] = [
+            [] for _ in range(network.n_networks)
+        ]
+        for tensor in network.tensors:
+            for p in tensor[0].members:
+                tensors[p].append(tensor)
+        self.n_tensors = list(map(len, tensors))
+        self._tensors = [each[:TENSORS] for each in tensors]
+        self._columns: dict[tuple[Module, str], list[Tensor]] = defaultdict(list)
+
+    def add(self, module: Module, value: Tensor, delta: Tensor) -> None:
+        """Of a `ByLayer`: [N, G], of one logit after the other."""
+        delta, moved = (_first_channels(module, maps) for maps in (delta, value))
+        if isinstance(module, StackedLayer):
+            moved = module.first_weight(moved)
+        for kind, added in (("weight", delta * moved), ("bias", delta)):
+            self._columns[module, kind].append(added.sum((2, 3)))
+
+    def jacobians(self, shape: tuple[int, int]) -> Iterator[Tensor]:
+        """Of each network [N, c, weights] float64; 0 where nothing flows back."""
+        columns = {
+            tensor: torch.stack(by_class, 1).double().cpu()
+            for tensor, by_class in self._columns.items()
+        }
+        none = torch.zeros(shape, dtype=torch.float64)
+        for p, tensors in enumerate(self._tensors):
+            yield torch.stack(
+                [
+                    columns[t][..., t[0].members.index(p)] if t in columns else none
+                    for t in tensors
+                ],
+                2,
+            )
+
+
+def _first_channels(module: Module, maps: Tensor) -> Tensor:
+    """[N, G·C, H, W] → [N, G, H, W]."""
+    n, _, *size = maps.shape
+    return maps.reshape(n, len(module.members), -1, *size)[:, :, 0]

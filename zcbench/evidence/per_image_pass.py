@@ -163,6 +163,11 @@ def check_varying(outputs: Tensor, batch: Batch) -> None:
         Undefined: they differ by rounding, or are those of a part of a network.
     """
     check_loss(batch)
+    check_spread(outputs)
+
+
+def check_spread(outputs: Tensor) -> None:
+    """The same of outputs [N, K], whatever they are."""
     outputs = outputs.detach().double()
     spread = (outputs - outputs.mean(0)).norm()
     if 0 < spread < _LEAST * outputs.norm():

@@ -1,7 +1,7 @@
 """Correlation between images at the inputs of ReLUs, forward and backward (WRCor).
 
 A ReLU that stands for several (`SharedReLU`) has one input, but each of those that it
-stands for has a gradient of its own: that of the one layer which reads it.
+stands for has a gradient of its own: that of the one operation which reads it.
 """
 
 from __future__ import annotations
@@ -12,15 +12,19 @@ from functools import partial
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zcbench.errors import Undefined
 from zcbench.evidence.block_features import blocks_of
+from zcbench.evidence.passes import attempt
 from zcbench.evidence.spectra import (
     ResponseCorrelation,
 )
-from zcbench.evidence.subject import LOSSES, Subject, check_labels
+from zcbench.evidence.stacked_gradients import ByLayer
+from zcbench.evidence.subject import LOSSES, StackedSubject, Subject, check_labels
 from zcbench.evidence.watch import RELUS, Watch
+from zcbench.networks.stacked import Rules, StackedReLU
 from zcbench.seeding import reseed
 
 
@@ -73,7 +77,7 @@ class _Terms:
         self._shared: dict[int, tuple[Tensor, Tensor, int | None]] = {}
 
     def watch(self, network: nn.Module) -> list[torch.utils.hooks.RemovableHandle]:
-        """Hooks on blocks, on ReLUs, and on layers that may read a shared one."""
+        """Hooks on blocks, on ReLUs, and on what may read a shared one."""
         hooks = []
         for number, block in enumerate(self._blocks):
             enter, leave = partial(self._enter, number), partial(self._leave, number)
@@ -86,7 +90,7 @@ class _Terms:
                     hooks.append(module.register_forward_hook(self._note_shared))
                 else:
                     hooks.append(module.register_forward_pre_hook(self._note))
-            elif isinstance(module, nn.Conv2d):
+            else:
                 hooks.append(module.register_forward_pre_hook(self._read))
         return hooks
 
@@ -117,8 +121,8 @@ class _Terms:
         self._add(self._place, times, value)
         self._shared[id(output)] = (output, value > 0, self._place)
 
-    def _read(self, _: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor | None:
-        if id(inputs[0]) not in self._shared:
+    def _read(self, _: nn.Module, inputs: tuple[Any, ...]) -> Tensor | None:
+        if not inputs or id(inputs[0]) not in self._shared:
             return None
         on, place = self._shared[id(inputs[0])][1:]
         return _hooked(inputs[0], partial(self._add_masked, place, on))
@@ -147,19 +151,22 @@ class _Terms:
         if not self._seen:
             raise Undefined("the network has no ReLU module")
         if not bool(self._total.any()):
-            raise Undefined("no ReLU responds differently to every image")
+            raise Undefined(_ALIKE)
         weighted = self._weighted if self._blocks else None
         return ResponseCorrelation(self._total, weighted)
 
 
+_ALIKE = "no ReLU responds differently to every image"
+
+
 def _correlation(rows: Tensor) -> Tensor:
     """As `row_correlation`, by fewer walks through many numbers; NaN if constant."""
-    low, high = rows.aminmax(dim=1, keepdim=True)
+    low, high = rows.aminmax(dim=-1, keepdim=True)
     # Gradients can be so small that their squares are 0: the range is taken out first.
-    centred = (rows - rows.mean(1, keepdim=True)).div_(high - low)
-    products = centred @ centred.T
-    scale = products.diagonal().rsqrt()
-    return (products * scale * scale[:, None]).clamp(-1, 1)
+    centred = (rows - rows.mean(-1, keepdim=True)).div_(high - low)
+    products = centred @ centred.mT
+    scale = products.diagonal(dim1=-2, dim2=-1).rsqrt()
+    return (products * scale[..., None, :] * scale[..., None]).clamp(-1, 1)
 
 
 def _hooked(value: Tensor, hook: Callable[[Tensor], None]) -> Tensor:
@@ -168,3 +175,61 @@ def _hooked(value: Tensor, hook: Callable[[Tensor], None]) -> Tensor:
     if view.requires_grad:
         view.register_hook(hook)  # type: ignore[no-untyped-call]
     return view
+
+
+def stacked_response_correlation(subject: StackedSubject) -> list[ResponseCorrelation]:
+    """The same of every network of a stack."""
+    network, batch = subject.network, subject.batch
+    terms = _StackedTerms(network.n_networks, len(batch.x), batch.x.device)
+    rules = _Responses(terms)
+    logits = network(network.images(batch.x), rules)
+    check_labels(logits[:, 0], batch)
+    labels = batch.y.repeat_interleave(network.n_networks)
+    loss = F.cross_entropy(logits.flatten(0, 1), labels, reduction="sum")
+    rules.backward(loss / len(batch.x), lambda *_: None)
+    return [attempt(partial(terms.record, p)) for p in range(network.n_networks)]
+
+
+class _StackedTerms:
+    """`_Terms` of every network; holds nothing of the graph."""
+
+    def __init__(self, n_networks: int, n: int, device: torch.device) -> None:
+        dtype = torch.float32 if device.type == "mps" else torch.float64
+        self._total = torch.zeros(n_networks, n, n, dtype=dtype, device=device)
+        self._weighted = torch.zeros_like(self._total)
+
+    @torch.no_grad()
+    def add(self, relu: StackedReLU, place: int | None, value: Tensor) -> None:
+        """Of the input of a ReLU, or of its gradient. [N, G·C, H, W]"""
+        rows = value.detach().reshape(len(value), len(relu.members), -1)
+        term = _correlation(rows.transpose(0, 1)).abs().to(self._total.dtype)
+        term[term.isnan().any(2).any(1)] = 0
+        self._total.index_add_(0, relu.index, term)
+        if place is not None:
+            self._weighted.index_add_(0, relu.index, 2.0**place * term)
+
+    def record(self, p: int) -> ResponseCorrelation:
+        """Of a network."""
+        if not bool(self._total[p].any()):
+            raise Undefined(_ALIKE)
+        return ResponseCorrelation(self._total[p], self._weighted[p])
+
+
+class _Responses(ByLayer):
+    """Shows what goes into ReLUs, and the gradients that come out of them."""
+
+    def __init__(self, terms: _StackedTerms) -> None:
+        super().__init__(Rules())
+        self._terms = terms
+        self._place: int | None = None
+
+    def block(self, block: nn.Module, number: int, x: Tensor) -> Tensor:
+        self._place = number
+        out: Tensor = super().block(block, number, x)
+        self._place = number + 1
+        return out
+
+    def relu(self, relu: StackedReLU, x: Tensor) -> Tensor:
+        add = partial(self._terms.add, relu, self._place)
+        add(x)
+        return super().relu(relu, _hooked(x, add))

@@ -17,6 +17,7 @@ from torch import Tensor
 from zcbench.errors import Undefined
 from zcbench.evidence.clock import Clock
 from zcbench.evidence.loss_gradients import ENTRIES, IMAGES, PARTS, TENSORS
+from zcbench.evidence.passes import Missing
 from zcbench.evidence.per_image_pass import MOST_NUMBERS, check_varying
 from zcbench.evidence.records import (
     FirstGradients,
@@ -49,7 +50,7 @@ class ByLayer(Rules):
     """
 
     def __init__(self, run: Rules) -> None:
-        self._run, self.dead = run, run.dead
+        self._run, self.dead, self.constants = run, run.dead, run.constants
         self._roots: list[Tensor] = []
         self._told = _Told()
 
@@ -111,8 +112,12 @@ class StackedPerImagePass:
         with clock.time("per_image_forward"):
             images = self._network.images(subject.batch.x)
             self._logits: Tensor = self._network(images, self._rules)
+        self._varying = self._alone.of_each(self._check, self._network.n_networks)
 
-    def sign_agreement(self) -> list[SignAgreement]:
+    def _check(self, p: int) -> None:
+        check_varying(self._logits[:, p], self._batch)
+
+    def sign_agreement(self) -> list[SignAgreement | Missing]:
         """Backward from the sum over images of the loss of each."""
         network, totals = self._network, self._zeros()
 
@@ -133,7 +138,7 @@ class StackedPerImagePass:
         n_weights = list(map(sum, network.split(sizes)))
         return self._of_each(lambda p: SignAgreement(agreement[p], n_weights[p]))
 
-    def tangent_kernel(self) -> list[TangentKernel]:
+    def tangent_kernel(self) -> list[TangentKernel | Missing]:
         """Backward from the sum of all logits of all images."""
         kernels = self._zeros(self._n, self._n)
 
@@ -164,14 +169,11 @@ class StackedPerImagePass:
                 for members, grads in layer.image_gradients(delta, value, most):
                     add(grads.flatten(2), members)
 
-        self._rules.backward(output, visit, keep=keep)
+        if not all(self._varying):
+            self._rules.backward(output, visit, keep=keep)
 
-    def _of_each(self, make: Callable[[int], Record]) -> list[Record]:
-        def checked(p: int) -> Record:
-            check_varying(self._logits[:, p], self._batch)
-            return make(p)
-
-        return self._alone.of_each(checked, self._network.n_networks)
+    def _of_each(self, make: Callable[[int], Record]) -> list[Record | Missing]:
+        return [none or make(p) for p, none in enumerate(self._varying)]
 
 
 def stacked_first_gradients(subject: StackedSubject) -> list[FirstGradients]:

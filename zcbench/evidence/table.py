@@ -87,6 +87,7 @@ def _own(name: str, file: str = "", **more: Any) -> Making:
 _ONE = ".minibatch_pass:MinibatchPass"
 _STACK = ".stacked_minibatch:StackedMinibatchPass"
 _ALONE = ".one_by_one:each_image"
+_NO_ATTENTION = ".attention:no_attention:of_all"
 _ALONE_STACK = ".stacked_gradients:StackedPerImagePass"
 
 RECORDS: dict[type, Making] = {
@@ -206,7 +207,11 @@ RECORDS: dict[type, Making] = {
         stacked=".stacked_gradients:stacked_part_gradients",
         by_size=True,
     ),
-    BlockFeatures: _own("block_features", bounds=(1e-6, 1e-2, 5e-2)),
+    BlockFeatures: _own(
+        "block_features",
+        stacked=".block_features:stacked_block_features",
+        bounds=(1e-6, 1e-2, 5e-2),
+    ),
     GaussianResponse: _own(
         "gaussian_response",
         stacked=".gaussian_response:stacked_gaussian_response",
@@ -247,19 +252,47 @@ RECORDS: dict[type, Making] = {
         exact=True,
         bounds=(1e-6, 1e-2, 1e-2),
     ),
-    OutputCurvature: _own("output_curvature", exact=True),
-    ResponseCorrelation: _own("response_correlation"),
-    FisherSpectrum: _own("fisher_spectrum", exact=True),
-    ConstantWeights: _own("constant_weights", forward_only=True, exact=True),
-    Dataflow: _own(
-        "dataflow", forward_only=True, exact=True, bounds=(1e-12, 1e-12, 1e-12)
+    OutputCurvature: _own(
+        "output_curvature",
+        stacked=".output_curvature:stacked_output_curvature",
+        exact=True,
     ),
-    Attention: _own("attention", forward_only=True),
+    ResponseCorrelation: _own(
+        "response_correlation",
+        stacked=".response_correlation:stacked_response_correlation",
+    ),
+    FisherSpectrum: _own(
+        "fisher_spectrum",
+        stacked=".fisher_spectrum:stacked_fisher_spectrum",
+        exact=True,
+    ),
+    ConstantWeights: _own(
+        "constant_weights",
+        stacked=".constant_weights:stacked_constant_weights",
+        forward_only=True,
+        exact=True,
+    ),
+    Dataflow: _own(
+        "dataflow",
+        stacked=".stacked_dataflow:stacked_dataflow",
+        forward_only=True,
+        exact=True,
+        bounds=(1e-12, 1e-12, 1e-12),
+    ),
+    Attention: _own("attention", stacked=_NO_ATTENTION, forward_only=True),
     HiddenDimensions: _own(
-        "hidden_dimensions", "attention", forward_only=True, bounds=(1e-2, 5e-2, 0.1)
+        "hidden_dimensions",
+        "attention",
+        stacked=_NO_ATTENTION,
+        forward_only=True,
+        bounds=(1e-2, 5e-2, 0.1),
     ),
     SynapticDiversity: _own(
-        "synaptic_diversity", "attention", exact=True, bounds=(1e-6, 1e-6, 1e-6)
+        "synaptic_diversity",
+        "attention",
+        stacked=_NO_ATTENTION,
+        exact=True,
+        bounds=(1e-6, 1e-6, 1e-6),
     ),
 }
 """Type → how it is made, in the order of making.

@@ -5,6 +5,8 @@ Nothing here imports torch.
 
 from __future__ import annotations
 
+from typing import Literal
+
 Edge = tuple[int, int]
 Cell = tuple[str, ...]
 """The operations of a cell in string order."""
@@ -38,13 +40,29 @@ def reachable(cell: Cell, n_nodes: int) -> tuple[frozenset[int], frozenset[int]]
     return frozenset(forward), frozenset(backward)
 
 
+Role = Literal["live", "constant", "dead"]
+
+
+def roles_of_edges(cell: Cell, n_nodes: int) -> tuple[Role, ...]:
+    """What each edge carries.
+
+    Returns:
+        ``"live"``: something from the input to the output; ``"constant"``: zeros to the
+        output, to which a bias may add; ``"dead"``: nothing to the output.
+    """
+    forward, backward = reachable(cell, n_nodes)
+    roles: list[Role] = []
+    for (source, target), operation in zip(edges_of(n_nodes), cell, strict=True):
+        if operation == "none" or target not in backward:
+            roles.append("dead")
+        else:
+            roles.append("live" if source in forward else "constant")
+    return tuple(roles)
+
+
 def live_edges(cell: Cell, n_nodes: int) -> tuple[bool, ...]:
     """For each edge, whether it carries something from the input to the output."""
-    forward, backward = reachable(cell, n_nodes)
-    return tuple(
-        operation != "none" and source in forward and target in backward
-        for (source, target), operation in zip(edges_of(n_nodes), cell, strict=True)
-    )
+    return tuple(role == "live" for role in roles_of_edges(cell, n_nodes))
 
 
 def function_of(cell: Cell, n_nodes: int) -> str:

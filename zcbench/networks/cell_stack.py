@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from zcbench.networks.cell_graph import Cell, edges_of, live_edges
+from zcbench.networks.cell_graph import Cell, Role, edges_of, roles_of_edges
 from zcbench.networks.initialise import drawn
 from zcbench.networks.routing import add_up, take
 from zcbench.networks.stacked import (
@@ -123,7 +123,7 @@ class _Reduce(nn.Module):
 
 
 class _Operation(nn.Module):
-    """One operation on one edge, of networks where it is live, or is dead."""
+    """One operation on one edge, of networks where it has the same role."""
 
     index: Tensor
 
@@ -137,10 +137,10 @@ class _Operation(nn.Module):
         c_out: int,
         stride: int,
         *,
-        live: bool,
+        role: Role,
     ) -> None:
         super().__init__()
-        self.live, self.members = live, tuple(members)
+        self.role, self.members = role, tuple(members)
         self.register_buffer("index", torch.tensor(members), persistent=False)
         self.pool = operation == "avg_pool_3x3"
         self.conv: nn.Module | None = None
@@ -150,6 +150,10 @@ class _Operation(nn.Module):
         elif operation == "skip_connect" and (c_in != c_out or stride != 1):
             shape = (c_out, c_in, 1, 1)
             self.conv = _Reduce(weights, name, members, shape, stride)
+
+    def derived(self, rules: Rules) -> bool:
+        """Whether gradients go through it."""
+        return self.role == "live" or (rules.constants and self.role == "constant")
 
     def forward(self, x: Tensor, rules: Rules) -> Tensor:
         if self.conv is not None:
@@ -189,24 +193,21 @@ class StackedCell(nn.Module):
         self.c_out, self.stride = c_out, stride
         self.operations = nn.ModuleList()  # in order of definition
         self._leaving: list[list[tuple[_Operation, int]]] = [[] for _ in range(n_nodes)]
-        lively = [live_edges(cell, n_nodes) for cell in cells]
+        roles = [roles_of_edges(cell, n_nodes) for cell in cells]
         for edge, (source, target) in enumerate(edges_of(n_nodes)):
-            there = [
-                (cell[edge], live[edge])
-                for cell, live in zip(cells, lively, strict=True)
-            ]
-            for operation, live in sorted(set(there)):
+            there = [(c[edge], r[edge]) for c, r in zip(cells, roles, strict=True)]
+            for operation, role in sorted(set(there)):
                 if operation == "none":
                     continue
                 module = _Operation(
                     weights,
                     f"{name}.layers.{edge}",
                     operation,
-                    [p for p, kind in enumerate(there) if kind == (operation, live)],
+                    [p for p, kind in enumerate(there) if kind == (operation, role)],
                     c_out if source else c_in,
                     c_out,
                     1 if source else stride,
-                    live=live,
+                    role=role,
                 )
                 self.operations.append(module)
                 self._leaving[source].append((module, target))
@@ -221,11 +222,12 @@ class StackedCell(nn.Module):
             leaving = [
                 (operation, target)
                 for operation, target in self._leaving[source]
-                if operation.live or rules.dead
+                if rules.dead or operation.derived(rules)
             ]
             parts = take(node, self.n_networks, [op.index for op, _ in leaving])
             for (operation, target), part in zip(leaving, parts, strict=True):
-                with torch.set_grad_enabled(torch.is_grad_enabled() and operation.live):
+                grad = torch.is_grad_enabled() and operation.derived(rules)
+                with torch.set_grad_enabled(grad):
                     sums[target].append((operation(part, rules), operation.index))
         out = self._sum(sums[-1], like)
         return rules.output(out, range(self.n_networks), "container")

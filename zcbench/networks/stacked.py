@@ -161,6 +161,21 @@ class StackedLayer(nn.Module):
             grads = self._backward(some, value, like, groups, 1)
             yield index, grads.reshape(n, len(index), c_out, *self.weight.shape[1:])
 
+    def first_weight(self, x: Tensor) -> Tensor:
+        """What the first weight adds to the first channel of the output, at weight 1.
+
+        Args:
+            x: the first channel of each member's input. [N, G, H, W]
+
+        Returns:
+            [N, G, H / stride, W / stride].
+        """
+        kernel = torch.zeros_like(self.weight[:1, :1])
+        kernel[0, 0, 0, 0] = 1
+        apart = x.flatten(0, 1)[:, None]
+        added = F.conv2d(apart, kernel, None, self.stride, self.padding)
+        return added.reshape(*x.shape[:2], *added.shape[2:])
+
     def _backward(
         self, delta: Tensor, x: Tensor, weight: Tensor, groups: int, which: int
     ) -> Tensor:
@@ -253,9 +268,12 @@ class Rules:
     Attributes:
         dead: whether operations are run that lie on no path from input to output. No
             gradient goes through them in any case.
+        constants: whether gradients go through operations on zeros that reach the
+            output: of their biases some are left.
     """
 
     dead = True
+    constants = False
 
     def layer(self, layer: StackedLayer, x: Tensor) -> Tensor:
         """Convolution or linear layer."""
