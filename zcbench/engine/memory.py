@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from zcbench.evidence.records import HessianGradient
+from zcbench.evidence.records import HessianGradient, MinibatchKernel
+from zcbench.evidence.te_nas import IMAGES
 from zcbench.networks.stacked import Rules, StackedBatchNorm, StackedLayer
 from zcbench.spaces.base import Space, Stackable
 from zcbench.types import Architecture
@@ -23,7 +24,8 @@ _IN_PASSING = 16
 """Maps of a network's largest size that come and go during a pass."""
 
 _PER_WEIGHT = 3
-"""Values for each weight: its gradient, and what the grouped convolutions copy."""
+"""Values for each weight: its gradient, and what the grouped convolutions copy. The
+kernel of a minibatch holds the gradients of `IMAGES` images besides."""
 
 
 def bytes_of_networks(
@@ -55,11 +57,12 @@ def bytes_of_networks(
     kept = network.split(rules.kept)
     largest = network.split(rules.largest)
     weights = network.split(rules.weights)
+    per_weight = _PER_WEIGHT + (IMAGES if MinibatchKernel in needs else 0)
     return [
         dtype.itemsize
         * (
             batch_size * (sum(kept[p]) + _IN_PASSING * max(largest[p]))
-            + _PER_WEIGHT * sum(weights[p])
+            + per_weight * sum(weights[p])
         )
         for p in range(network.n_networks)
     ]

@@ -118,4 +118,5 @@ def effective_ranks(matrices: Tensor) -> Tensor:
     values = torch.linalg.svdvals(matrices)
     share = values / values.sum(1, keepdim=True)
     entropy = -torch.special.xlogy(share, share).sum(1)
-    return entropy.exp().nan_to_num(0.0)
+    ranks: Tensor = entropy.exp().nan_to_num(0.0)
+    return ranks

@@ -131,7 +131,8 @@ def _entropy(features: Tensor, n_networks: int = 1) -> Tensor:
     # Rounding can make an eigenvalue that is 0 negative, which has no logarithm.
     spectrum = torch.linalg.eigvalsh(covariance.cpu()).clamp(min=0)
     share = spectrum / spectrum.sum(1, keepdim=True)
-    return -(share * (share + 1e-8).log()).sum(1)
+    entropy: Tensor = -(share * (share + 1e-8).log()).sum(1)
+    return entropy
 
 
 def _numbers(features: Tensor) -> Tensor:

@@ -58,10 +58,11 @@ def stacked_drawn_patterns(subject: StackedSubject) -> list[DrawnPatterns]:
         rules = _Counting(patterns, subject.seed, draw)
         lost = network(images, rules).isnan().any(2).any(0).tolist()
         counts.append(partial(numbers, patterns, lost))
-    return [
-        attempt(lambda p=p: DrawnPatterns(tuple(of(p).distinct for of in counts)))
-        for p in range(network.n_networks)
-    ]
+
+    def record(p: int) -> DrawnPatterns:
+        return DrawnPatterns(tuple(count(p).distinct for count in counts))
+
+    return [attempt(partial(record, p)) for p in range(network.n_networks)]
 
 
 class _Counting(DrawnWeights):

@@ -67,6 +67,7 @@ class DrawnWeights(Rules):
         self._spread, self._identity = spread, identity
 
     def layer(self, layer: StackedLayer, x: Tensor) -> Tensor:
+        """Convolution or linear layer, no bias."""
         drawn = normal(layer.shape, *self._identity, layer.name).to(layer.weight)
         weight = drawn.mul_(self._spread(layer.shape)).reshape(layer.weight.shape)
         out: Tensor = layer(x, weight)

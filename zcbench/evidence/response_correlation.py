@@ -200,7 +200,7 @@ class _StackedTerms:
 
     @torch.no_grad()
     def add(self, relu: StackedReLU, place: int | None, value: Tensor) -> None:
-        """Of the input of a ReLU, or of its gradient. [N, G·C, H, W]"""
+        """Of the input [N, G·C, H, W] of a ReLU, or of its gradient."""
         rows = value.detach().reshape(len(value), len(relu.members), -1)
         term = _correlation(rows.transpose(0, 1)).abs().to(self._total.dtype)
         term[term.isnan().any(2).any(1)] = 0

@@ -25,6 +25,7 @@ class ImagesAlone(Rules):
         self._too_small: set[int] = set()
 
     def batchnorm(self, norm: StackedBatchNorm, x: Tensor) -> Tensor:
+        """BatchNorm, whose networks are noted where it has one value per channel."""
         if x.shape[2:].numel() == 1:
             self._too_small.update(norm.members)
             return torch.zeros_like(x)

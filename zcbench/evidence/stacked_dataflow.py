@@ -91,8 +91,6 @@ class _Counts(Rules):
         for p, sources in zip(members, read.long().tolist(), strict=True):
             if sources:
                 edges = channels * fan_in * sources
-                self.counts[p].update(
-                    {kind: 1, "channels": channels, "edges": edges}
-                )
+                self.counts[p].update({kind: 1, "channels": channels, "edges": edges})
         out[:, ::channels] = (read > 0).to(out)[:, None, None]
         return out

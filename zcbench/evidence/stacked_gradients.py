@@ -55,9 +55,11 @@ class ByLayer(Rules):
         self._told = _Told()
 
     def layer(self, layer: StackedLayer, x: Tensor) -> Tensor:
+        """Convolution or linear layer."""
         return self._shown(layer, x.detach(), self._run.layer(layer, x))
 
     def batchnorm(self, norm: StackedBatchNorm, x: Tensor) -> Tensor:
+        """BatchNorm."""
         out = self._run.batchnorm(norm, x)
         return self._shown(norm, out.detach(), out)
 

@@ -118,6 +118,7 @@ def measure_minibatch_kernel(subject: Subject) -> MinibatchKernel:
         kernel += (rows @ rows.T).double().cpu()
     return MinibatchKernel(kernel)
 
+
 @torch.no_grad()
 def stacked_linear_regions(subject: StackedSubject) -> list[LinearRegions]:
     """The same of every network of a stack."""

@@ -292,6 +292,7 @@ class Rules:
 
     def block(self, block: nn.Module, number: int, x: Tensor) -> Tensor:
         """A cell or residual block, numbered from 0, of [N, P·C, H, W]."""
+        del number
         out: Tensor = block(x, self)
         return out
 

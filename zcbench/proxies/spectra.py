@@ -56,7 +56,7 @@ def dextr_svd(i: ImageSpectra, *, part: Part = "sum") -> float:
     return math.log1p(_part(i.inverse_condition, part))
 
 
-@proxy(reference="asthana2025dextr", label_free=True)
+@proxy(reference="asthana2025dextr", version=2, label_free=True)
 def dextr(i: ImageSpectra, o: OutputCurvature) -> float:
     """A k / (a + k), a = dextr_svd, k = log(1 + curvature). Higher is better.
 
@@ -82,7 +82,7 @@ def meco_opt(i: ImageSpectra, *, part: Part = "sum") -> float:
     return _part(i.sampled, part)
 
 
-@proxy(reference="jing2025wrcor")
+@proxy(reference="jing2025wrcor", version=2)
 def wrcor(r: ResponseCorrelation) -> float:
     """Log det Σ 2^i (|corr| of ReLUs' inputs + |corr| of gradients). Higher is better.
 
@@ -95,7 +95,7 @@ def wrcor(r: ResponseCorrelation) -> float:
     return _log_det(r.weighted)
 
 
-@proxy(reference="jing2025wrcor")
+@proxy(reference="jing2025wrcor", version=2)
 def wrcor_unweighted(r: ResponseCorrelation) -> float:
     """Log det Σ (|corr| of ReLUs' inputs + |corr| of gradients). Higher is better.
 
