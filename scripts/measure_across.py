@@ -34,7 +34,8 @@ from zcbench.report.text import escape_markdown, markdown_table
 RESULTS = Path(__file__).resolve().parent.parent / "results"
 RUNS = (
     *("nb201-1000", "other-tasks", "transnas_micro", "transnas_micro-other", "nb101"),
-    *("darts", "macro-500", "transnas_macro"),
+    *("transnas_micro-jigsaw", "darts", "darts-scifar100", "macro-500"),
+    *("transnas_macro", "transnas_macro-jigsaw"),
     *("mnasnet_imagenet", "vit_bench", "torchvision", "fcnet"),
 )
 KINDS = {

@@ -371,7 +371,7 @@ def test_gradients_that_are_rounding_are_no_scores(spec: str, precision: str) ->
         total = network(batch.x.double()).sum()
         other = network(-2 * batch.x.double().flip(0, 2) + 1).sum()
     assert float(total) == pytest.approx(float(other), abs=1e-9)
-    names = ["jacov", "ntk_trace", "ntk_cond", "knas", "gradsign"]
+    names = ["jacov", "ntk_trace", "ntk_cond", "knas", "gradsign", "dextr"]
     scores = zcbench.score(network, batch, names, precision=precision)
     assert {s.status for s in scores.values()} == {"undefined"}
     # A ReLU after the last maps, and the sum depends on the images again.

@@ -47,7 +47,8 @@ from zcbench.plan import evidence_of, make_plan
 from zcbench.proxies import PROXIES, proxy
 from zcbench.seeding import repeat_seed
 from zcbench.spaces.base import Stackable
-from zcbench.types import Architecture, Batch, Evaluation, Score
+from zcbench.tasks import GivenTask, with_tasks
+from zcbench.types import Architecture, Batch, Evaluation, Score, Task
 
 NB201, TOY = zcbench.load_space("nb201"), zcbench.load_space("toy")
 PLAN = make_plan(
@@ -382,6 +383,19 @@ def test_what_cannot_be_stacked_is_scored_one_by_one(space, precision) -> None:
             assert mine.scores[name].value == score.value  # to the last bit
 
 
+def test_a_regression_is_scored_one_by_one() -> None:
+    """The loss of a stack is the cross-entropy."""
+    task = Task("weight", (3, 8, 8), 1, loss="mse")
+    space = with_tasks(TOY, [GivenTask("toy", task)])
+    x, y = make_batch(4, (3, 8, 8)).x.double(), torch.rand(4, dtype=torch.float64)
+    batch = Batch(x, y, loss="mse")
+    archs = [TOY.architecture(index) for index in (26, 13)]
+    plan = make_plan(PROXIES.select("snip,gradsign,zico,params"))
+    found = StackEvaluator(space, "weight", batch, plan, dtype=torch.float64)(archs)
+    assert_same(found, one_by_one(space, archs, "weight", batch, plan=plan))
+    assert {s.status for e in found for s in e.scores.values()} == {"ok"}
+
+
 def refuse(monkeypatch: pytest.MonkeyPatch, above: int, error: Exception) -> list[int]:
     """Let the minibatch pass fail for more than so many networks; sizes tried."""
     real, tried = stacked_minibatch.StackedMinibatchPass, []
@@ -626,6 +640,18 @@ def test_bytes_are_counted_by_hand_for_a_small_network() -> None:
         expected = 4 * (6 * (kept + 16 * 4 * 64) + 3 * weights)
         found = bytes_of_networks(TOY, [empty], "toy", 6, frozenset({needs}))
         assert found == [expected]
+
+
+def test_a_kernel_of_the_minibatch_takes_gradients_of_sixteen_images() -> None:
+    gradients = frozenset({zcbench.Gradients})
+    needs = gradients | {zcbench.MinibatchKernel}
+    arch = [NB201.architecture(5)]
+    (less,), (more,) = (
+        bytes_of_networks(NB201, arch, "cifar10", 4, records)
+        for records in (gradients, needs)
+    )
+    n_weights = sum(p.numel() for p in NB201.build(arch[0], "cifar10").parameters())
+    assert more - less == pytest.approx(4 * 16 * n_weights, rel=0.02)  # no BatchNorm
 
 
 def test_bytes_grow_with_the_operations_and_do_not_depend_on_the_others() -> None:

@@ -21,8 +21,13 @@ from zcbench.types import Architecture, Batch, Evaluation, Precision, Score
 
 
 def can_stack(space: Space, task: str, precision: Precision) -> bool:
-    """Whether networks of a task can be scored at once; bf16 takes one at a time."""
+    """Whether networks of a task can be scored at once.
+
+    bf16 takes one at a time, and so does a loss that is no cross-entropy.
+    """
     if not isinstance(space, Stackable) or precision == "bf16":
+        return False
+    if space.tasks[task].loss != "cross_entropy":
         return False
     return task in getattr(space, "stacked_tasks", space.tasks)
 

@@ -100,10 +100,9 @@ def stacked_output_curvature(subject: StackedSubject) -> list[OutputCurvature]:
     u, v = _plane(x, subject.seed)
     rules = _Derivatives()
     jets = network(network.images(torch.cat([u, v, -u])), rules)  # at θ = 0
-    chosen = _coordinates(jets.shape[2], subject.seed).to(x.device)
-    _, velocity, acceleration = jets[:, :, chosen].double()
-
-    outputs = network(network.images(torch.cat([u, v])), ImagesAlone())
+    chosen = _coordinates(jets.shape[2], subject.seed)
+    _, velocity, acceleration = jets.cpu()[:, :, chosen].double()
+    outputs = network(network.images(torch.cat([u, v])), ImagesAlone()).cpu()
 
     def record(p: int) -> OutputCurvature:
         curvature = _curvature(velocity[p], acceleration[p])

@@ -114,10 +114,10 @@ class StackedPerImagePass:
         with clock.time("per_image_forward"):
             images = self._network.images(subject.batch.x)
             self._logits: Tensor = self._network(images, self._rules)
-        self._varying = self._alone.of_each(self._check, self._network.n_networks)
-
-    def _check(self, p: int) -> None:
-        check_varying(self._logits[:, p], self._batch)
+        outputs = self._logits.detach().cpu()
+        self._varying = self._alone.of_each(
+            lambda p: check_varying(outputs[:, p], subject.batch), outputs.shape[1]
+        )
 
     def sign_agreement(self) -> list[SignAgreement | Missing]:
         """Backward from the sum over images of the loss of each."""
