@@ -36,13 +36,8 @@ from zcbench.evidence.passes import Missing, make_records
 from zcbench.evidence.subject import StackedSubject, make_subject
 from zcbench.evidence.table import RECORDS
 from zcbench.networks.routing import add_up, take
-from zcbench.networks.stacked import (
-    Rules,
-    StackedBatchNorm,
-    StackedLayer,
-    StackedNetwork,
-    StackedReLU,
-)
+from zcbench.networks.stacked import Rules, StackedNetwork
+from zcbench.networks.stacked_layers import StackedBatchNorm, StackedLayer, StackedReLU
 from zcbench.plan import evidence_of, make_plan
 from zcbench.proxies import PROXIES, proxy
 from zcbench.seeding import repeat_seed

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from zcbench.evidence.records import HessianGradient, MinibatchKernel
 from zcbench.evidence.te_nas import IMAGES
-from zcbench.networks.stacked import Rules, StackedBatchNorm, StackedLayer
+from zcbench.networks.stacked import Rules
+from zcbench.networks.stacked_layers import StackedBatchNorm, StackedLayer
 from zcbench.spaces.base import Space, Stackable
 from zcbench.types import Architecture
 

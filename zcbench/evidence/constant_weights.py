@@ -16,7 +16,8 @@ from zcbench.evidence.spectra import (
     ConstantWeights,
 )
 from zcbench.evidence.subject import StackedSubject, Subject
-from zcbench.networks.stacked import Rules, StackedBatchNorm, StackedLayer
+from zcbench.networks.stacked import Rules
+from zcbench.networks.stacked_layers import StackedBatchNorm, StackedLayer
 from zcbench.seeding import reseed
 
 WEIGHTS = (1e-7, 1.0)

@@ -17,7 +17,7 @@ from zcbench.evidence.records import ActivationPatterns, DrawnPatterns
 from zcbench.evidence.relu_codes import Patterns
 from zcbench.evidence.stacked_minibatch import codes_of_each, numbers
 from zcbench.evidence.subject import StackedSubject, Subject, layers_of
-from zcbench.networks.stacked import StackedReLU
+from zcbench.networks.stacked_layers import StackedReLU
 
 IMAGES = 16
 """The first of the minibatch."""

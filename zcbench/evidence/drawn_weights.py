@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
-from zcbench.networks.stacked import Rules, StackedLayer
+from zcbench.networks.stacked import Rules
+from zcbench.networks.stacked_layers import StackedLayer
 from zcbench.seeding import normal
 
 Spread = Callable[[Sequence[int]], float]

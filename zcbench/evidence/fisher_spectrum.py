@@ -37,7 +37,8 @@ from zcbench.evidence.spectra import (
 )
 from zcbench.evidence.stacked_gradients import ByLayer, Module
 from zcbench.evidence.subject import StackedSubject, Subject
-from zcbench.networks.stacked import StackedBatchNorm, StackedLayer, StackedNetwork
+from zcbench.networks.stacked import StackedNetwork
+from zcbench.networks.stacked_layers import StackedBatchNorm, StackedLayer
 from zcbench.seeding import reseed
 
 TENSORS = 128

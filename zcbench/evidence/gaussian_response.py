@@ -17,7 +17,8 @@ from zcbench.evidence.copies import deep_copied
 from zcbench.evidence.records import GaussianResponse
 from zcbench.evidence.subject import StackedSubject, Subject, memory_format
 from zcbench.evidence.watch import NORMALISATIONS, LayerCall, Watch
-from zcbench.networks.stacked import Rules, StackedBatchNorm, StackedLayer
+from zcbench.networks.stacked import Rules
+from zcbench.networks.stacked_layers import StackedBatchNorm, StackedLayer
 from zcbench.seeding import normal, reseed
 
 STEP = 0.01

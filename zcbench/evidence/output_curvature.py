@@ -12,7 +12,7 @@ from zcbench.evidence.spectra import (
 )
 from zcbench.evidence.stacked_alone import ImagesAlone
 from zcbench.evidence.subject import StackedSubject, Subject
-from zcbench.networks.stacked import StackedBatchNorm, StackedLayer, StackedReLU
+from zcbench.networks.stacked_layers import StackedBatchNorm, StackedLayer, StackedReLU
 from zcbench.seeding import generator, normal, reseed
 
 COORDINATES = 10

@@ -24,7 +24,8 @@ from zcbench.evidence.spectra import (
 from zcbench.evidence.stacked_gradients import ByLayer
 from zcbench.evidence.subject import LOSSES, StackedSubject, Subject, check_labels
 from zcbench.evidence.watch import RELUS, Watch
-from zcbench.networks.stacked import Rules, StackedReLU
+from zcbench.networks.stacked import Rules
+from zcbench.networks.stacked_layers import StackedReLU
 from zcbench.seeding import reseed
 
 

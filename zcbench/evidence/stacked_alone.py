@@ -13,7 +13,8 @@ from torch import Tensor
 from zcbench.errors import Undefined
 from zcbench.evidence.passes import attempt
 from zcbench.evidence.per_image_pass import ONE_VALUE
-from zcbench.networks.stacked import Rules, StackedBatchNorm
+from zcbench.networks.stacked import Rules
+from zcbench.networks.stacked_layers import StackedBatchNorm
 
 Record = TypeVar("Record")
 

@@ -16,13 +16,8 @@ from torch import Tensor
 
 from zcbench.evidence.records import Dataflow
 from zcbench.evidence.subject import StackedSubject
-from zcbench.networks.stacked import (
-    Kind,
-    Rules,
-    StackedBatchNorm,
-    StackedLayer,
-    StackedReLU,
-)
+from zcbench.networks.stacked import Kind, Rules
+from zcbench.networks.stacked_layers import StackedBatchNorm, StackedLayer, StackedReLU
 
 
 @torch.no_grad()

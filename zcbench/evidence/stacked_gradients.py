@@ -29,12 +29,8 @@ from zcbench.evidence.records import (
 from zcbench.evidence.stacked_alone import ImagesAlone, Record
 from zcbench.evidence.stacked_minibatch import StackedMinibatchPass
 from zcbench.evidence.subject import StackedSubject, check_labels
-from zcbench.networks.stacked import (
-    Rules,
-    StackedBatchNorm,
-    StackedLayer,
-    StackedNetwork,
-)
+from zcbench.networks.stacked import Rules, StackedNetwork
+from zcbench.networks.stacked_layers import StackedBatchNorm, StackedLayer
 
 Module = StackedLayer | StackedBatchNorm
 Visit = Callable[[Module, Tensor, Tensor], None]

@@ -15,13 +15,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from zcbench.evidence.hessian_product import BatchNormTangent
-from zcbench.networks.stacked import (
-    Rules,
-    StackedBatchNorm,
-    StackedLayer,
-    StackedNetwork,
-    StackedReLU,
-)
+from zcbench.networks.stacked import Rules, StackedNetwork
+from zcbench.networks.stacked_layers import StackedBatchNorm, StackedLayer, StackedReLU
 
 
 @dataclass

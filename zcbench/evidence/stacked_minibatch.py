@@ -34,13 +34,8 @@ from zcbench.evidence.stacked_hessian import (
 )
 from zcbench.evidence.subject import StackedSubject
 from zcbench.evidence.watched_forward import NO_NUMBER
-from zcbench.networks.stacked import (
-    Rules,
-    StackedBatchNorm,
-    StackedLayer,
-    StackedNetwork,
-    StackedReLU,
-)
+from zcbench.networks.stacked import Rules, StackedNetwork
+from zcbench.networks.stacked_layers import StackedBatchNorm, StackedLayer, StackedReLU
 
 LOSS = frozenset({Gradients, ChannelSaliency, HessianGradient})
 """Records of the loss backward."""

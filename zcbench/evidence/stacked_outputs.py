@@ -19,12 +19,8 @@ from zcbench.evidence.records import ChannelCorrelation, ImageCorrelation
 from zcbench.evidence.spectra import ActivationRank, ImageSpectra
 from zcbench.evidence.stacked_alone import ImagesAlone, Record
 from zcbench.evidence.subject import StackedSubject
-from zcbench.networks.stacked import (
-    Kind,
-    StackedBatchNorm,
-    StackedLayer,
-    StackedReLU,
-)
+from zcbench.networks.stacked import Kind
+from zcbench.networks.stacked_layers import StackedBatchNorm, StackedLayer, StackedReLU
 
 Reduce = Callable[[Tensor], Tensor | None]
 """Of outputs [G, N, C, H, W] or [G, N, C] a matrix of each member, or None."""

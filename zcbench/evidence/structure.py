@@ -13,7 +13,8 @@ from zcbench.errors import Undefined
 from zcbench.evidence.layout import Layout, Probe
 from zcbench.evidence.records import Parameters, Structure
 from zcbench.evidence.subject import StackedSubject, Subject
-from zcbench.networks.stacked import Rules, StackedBatchNorm, StackedLayer
+from zcbench.networks.stacked import Rules
+from zcbench.networks.stacked_layers import StackedBatchNorm, StackedLayer
 from zcbench.seeding import generator, normal, uniform
 
 _Calls = list[tuple[int, Tensor]]

@@ -19,7 +19,8 @@ from zcbench.evidence.modes import doubled
 from zcbench.evidence.records import SynapticFlow
 from zcbench.evidence.subject import StackedSubject, Subject, layers_of
 from zcbench.evidence.watch import NORMALISATIONS, Watch, first_argument
-from zcbench.networks.stacked import Rules, StackedBatchNorm, StackedLayer
+from zcbench.networks.stacked import Rules
+from zcbench.networks.stacked_layers import StackedBatchNorm, StackedLayer
 from zcbench.seeding import reseed
 
 

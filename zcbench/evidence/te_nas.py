@@ -33,7 +33,7 @@ from zcbench.evidence.per_image_pass import check_loss
 from zcbench.evidence.records import LinearRegions, MinibatchKernel
 from zcbench.evidence.stacked_gradients import ByLayer, Module
 from zcbench.evidence.subject import StackedSubject, Subject
-from zcbench.networks.stacked import StackedLayer, StackedReLU
+from zcbench.networks.stacked_layers import StackedLayer, StackedReLU
 from zcbench.seeding import generator, reseed
 
 CROPS, AT_ONCE, SIDE = 3000, 1000, 3

@@ -14,13 +14,8 @@ from torch.autograd.function import once_differentiable
 from zcbench.networks.cell_graph import Cell, Role, edges_of, roles_of_edges
 from zcbench.networks.initialise import drawn
 from zcbench.networks.routing import add_up, take
-from zcbench.networks.stacked import (
-    Rules,
-    StackedBatchNorm,
-    StackedLayer,
-    StackedNetwork,
-    StackedReLU,
-)
+from zcbench.networks.stacked import Rules, StackedNetwork
+from zcbench.networks.stacked_layers import StackedBatchNorm, StackedLayer, StackedReLU
 from zcbench.types import Task
 
 _KERNELS = {"nor_conv_1x1": 1, "nor_conv_3x3": 3}

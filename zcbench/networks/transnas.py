@@ -17,12 +17,8 @@ from zcbench.networks.cell import CellModule, Rectified, ResidualBlock
 from zcbench.networks.cell_graph import Cell
 from zcbench.networks.cell_stack import StackedCell, Weights
 from zcbench.networks.initialise import Conv2d, Linear
-from zcbench.networks.stacked import (
-    Rules,
-    StackedBatchNorm,
-    StackedNetwork,
-    StackedReLU,
-)
+from zcbench.networks.stacked import Rules, StackedNetwork
+from zcbench.networks.stacked_layers import StackedBatchNorm, StackedReLU
 from zcbench.types import Task
 
 Block = Callable[[int, int, int], nn.Module]
