@@ -38,6 +38,8 @@ RUNS = (
     *("transnas_macro", "transnas_macro-jigsaw"),
     *("mnasnet_imagenet", "vit_bench", "torchvision", "fcnet"),
 )
+FEWER = ("nb101-100-2", "nb101-100")
+"""Runs of more proxies on the first architectures of the sample of one of these."""
 KINDS = {
     "cells": ("nb201", "transnas_micro", "nb101", "darts"),
     "chains": ("macro", "transnas_macro"),
@@ -66,7 +68,11 @@ def main() -> None:
     ]
     report = make_report(runs, sections=(*SECTIONS, *sections_for(FIGURES)))
     options.output.mkdir(parents=True, exist_ok=True)
-    table = rounded(report.table[list(KEPT)])
+    tables = [report.table] + [
+        make_report([load(RESULTS / name, None)]).table for name in FEWER
+    ]
+    table = rounded(pd.concat([table[list(KEPT)] for table in tables]))
+    table = table.drop_duplicates(["proxy", "space", "dataset"])
     table = table.sort_values(["proxy", "space", "dataset"])
     table.to_csv(options.output / "correlations.csv", index=False)
     blocks = {block.name: block for block in (report.verdict, *report.blocks)}
