@@ -145,9 +145,7 @@ def _check(models: Iterable[str]) -> None:
 
 def _gallery(block: Block) -> Gallery:
     from zcbench.report import Gallery
-    from zcbench.report.figures import Figure
     from zcbench.report.figures.curves import learning_curves
 
     about = "ρ on the test architectures. Controls: orange."
-    drawn = [Figure("", [drawing]) for drawing in learning_curves(block)]
-    return Gallery("learning", "Learning curves", about, drawn)
+    return Gallery("learning", "Learning curves", about, learning_curves(block))

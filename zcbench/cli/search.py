@@ -86,9 +86,7 @@ def search(
 
 def _gallery(over_time: Block, table: Block, pool: SearchPool) -> Gallery:
     from zcbench.report import Gallery
-    from zcbench.report.figures import Figure
     from zcbench.report.figures.curves import regret_curves
 
-    curves = regret_curves(over_time, table, pool)
-    drawn = [Figure("", [drawing]) for drawing in curves]
+    drawn = regret_curves(over_time, table, pool)
     return Gallery("regret", over_time.title, over_time.about, drawn)

@@ -29,12 +29,13 @@ class Figure:
     Attributes:
         where: the dataset that it is about, as the tables name it; empty for all.
         panels: what is drawn; at least one.
-        narrow: the only panel drawn anew for `PHONE`, where that makes it legible.
+        narrow: the only panel drawn anew for `PHONE`, in one part or several, where
+            that makes it legible.
     """
 
     where: str
     panels: Sequence[Drawing]
-    narrow: Drawing | None = None
+    narrow: Sequence[Drawing] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from bisect import bisect
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from zcbench.analysis.agreement import WITH
 from zcbench.analysis.block import number
@@ -68,7 +68,7 @@ def draw_grid(grid: Grid, least: float, most: float, sheet: float = WIDTH) -> Dr
         most: the same where there are few.
         sheet: width of the whole, unless the cells need more.
     """
-    left = widest(map(short, grid.rows)) + 12
+    left = _beside(grid)
     room = (sheet - left - 4) / len(grid.columns)
     width = min(max(room, least), most)
     height = 20.0 if width >= _WRITTEN else max(width, _LINE)
@@ -101,6 +101,11 @@ def draw_grid(grid: Grid, least: float, most: float, sheet: float = WIDTH) -> Dr
             drawing.frame(x, y, width * count, height * count, role, thickness)
     _key(drawing, left, bottom + 14, wide)
     return drawing
+
+
+def _beside(grid: Grid) -> float:
+    """Width of the names of rows."""
+    return widest(map(short, grid.rows)) + 12
 
 
 def _role(grid: Grid, name: str) -> Role:
@@ -176,8 +181,26 @@ def heatmap(report: Report) -> list[Figure]:
             if entry and entry.ahead
         ),
     )
-    wide, narrow = draw_grid(grid, 40, 150), draw_grid(grid, 40, 150, PHONE)
-    return [Figure("", [wide], narrow)]
+    narrow = [draw_grid(part, 40, 150, PHONE) for part in _parts(grid, 40, PHONE)]
+    return [Figure("", [draw_grid(grid, 40, 150)], narrow)]
+
+
+def _parts(grid: Grid, least: float, sheet: float) -> list[Grid]:
+    """The grid in as few parts, of whole columns, as a sheet has room for."""
+    room = max(1, int((sheet - _beside(grid) - 4) / least))
+    count = -(-len(grid.columns) // room)
+    size = -(-len(grid.columns) // count)
+    starts = range(0, len(grid.columns), size)
+    return [
+        replace(
+            grid,
+            columns=grid.columns[at : at + size],
+            values=[row[at : at + size] for row in grid.values],
+            notes=[row[at : at + size] for row in grid.notes],
+            bold=frozenset((i, j - at) for i, j in grid.bold if at <= j < at + size),
+        )
+        for at in starts
+    ]
 
 
 def _merit(proxy: str, columns: dict[str, dict[str, Entry]]) -> tuple[bool, float, str]:
@@ -214,7 +237,7 @@ def agreement(report: Report) -> list[Figure]:
             groups=outlines(rows["group"].tolist()),
         )
         narrow = draw_grid(grid, _LEAST, 40, PHONE)
-        figures.append(Figure(where, [draw_grid(grid, 16, 40)], narrow))
+        figures.append(Figure(where, [draw_grid(grid, 16, 40)], [narrow]))
     return figures
 
 
