@@ -329,7 +329,7 @@ def test_a_heat_map_of_many_datasets_is_in_parts_on_a_phone():
         return sorted(w for w in texts if re.fullmatch(r"-?\.\d\d", w))
 
     whole = [t.text for t in shapes(figure.panels[0], "text")]
-    assert cells(sum(words, [])) == cells(whole)
+    assert cells(word for part in words for word in part) == cells(whole)
 
 
 def test_files_are_dark_where_the_reader_asks_for_it():

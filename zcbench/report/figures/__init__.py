@@ -72,7 +72,8 @@ KINDS: Mapping[str, Kind] = {
     ),
     "heatmap": Kind(
         "Every proxy on every dataset",
-        "Spearman's ρ, the highest mean on top; no number counts as 0, and so does one "
+        "Spearman's ρ, the highest mean on top; no number counts as 0 (–: the tables "
+        "say why), and so does one "
         f"of fewer than {SCORED:.0%} of the architectures (§ somewhere). Bold: ahead "
         "of the best baseline on that dataset.",
         ("grids", "heatmap"),

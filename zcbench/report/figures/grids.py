@@ -19,6 +19,7 @@ from zcbench.report.figures.drawing import (
     Drawing,
     Role,
     short,
+    text_width,
     widest,
 )
 from zcbench.report.figures.entries import Entry, block_of, by_study
@@ -127,7 +128,8 @@ def _cell(
     if width < _WRITTEN:
         return
     none = math.isnan(value)
-    text = short(note, int(width / 5.2)) if none else number(value)
+    fits = text_width(note, 10) <= width
+    text = number(value) if not none else note if fits else "–"
     x, y, bold = x + width / 2, y + height / 2 + 4, place in grid.bold
     drawing.text(x, y, text, role, 10 if none else SMALL, "middle", bold=bold)
 
