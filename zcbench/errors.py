@@ -48,6 +48,12 @@ class AbsentDataError(DataError):
     """Data that the user has to bring are not there; nothing is broken."""
 
 
+class InterruptedRunError(ZcbenchError):
+    """Ctrl-C or a signal stopped it; what was done is kept."""
+
+    exit_code = 130
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
     """Error for an unknown name, with the nearest known ones.
 

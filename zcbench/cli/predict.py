@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zcbench.cli.options import count_option, names, names_option
-from zcbench.cli.study import bar, document, of_study
+from zcbench.cli.progress import steps
+from zcbench.cli.study import document, of_study
 from zcbench.errors import unknown
 
 if TYPE_CHECKING:
-    from zcbench.report import Block, Document, Gallery, Study
+    from zcbench.cli.study import Work
+    from zcbench.report import Block, Document, Gallery
 
 
 def _sizes(
@@ -94,7 +96,7 @@ def _test(context: click.Context, parameter: click.Parameter, value: str) -> int
 )
 @of_study
 def predict(
-    study: Study, _: str, proxies: tuple[str, ...], isomorphs: str, **options: Any
+    work: Work, proxies: tuple[str, ...], isomorphs: str, **options: Any
 ) -> Document:
     """Train predictors of accuracy on a few architectures of RUN, test on the others.
 
@@ -108,6 +110,7 @@ def predict(
       zcbench predict runs/first --train 10,20,50 --models gbdt,ridge
       zcbench predict runs/first --features encoding,encoding+nwot
       zcbench predict runs/first --dataset cifar10 --importance --format json
+      zcbench predict runs/first --dataset cifar10 --trials 1000 --out predicted
     """  # noqa: D301 - click wants \b itself
     from zcbench.analysis.predict.features import default_features, pool_of
     from zcbench.analysis.predict.section import importances, predictions
@@ -117,15 +120,16 @@ def predict(
     _check(setting.models)
     keep = isomorphs == "keep"
     chosen = () if proxies == ("all",) else proxies
-    pool = pool_of(study, proxies=chosen, keep_isomorphs=keep)
+    pool = pool_of(work.study, proxies=chosen, keep_isomorphs=keep)
     if setting.features == ("auto",):
         setting = replace(setting, features=default_features(pool))
-    trials = run_trials(pool, setting, bar(setting.trials, "trial"))
+    about = asdict(setting) | {"isomorphs": isomorphs}
+    parts = work.parts(about | {"proxies": list(pool.scores)})
+    trials = run_trials(pool, setting, steps(setting.trials, "trial"), parts)
     blocks = [predictions(pool, setting, trials)]
     blocks += [importances(trials)] if setting.importance else []
-    about = asdict(setting) | {"isomorphs": isomorphs}
     facts = {"setting": about, "scores": list(pool.scores)}
-    return document("predict", study, blocks, facts, lambda: [_gallery(blocks[0])])
+    return document("predict", work.study, blocks, facts, lambda: [_gallery(blocks[0])])
 
 
 def _check(models: Iterable[str]) -> None:
@@ -145,9 +149,7 @@ def _check(models: Iterable[str]) -> None:
 
 def _gallery(block: Block) -> Gallery:
     from zcbench.report import Gallery
-    from zcbench.report.figures import Figure
     from zcbench.report.figures.curves import learning_curves
 
     about = "ρ on the test architectures. Controls: orange."
-    drawn = [Figure("", [drawing]) for drawing in learning_curves(block)]
-    return Gallery("learning", "Learning curves", about, drawn)
+    return Gallery("learning", "Learning curves", about, learning_curves(block))

@@ -55,10 +55,14 @@ class TerminalObserver(Observer):
 
     def start(self, total: int, done: int) -> None:
         """Announce the work."""
-        self._total, self._n_done, self._before = total, done, done
-        self._began = self._said = self._clock()
         there = f", {done:,} of them already done" if done else ""
         self.message(f"{count(total, self._unit)} {self._aim}{there}")
+        self.count(total, done)
+
+    def count(self, total: int, done: int) -> None:
+        """Begin to count, without a word."""
+        self._total, self._n_done, self._before = total, done, done
+        self._began = self._said = self._clock()
         if sys.stderr.isatty() and done < total:
             from tqdm import tqdm
 
@@ -106,3 +110,17 @@ class TerminalObserver(Observer):
             f"{count(outcome.evaluated, 'network')} scored in {duration(seconds)}"
             f"{failed if outcome.failed else ''}"
         )
+
+
+def steps(total: int, unit: str) -> Callable[[], None]:
+    """What is to be called after each step of a command that prints at its end."""
+    observer = TerminalObserver(unit=unit)
+    observer.count(total, 0)
+    left = iter(range(total - 1, -1, -1))
+
+    def done() -> None:
+        observer.advance(0)
+        if next(left) == 0:
+            observer.finish()
+
+    return done

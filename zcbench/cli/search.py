@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, fields
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from zcbench.cli.options import count_option, names_option
-from zcbench.cli.study import bar, document, of_study
+from zcbench.cli.progress import steps
+from zcbench.cli.study import document, of_study
 
 if TYPE_CHECKING:
-    from zcbench.analysis.search.pool import SearchPool
-    from zcbench.report import Block, Document, Gallery, Study
+    from zcbench.analysis.search.pool import SearchPool, Setting, Variant
+    from zcbench.cli.study import Work
+    from zcbench.report import Block, Document, Gallery
+    from zcbench.store.parts import Arrays
 
 
 # Over 40 lines: options, and the help that click shows.
@@ -35,8 +39,7 @@ if TYPE_CHECKING:
 @count_option("--candidates", 2, 10, "Architectures of which a filter takes the best.")
 @of_study
 def search(
-    study: Study,
-    format_name: str,
+    work: Work,
     methods: tuple[str, ...],
     aids: tuple[str, ...],
     proxies: tuple[str, ...],
@@ -52,43 +55,49 @@ def search(
     \b
     Examples:
       zcbench search runs/first --dataset cifar10 --trials 100 --evaluations 50
-      zcbench search runs/first --dataset cifar10 --proxies flops,nwot
+      zcbench search runs/first --dataset cifar10 --proxies flops,nwot --out found
       zcbench search runs/first --dataset cifar10 --format html -o search.html
     """  # noqa: D301 - click wants \b itself
-    from zcbench.analysis.search.pool import Setting, search_pool, variants
+    from zcbench.analysis.search.pool import Setting, Trace, search_pool, variants
     from zcbench.analysis.search.section import curves, searches
-    from zcbench.analysis.search.simulate import simulate
 
-    pool = search_pool(study, () if proxies == ("all",) else proxies)
+    pool = search_pool(work.study, () if proxies == ("all",) else proxies)
     setting = Setting(**options)
     kinds = variants(pool, methods, aids)
-    step = bar(len(kinds), "search")
-    traces = {}
-    for kind in kinds:
-        traces[kind] = simulate(pool, kind, setting)
-        step(kind)
+    about = asdict(setting) | {"methods": methods, "aids": aids}
+    parts = work.parts(about | {"proxies": list(pool.proxies)})
+    done, traces = steps(len(kinds), "search"), {}
+    for number, kind in enumerate(kinds):
+        make = partial(_arrays, pool, kind, setting)
+        traces[kind] = Trace(**parts.of(f"search-{number:04d}", make))
+        done()
     table = searches(pool, setting, traces)
-    blocks = [table, *([curves(pool, traces)] if format_name == "json" else ())]
+    blocks = [table, *([curves(pool, traces)] if work.format_name == "json" else ())]
     facts = {
-        "setting": asdict(setting) | {"methods": methods, "aids": aids},
+        "setting": about,
         "unit": pool.unit,
         "measure": pool.measure,
         "scores": list(pool.proxies),
     }
     return document(
         "search",
-        study,
+        work.study,
         blocks,
         facts,
         lambda: [_gallery(curves(pool, traces), table, pool)],
     )
 
 
+def _arrays(pool: SearchPool, kind: Variant, setting: Setting) -> Arrays:
+    from zcbench.analysis.search.simulate import simulate
+
+    trace = simulate(pool, kind, setting)
+    return {field.name: getattr(trace, field.name) for field in fields(trace)}
+
+
 def _gallery(over_time: Block, table: Block, pool: SearchPool) -> Gallery:
     from zcbench.report import Gallery
-    from zcbench.report.figures import Figure
     from zcbench.report.figures.curves import regret_curves
 
-    curves = regret_curves(over_time, table, pool)
-    drawn = [Figure("", [drawing]) for drawing in curves]
+    drawn = regret_curves(over_time, table, pool)
     return Gallery("regret", over_time.title, over_time.about, drawn)

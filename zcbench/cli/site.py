@@ -32,6 +32,7 @@ def site(results: tuple[Path, ...], output: Path) -> None:
       zcbench site results -o public
     """  # noqa: D301 - click's mark for "do not wrap"
     from zcbench.cli.catalogue import describe
+    from zcbench.cli.progress import steps
     from zcbench.errors import UsageError, visible
     from zcbench.files import make_folder, write
     from zcbench.report.site import collect, pages
@@ -43,7 +44,7 @@ def site(results: tuple[Path, ...], output: Path) -> None:
             return "It is not known to this zcbench.", {}
         return definition, {k: v for k, v in facts.items() if k != "source"}
 
-    reports, left_out = collect(results)
+    reports, left_out = collect(results, lambda total: steps(total, "run"))
     for line in left_out:
         click.echo(visible(line), err=True)
     made = pages(reports, facts_of)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +19,11 @@ from zcbench.cli.options import (
     output_option,
     plugin_option,
 )
-from zcbench.errors import UsageError, unknown, visible
+from zcbench.errors import InterruptedRunError, UsageError, unknown, visible
 
 if TYPE_CHECKING:
     from zcbench.report import Block, Document, Gallery, Study
+    from zcbench.store.parts import Parts
 
 _OPTIONS: Sequence[Callable[..., Callable[..., None]]] = (
     click.argument("run", metavar="RUN", type=click.Path(path_type=Path)),
@@ -32,6 +35,13 @@ _OPTIONS: Sequence[Callable[..., Callable[..., None]]] = (
     accuracy_options,
     plugin_option,
     count_option("--seed", 0, 0, "Of the trials.", None),
+    click.option(
+        "--out",
+        "kept",
+        type=click.Path(path_type=Path),
+        metavar="DIR",
+        help="Keep every finished part there; run again, only what is missing is done.",
+    ),
     format_option("text", "md", "csv", "json", "html"),
     output_option,
 )
@@ -40,7 +50,7 @@ _OPTIONS: Sequence[Callable[..., Callable[..., None]]] = (
 def of_study(command: Callable[..., Document]) -> Callable[..., None]:
     """A command about one dataset of a run, with the options that choose it.
 
-    It is given the study, the format and its own options; what it returns is written.
+    It is given its work and its own options; what it returns is written.
     """
 
     @functools.wraps(command)
@@ -52,18 +62,64 @@ def of_study(command: Callable[..., Document]) -> Callable[..., None]:
         population: str | None,
         format_name: str,
         output: Path | None,
+        kept: Path | None,
         **options: Any,
     ) -> None:
         one_thread()
         from zcbench.report import emit
 
         study = _study(run, dataset, (target, truth, population))
-        emit(command(study, format_name, **options), format_name, output)
+        try:
+            made = command(Work(study, format_name, kept), **options)
+        except KeyboardInterrupt:
+            raise _stopped(kept) from None
+        emit(made, format_name, output)
 
     decorated: Callable[..., None] = whole
     for option in reversed(_OPTIONS):
         decorated = option(decorated)
     return decorated
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Work:
+    """What is asked of a command.
+
+    Attributes:
+        study: what it is about.
+        format_name: how it will be written.
+        kept: folder of finished parts; None if they are not kept.
+    """
+
+    study: Study
+    format_name: str
+    kept: Path | None
+
+    def parts(self, setting: Mapping[str, Any]) -> Parts:
+        """Where parts are kept that depend on this setting, and on the study."""
+        import zcbench
+        from zcbench.store.parts import Parts
+
+        scores = {name: values.tobytes() for name, values in self.study.scores.items()}
+        data = self.study.archs, self.study.accuracy.tobytes(), scores
+        about = {
+            "zcbench": zcbench.__version__,
+            **{k: v for k, v in self.study.about().items() if k != "run"},
+            "data": hashlib.sha256(repr(data).encode()).hexdigest(),
+            "seconds": self.study.seconds,
+        }
+        return Parts(self.kept, {**about, **setting})
+
+
+def _stopped(kept: Path | None) -> InterruptedRunError:
+    if kept is None:
+        return InterruptedRunError(
+            "Interrupted.", "With --out DIR it can be gone on with."
+        )
+    return InterruptedRunError(
+        f"Interrupted: what was finished is kept in {visible(str(kept))}.",
+        "Go on with the same command.",
+    )
 
 
 def _study(
@@ -96,14 +152,6 @@ def _study(
     for note in [*table.attrs.get("notes", ()), *study.note.splitlines()]:
         click.echo(visible(note), err=True)
     return study
-
-
-def bar(total: int, unit: str) -> Callable[[object], Any]:
-    """A progress bar on a terminal, nothing elsewhere."""
-    from tqdm import tqdm
-
-    shown = tqdm(total=total, unit=unit, disable=None, leave=False)
-    return lambda _: shown.update()
 
 
 def document(

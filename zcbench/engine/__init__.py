@@ -23,7 +23,7 @@ from zcbench.engine.manifest import (
 )
 from zcbench.engine.observer import Observer, Outcome
 from zcbench.engine.work import DEVICE_CHECK, WorkItem
-from zcbench.errors import DataError, UsageError, ZcbenchError
+from zcbench.errors import DataError, InterruptedRunError, UsageError
 from zcbench.store import UNSIGNED, RunStore
 from zcbench.store.directory import disagreements
 
@@ -36,12 +36,6 @@ __all__ = [
     "new_directory",
     "run",
 ]
-
-
-class InterruptedRunError(ZcbenchError):
-    """The run was stopped by Ctrl-C or a signal; what was done is kept."""
-
-    exit_code = 130
 
 
 def run(config: RunConfig, observer: Observer | None = None) -> Path:

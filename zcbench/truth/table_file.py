@@ -28,7 +28,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zcbench.errors import DataError
+from zcbench.errors import AbsentDataError, DataError
 from zcbench.files import LARGEST, read, reason, unpacked
 from zcbench.flat_file import (
     FlatFile,
@@ -125,7 +125,7 @@ def _content(path: Path) -> bytes:
     try:
         return read(path)
     except FileNotFoundError:
-        raise DataError(f"There is no truth file {path}.", _FORMATS) from None
+        raise AbsentDataError(f"There is no truth file {path}.", _FORMATS) from None
     except OSError as error:
         raise DataError(
             f"The truth file {path} cannot be read: {reason(error)}.", _FORMATS

@@ -40,8 +40,8 @@ def predictions(pool: Pool, setting: Setting, trials: Trials) -> Block:
     for key, rho in trials.spearman.items():
         reference = trials.spearman[(*key[:2], first)]
         row = dict(zip(_KEY, key, strict=True)) | {"trials": len(rho)}
-        row |= numbers("spearman", mean_of(zeroed(rho)))
-        row |= numbers("kendall", mean_of(zeroed(trials.kendall[key])))
+        row |= numbers("spearman", mean_of(zeroed(rho), most=1.0))
+        row |= numbers("kendall", mean_of(zeroed(trials.kendall[key]), most=1.0))
         row["spread"] = float(zeroed(rho).std(ddof=1)) if len(rho) > 1 else math.nan
         gain = zeroed(rho) - zeroed(reference)
         row |= numbers("gain", mean_of(gain))
@@ -97,19 +97,22 @@ def importances(trials: Trials) -> Block:
     )
 
 
-def mean_of(values: Floats, confidence: float = CONFIDENCE) -> Estimate:
+def mean_of(
+    values: Floats, confidence: float = CONFIDENCE, most: float = math.inf
+) -> Estimate:
     """Mean over trials, and Student's interval about it; NaN ends for a single trial.
 
     Args:
         values: one for each trial, finite. [trials]
         confidence: nominal coverage.
+        most: |value| that nothing exceeds, no end of an interval either.
     """
     n, mean = len(values), float(values.mean())
     half = math.nan
     if n > 1:
         factor = float(stats.t.ppf((1 + confidence) / 2, n - 1))
         half = factor * float(values.std(ddof=1)) / math.sqrt(n)
-    return Estimate(mean, mean - half, mean + half, n)
+    return Estimate(mean, max(mean - half, -most), min(mean + half, most), n)
 
 
 def zeroed(values: Floats) -> Floats:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import product
 from typing import Literal
 
 import numpy as np
@@ -16,6 +18,7 @@ from zcbench.seeding import derive
 from zcbench.stats import association
 from zcbench.stats.association import FEWEST
 from zcbench.stats.ranks import Floats, Ints, Ranks
+from zcbench.store.parts import Arrays, Parts
 
 Labels = Literal["rank", "accuracy"]
 Key = tuple[int, str, str]
@@ -87,7 +90,10 @@ class Split:
 
 
 def run_trials(
-    pool: Pool, setting: Setting, progress: Callable[[int], object] = lambda _: None
+    pool: Pool,
+    setting: Setting,
+    progress: Callable[[], object] = lambda: None,
+    parts: Parts | None = None,
 ) -> Trials:
     """Train and test every model on every set of features.
 
@@ -97,32 +103,56 @@ def run_trials(
     Args:
         pool: the architectures.
         setting: what to train.
-        progress: told the number of each trial that is done.
+        progress: called after each trial.
+        parts: where trials are kept.
 
     Raises:
         UsageError: the pool is too small, or has no such feature.
     """
     wanted = {name: features_of(pool, name) for name in setting.features}
-    keys = [
-        (size, model, name)
-        for size in setting.train
-        for model in setting.models
-        for name in setting.features
-    ]
+    keys = _keys(setting)
     rho = {key: np.full(setting.trials, math.nan) for key in keys}
     tau = {key: np.full(setting.trials, math.nan) for key in keys}
     lost: dict[Key, dict[str, Floats]] = {}
     tested = np.zeros((2, setting.trials), dtype=np.int64)
+    parts = parts or Parts()
     for trial in range(setting.trials):
-        split = draw(pool, setting, trial)
-        tested[:, trial] = len(split.test), split.isomorphs
-        for key, drops, values in _trial(pool, setting, wanted, split, trial):
-            rho[key][trial], tau[key][trial] = values
-            for name, drop in drops.items():
+        make = partial(_arrays, pool, setting, wanted, trial)
+        arrays = parts.of(f"trial-{trial:06d}", make)
+        tested[:, trial] = arrays["tested"]
+        for i, key in enumerate(keys):
+            rho[key][trial], tau[key][trial] = arrays["values"][i]
+            names = arrays[f"exchanged-{i}"].tolist()
+            for name, drop in zip(names, arrays[f"drops-{i}"], strict=True):
                 of = lost.setdefault(key, {})
                 of.setdefault(name, np.full(setting.trials, math.nan))[trial] = drop
-        progress(trial)
+        progress()
     return Trials(rho, tau, lost, tested[0], tested[1])
+
+
+def _arrays(
+    pool: Pool, setting: Setting, wanted: Mapping[str, Sequence[Feature]], trial: int
+) -> Arrays:
+    """A trial as it is kept, keys by size, model and features."""
+    split = draw(pool, setting, trial)
+    found = {
+        key: (drops, values)
+        for key, drops, values in _trial(pool, setting, wanted, split, trial)
+    }
+    keys = _keys(setting)
+    arrays = {
+        "tested": np.array([len(split.test), split.isomorphs]),
+        "values": np.array([found[key][1] for key in keys]),
+    }
+    for i, key in enumerate(keys):
+        drops = found[key][0]
+        arrays[f"exchanged-{i}"] = np.array(list(drops), dtype=str)
+        arrays[f"drops-{i}"] = np.array(list(drops.values()), dtype=float)
+    return arrays
+
+
+def _keys(setting: Setting) -> list[Key]:
+    return list(product(setting.train, setting.models, setting.features))
 
 
 def draw(pool: Pool, setting: Setting, trial: int) -> Split:

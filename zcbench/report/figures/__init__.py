@@ -29,12 +29,13 @@ class Figure:
     Attributes:
         where: the dataset that it is about, as the tables name it; empty for all.
         panels: what is drawn; at least one.
-        narrow: the only panel drawn anew for `PHONE`, where that makes it legible.
+        narrow: the only panel drawn anew for `PHONE`, in one part or several, where
+            that makes it legible.
     """
 
     where: str
     panels: Sequence[Drawing]
-    narrow: Drawing | None = None
+    narrow: Sequence[Drawing] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,8 @@ KINDS: Mapping[str, Kind] = {
     ),
     "heatmap": Kind(
         "Every proxy on every dataset",
-        "Spearman's ρ, the highest mean on top; no number counts as 0, and so does one "
+        "Spearman's ρ, the highest mean on top; no number counts as 0 (–: the tables "
+        "say why), and so does one "
         f"of fewer than {SCORED:.0%} of the architectures (§ somewhere). Bold: ahead "
         "of the best baseline on that dataset.",
         ("grids", "heatmap"),

@@ -1,4 +1,7 @@
-"""Curves that are named where they end: of learning, and of regret."""
+"""Curves that are named where they end: of learning, and of regret.
+
+On a phone numbers stand there, and names below.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,22 @@ from typing import Any
 from zcbench.analysis.block import Block, number
 from zcbench.analysis.predict.features import SHUFFLED
 from zcbench.analysis.search.pool import SearchPool
+from zcbench.report.figures import Figure
 from zcbench.report.figures.axes import Scale, decades, draw_axes, spread
-from zcbench.report.figures.drawing import SMALL, WIDTH, Drawing, Role, short, widest
+from zcbench.report.figures.drawing import (
+    PHONE,
+    SMALL,
+    WIDTH,
+    Drawing,
+    Role,
+    short,
+    widest,
+)
 
 _TOP, _BOTTOM = 30.0, 300.0
 _LEAST = 260.0  # width of the axis
 _APART = 13.0
+_LINE = 16.0  # height of one below the axis
 _RATIO = 1000.0  # of the largest to the smallest number on a logarithmic axis
 _POINTS = 8  # up to as many are marked, each with its interval
 _CONTROLS = {"encoding", "params", "flops", "n_layers", "baselines"}
@@ -28,7 +41,7 @@ class Curve:
     """One curve.
 
     Attributes:
-        label: stands at its end.
+        label: names it.
         points: (x, y, low, high), x ascending and above 0; NaN ends are not drawn.
         role: its colour.
         dashed: whether it is.
@@ -48,6 +61,7 @@ def draw_curves(
     tick: Callable[[float], str],
     *,
     ratios: bool = False,
+    sheet: float = WIDTH,
 ) -> Drawing:
     """Curves over a logarithmic axis.
 
@@ -58,25 +72,33 @@ def draw_curves(
         upwards: what the other one shows.
         tick: a number on that one, in words.
         ratios: whether that one is logarithmic, too; what is 0 stands at its end.
+        sheet: width of the whole; names stand below the curves where it is `PHONE`.
     """
     xs = [x for curve in curves for x, *_ in curve.points]
     vertical = _vertical(curves, ratios)
     left = 30 + widest(map(tick, vertical.ticks()), SMALL)
+    if phone := sheet == PHONE:
+        curves = sorted(curves, key=lambda curve: vertical(curve.points[-1][1]))
     names = [short(curve.label, 40) for curve in curves]
-    beside = 16 + widest(names, SMALL)
-    drawing = Drawing(title, max(WIDTH, left + _LEAST + beside), _BOTTOM + 44)
-    drawing.text(4, 16, short(title, 60), bold=True)
+    marks = [str(i) for i in range(1, len(names) + 1)] if phone else names
+    beside = 16 + widest(marks, SMALL)
+    least = 0 if phone else left + _LEAST + beside
+    drawing = Drawing(title, max(sheet, least), _BOTTOM + 44)
+    drawing.text(4, 16, short(title, int(sheet / 10)), bold=True)
     right = drawing.width - beside
     horizontal = decades(min(xs), max(xs), left, right)
     draw_axes(drawing, horizontal, vertical, tick, (across, upwards))
     lasts = [curve.points[-1] for curve in curves]
     ends = [(horizontal(x), vertical(y)) for x, y, *_ in lasts]
     places = apart([y + 4 for _, y in ends], _APART, _TOP + 8, _BOTTOM + 8)
-    for curve, name, end, place in zip(curves, names, ends, places, strict=True):
+    for curve, mark, end, place in zip(curves, marks, ends, places, strict=True):
         drawing.line(*end, right + 8, place - 4, "faint")
-        drawing.text(right + 10, place, name, curve.role, SMALL)
+        drawing.text(right + 10, place, mark, curve.role, SMALL)
     for curve in curves:
         _draw(drawing, curve, horizontal, vertical)
+    for curve, mark, name in zip(curves, marks, names, strict=True) if phone else ():
+        drawing.text(left, drawing.height + 8, f"{mark}  {name}", curve.role, SMALL)
+        drawing.height += _LINE
     return drawing
 
 
@@ -130,7 +152,7 @@ def _draw(drawing: Drawing, curve: Curve, across: Scale, up: Scale) -> None:
             drawing.mark(x, y, tip, baseline=curve.role == "baseline")
 
 
-def learning_curves(block: Block) -> list[Drawing]:
+def learning_curves(block: Block) -> list[Figure]:
     """ρ by the number of training architectures, a panel for each model.
 
     Args:
@@ -145,8 +167,15 @@ def learning_curves(block: Block) -> list[Drawing]:
             order = points.sort_values("train").itertuples(index=False, name=None)
             curves.append(Curve(str(features), list(order), role, dashed))
         across = "training architectures"
-        drawn.append(draw_curves(str(model), curves, across, "ρ", number))
+        drawn.append(_figure(str(model), curves, across, "ρ", number))
     return drawn
+
+
+def _figure(*what: Any, ratios: bool = False) -> Figure:
+    wide, narrow = (
+        draw_curves(*what, ratios=ratios, sheet=sheet) for sheet in (WIDTH, PHONE)
+    )
+    return Figure("", [wide], [narrow])
 
 
 def _style(features: str, before: list[Curve]) -> tuple[Role, bool]:
@@ -159,7 +188,7 @@ def _style(features: str, before: list[Curve]) -> tuple[Role, bool]:
     return ("baseline" if parts <= _CONTROLS else "accent"), False
 
 
-def regret_curves(over_time: Block, summary: Block, pool: SearchPool) -> list[Drawing]:
+def regret_curves(over_time: Block, summary: Block, pool: SearchPool) -> list[Figure]:
     """Mean regret against cost, a panel for each method.
 
     Alone, the three best aids by proxies and the three best by baselines.
@@ -184,9 +213,7 @@ def regret_curves(over_time: Block, summary: Block, pool: SearchPool) -> list[Dr
         across = f"{pool.unit}{of}"
         words = f"regret, {pool.measure}"
         title = str(method)
-        drawn.append(
-            draw_curves(title, curves, across, words, lambda v: f"{v:g}", ratios=True)
-        )
+        drawn.append(_figure(title, curves, across, words, "{:g}".format, ratios=True))
     return drawn
 
 

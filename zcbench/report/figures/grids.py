@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from bisect import bisect
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from zcbench.analysis.agreement import WITH
 from zcbench.analysis.block import number
@@ -19,6 +19,7 @@ from zcbench.report.figures.drawing import (
     Drawing,
     Role,
     short,
+    text_width,
     widest,
 )
 from zcbench.report.figures.entries import Entry, block_of, by_study
@@ -68,7 +69,7 @@ def draw_grid(grid: Grid, least: float, most: float, sheet: float = WIDTH) -> Dr
         most: the same where there are few.
         sheet: width of the whole, unless the cells need more.
     """
-    left = widest(map(short, grid.rows)) + 12
+    left = _beside(grid)
     room = (sheet - left - 4) / len(grid.columns)
     width = min(max(room, least), most)
     height = 20.0 if width >= _WRITTEN else max(width, _LINE)
@@ -103,6 +104,11 @@ def draw_grid(grid: Grid, least: float, most: float, sheet: float = WIDTH) -> Dr
     return drawing
 
 
+def _beside(grid: Grid) -> float:
+    """Width of the names of rows."""
+    return widest(map(short, grid.rows)) + 12
+
+
 def _role(grid: Grid, name: str) -> Role:
     return "baseline" if name in grid.baselines else "ink"
 
@@ -122,7 +128,8 @@ def _cell(
     if width < _WRITTEN:
         return
     none = math.isnan(value)
-    text = short(note, int(width / 5.2)) if none else number(value)
+    fits = text_width(note, 10) <= width
+    text = number(value) if not none else note if fits else "–"
     x, y, bold = x + width / 2, y + height / 2 + 4, place in grid.bold
     drawing.text(x, y, text, role, 10 if none else SMALL, "middle", bold=bold)
 
@@ -176,8 +183,26 @@ def heatmap(report: Report) -> list[Figure]:
             if entry and entry.ahead
         ),
     )
-    wide, narrow = draw_grid(grid, 40, 150), draw_grid(grid, 40, 150, PHONE)
-    return [Figure("", [wide], narrow)]
+    narrow = [draw_grid(part, 40, 150, PHONE) for part in _parts(grid, 40, PHONE)]
+    return [Figure("", [draw_grid(grid, 40, 150)], narrow)]
+
+
+def _parts(grid: Grid, least: float, sheet: float) -> list[Grid]:
+    """The grid in as few parts, of whole columns, as a sheet has room for."""
+    room = max(1, int((sheet - _beside(grid) - 4) / least))
+    count = -(-len(grid.columns) // room)
+    size = -(-len(grid.columns) // count)
+    starts = range(0, len(grid.columns), size)
+    return [
+        replace(
+            grid,
+            columns=grid.columns[at : at + size],
+            values=[row[at : at + size] for row in grid.values],
+            notes=[row[at : at + size] for row in grid.notes],
+            bold=frozenset((i, j - at) for i, j in grid.bold if at <= j < at + size),
+        )
+        for at in starts
+    ]
 
 
 def _merit(proxy: str, columns: dict[str, dict[str, Entry]]) -> tuple[bool, float, str]:
@@ -214,7 +239,7 @@ def agreement(report: Report) -> list[Figure]:
             groups=outlines(rows["group"].tolist()),
         )
         narrow = draw_grid(grid, _LEAST, 40, PHONE)
-        figures.append(Figure(where, [draw_grid(grid, 16, 40)], narrow))
+        figures.append(Figure(where, [draw_grid(grid, 16, 40)], [narrow]))
     return figures
 
 

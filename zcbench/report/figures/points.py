@@ -106,7 +106,7 @@ def cost(report: Report) -> list[Figure]:
     for where, _, entries in by_study(report):
         known = [e for e in entries if not math.isnan(e.rho.value + e.seconds)]
         narrow = _draw(where, known, (PHONE, _PHONE_BOTTOM))
-        figures.append(Figure(where, [_draw(where, known)], narrow))
+        figures.append(Figure(where, [_draw(where, known)], [narrow]))
     return figures
 
 

@@ -173,7 +173,7 @@ def forest(report: Report) -> list[Figure]:
 
 def _figure(where: str, rows: Sequence[Row], across: Scale, style: Style) -> Figure:
     wide, narrow = (draw_rows(rows, across, style, room) for room in (WIDTH, PHONE))
-    return Figure(where, [wide], narrow)
+    return Figure(where, [wide], [narrow])
 
 
 def _guides(report: Report, study: Study, entries: Sequence[Entry]) -> list[Guide]:

@@ -11,7 +11,7 @@ from zcbench.analysis import TABLE
 from zcbench.analysis.block import Block
 from zcbench.errors import visible
 from zcbench.report.document import Document, Gallery
-from zcbench.report.figures.drawing import DARK, LIGHT, Drawing, inline
+from zcbench.report.figures.drawing import DARK, LIGHT, WIDTH, Drawing, inline
 from zcbench.report.text import cells, right, styles
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def render_html(document: Document) -> str:
         correlations=correlations,
         galleries=galleries,
         safe=_safe,
+        usual=WIDTH,
         sections=sections,
     )
 

@@ -35,13 +35,24 @@ SECTIONS = ("correlations", "verdict", "agreement")
 SAVED = "report.json"
 """A report beside a run, for who does not have the accuracies of its space."""
 _KEY = ["run", "space", "dataset", "target", "proxy"]
+SHOWN: Mapping[str, Sequence[str]] = {
+    "verdict": (*_KEY, "delta", "delta_low", "delta_high", "word"),
+    "agreement": (*_KEY, "closest", "rho", "alike"),
+}
+"""What the pages show of sections; of the correlations they show all."""
 _PLACE = ["space", "dataset", "target"]
 
 
-def collect(paths: Sequence[Path]) -> tuple[list[Report], list[str]]:
+def collect(
+    paths: Sequence[Path], told: Callable[[int], Callable[[], object]] | None = None
+) -> tuple[list[Report], list[str]]:
     """Reports of runs, of folders that hold runs, and of JSON files.
 
     A run whose accuracies are not at hand gives the report that is saved beside it.
+
+    Args:
+        paths: of them.
+        told: is given their number; what it returns is called after each.
 
     Returns:
         The reports, and lines for the user: runs that have none, damaged files.
@@ -51,12 +62,14 @@ def collect(paths: Sequence[Path]) -> tuple[list[Report], list[str]]:
     """
     reports: list[Report] = []
     lines: list[str] = []
-    for path in paths:
-        for source in _sources(path):
-            try:
-                reports.append(_report(source, lines))
-            except AbsentDataError as error:
-                lines.append(f"{source} is left out: {error}")
+    sources = [source for path in paths for source in _sources(path)]
+    done = told(len(sources)) if told else lambda: None
+    for source in sources:
+        try:
+            reports.append(_report(source, lines))
+        except AbsentDataError as error:
+            lines.append(f"{source} is left out: {error}")
+        done()
     if not reports:
         raise DataError("No run has accuracies at hand.", " ".join(lines))
     return reports, lines
@@ -140,8 +153,7 @@ def _table(reports: Sequence[Report]) -> pd.DataFrame:
     rows = rows[rows["epochs"] == 0].astype({"spearman": float})
     rows["few"] = rows["few"].astype(bool) if "few" in rows else False
     verdict = pd.DataFrame([row for r in reports for row in r["verdict"]])
-    kept = [*_KEY, "delta", "delta_low", "delta_high", "word"]
-    rows = rows.merge(verdict[kept], on=_KEY, how="left")
+    rows = rows.merge(verdict[list(SHOWN["verdict"])], on=_KEY, how="left")
     rows["word"] = rows["word"].fillna("").where(~rows["baseline"], "baseline")
     rows["word"] = rows["word"].where(~rows["few"], "no order")
     rows["where"] = [
@@ -160,8 +172,7 @@ def _closest(reports: Sequence[Report]) -> pd.DataFrame:
     import pandas as pd
 
     rows = [row for r in reports for row in r.get("agreement", ())]
-    kept = [*_KEY, "closest", "rho", "alike"]
-    return pd.DataFrame(rows, columns=kept)
+    return pd.DataFrame(rows, columns=list(SHOWN["agreement"]))
 
 
 def _means(table: pd.DataFrame) -> dict[str, float]:
