@@ -16,7 +16,7 @@ import inspect
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -138,9 +138,19 @@ class Sources:
         return zcbench.load_run(self.run)
 
     @cached_property
+    def whole(self) -> Report:
+        """Report of the committed run, with all that a table or picture shows."""
+        sections = ("paired", "ceilings", "verdict", *sections_for(["forest"]))
+        return make_report([self.scores], sections=sections)
+
+    @cached_property
     def report(self) -> Report:
-        """Report of the committed run."""
-        return make_report([self.scores])
+        """The same with its table alone."""
+        return replace(self.whole, blocks=(), shows_table=True)
+
+    def block(self, name: str) -> Block:
+        """One section of it."""
+        return next(block for block in self.whole.blocks if block.name == name)
 
     @property
     def table(self) -> pd.DataFrame:
@@ -359,9 +369,7 @@ def top_ten(sources: Sources) -> str:
 
 def finding(sources: Sources) -> str:
     """What the committed run says about the question, in sentences."""
-    names = ("paired", "ceilings")
-    report = make_report([sources.scores], sections=names)
-    paired, ceilings = report.blocks
+    paired, ceilings = sources.block("paired"), sources.block("ceilings")
     lines = [f"**{escape_markdown(sources.report.conclusion)}**"]
     for baseline in ("params", "n_layers"):
         against = paired.table[paired.table["baseline"] == baseline]
@@ -598,7 +606,8 @@ def cost_table(_: Sources) -> str:
 
 def verdict_table(sources: Sources) -> str:
     """What `zcbench report --section verdict --format md` writes."""
-    report = make_report([sources.scores], sections=["verdict"])
+    verdict = [sources.block("verdict")]
+    report = replace(sources.whole, blocks=verdict, shows_table=False)
     return f"{render(report, 'md')}\n{provenance(sources)}"
 
 
@@ -916,10 +925,9 @@ def rewritten(text: str, sources: Sources, missing: list[str]) -> str:
 
 def figures(sources: Sources) -> dict[Path, str]:
     """The pictures of README.md, as `zcbench plot --kind forest` draws them."""
-    report = make_report([sources.scores], sections=sections_for(["forest"]))
     return {
         RESULTS / "figures" / f"{name}.svg": FORMATS["svg"](drawing).decode()
-        for name, drawing in drawings(report, ["forest"]).items()
+        for name, drawing in drawings(sources.whole, ["forest"]).items()
     }
 
 

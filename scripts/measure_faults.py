@@ -22,6 +22,7 @@ import multiprocessing
 import os
 import platform
 import random
+import select
 import signal
 import sys
 import tempfile
@@ -52,6 +53,8 @@ CONFIG = RunConfig(
     proxies=("params", "snip"),
 )
 N_ARCHS = 10
+KINDS = (*["time"] * 8, *["file"] * 8, "worker", "driver")
+_LONGEST = 60.0  # seconds
 PHASES = ("before the first line", "between lines", "inside a write", "at the end")
 
 
@@ -120,12 +123,19 @@ class Files:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def start(config: RunConfig, phase: mmap.mmap, target: int, when: str) -> int:
-    """Run the engine in a child; its number of file operations ends up in `phase`."""
+def start(
+    config: RunConfig, phase: mmap.mmap, target: int, when: str
+) -> tuple[int, int]:
+    """Run the engine in a child; its number of file operations ends up in `phase`.
+
+    Gives its pid and a pipe that ends once it and all that it has started are gone.
+    """
     phase[:5] = bytes(5)
+    alive, kept = os.pipe()
     pid = os.fork()
     if pid:
-        return pid
+        os.close(kept)
+        return pid, alive
     code = 1
     try:
         files = Files(phase, target, when)
@@ -148,20 +158,16 @@ def children(pid: int) -> list[int]:
     return []
 
 
-def end(pid: int, orphans: list[int]) -> int:
-    """Exit code of a child, once what it started is gone too."""
+def end(pid: int, alive: int) -> int:
+    """Exit code of a child, once all that it has started is gone too.
+
+    Forked workers have its locks, also one that was started just before the kill.
+    """
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    while any(map(is_alive, orphans)):
-        time.sleep(0.002)
+    if not select.select([alive], [], [], _LONGEST)[0]:
+        raise SystemExit("A worker outlives its driver.")
+    os.close(alive)
     return code
-
-
-def is_alive(pid: int) -> bool:
-    """Whether a process exists and is not just waiting to be buried."""
-    with contextlib.suppress(OSError):
-        stat = Path(f"/proc/{pid}/stat").read_text()
-        return stat.rpartition(")")[2].split()[0] not in "ZX"
-    return False
 
 
 class Trials:
@@ -185,7 +191,7 @@ class Trials:
         run(self._next_directory())  # imports here what every child then has
         self.expected, _ = scores_of(self.path)
         began = time.monotonic()
-        if end(start(self._next_directory(), self.phase, -1, ""), []):
+        if end(*start(self._next_directory(), self.phase, -1, "")):
             raise SystemExit("The undisturbed run failed.")
         self.seconds = time.monotonic() - began
         self.n_operations = int.from_bytes(self.phase[1:5], "little")
@@ -201,12 +207,11 @@ class Trials:
 
     def go(self, n: int) -> None:
         """Kill n times, then let the last directory come to its end."""
+        left: list[str] = []
         while self.kills.total() < n:
-            kind = self.random.choices(
-                ("time", "file", "worker", "driver"), (8, 8, 1, 1)
-            )
-            self._trial(kind[0])
-        if end(start(self.config, self.phase, -1, ""), []):
+            left = left or self.random.sample(KINDS, len(KINDS))
+            self._trial(left.pop())
+        if end(*start(self.config, self.phase, -1, "")):
             self.n_wrong += 1
         self._check_complete()
 
@@ -217,7 +222,7 @@ class Trials:
             when = self.random.choice(("before", "half", "after"))
         if kind in ("worker", "driver"):
             config = replace(config, workers=2)
-        pid = start(config, self.phase, target, when)
+        pid, alive = start(config, self.phase, target, when)
         orphans: list[int] = []
         victim = pid
         if kind != "file":
@@ -228,7 +233,7 @@ class Trials:
             for process in [victim, *(orphans if victim == pid else [])]:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(process, signal.SIGKILL)
-        code = end(pid, orphans if victim == pid else [])
+        code = end(pid, alive)
         if code == -signal.SIGKILL or (kind == "worker" and victim != pid):
             self.kills[kind] += 1
             self.phases[PHASES[self.phase[0]]] += 1

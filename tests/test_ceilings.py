@@ -156,7 +156,7 @@ def test_ceilings_are_those_of_a_known_truth():
     errors, inside = [], []
     for seed in range(12):
         true, accuracy, seeds = trained(1500, seed=seed)
-        found = ceilings(accuracy, seeds, fractions, replicates=30, seed=seed)
+        found = ceilings(accuracy, seeds, fractions, replicates=12, seed=seed)
         for ceiling, fraction in zip(found.sets, fractions, strict=True):
             best = top(accuracy, fraction)
             value = scipy_stats.spearmanr(true[best], accuracy[best]).statistic
@@ -290,13 +290,17 @@ def made(n: int = 400, **changes):
     return dataclasses.replace(study_of(scores, accuracy, seeds=seeds), **changes)
 
 
+@pytest.fixture(scope="module")
+def block():
+    return section([made()], Options())
+
+
 def row_of(block, proxy: str):
     return block.table[block.table["proxy"] == proxy].iloc[0]
 
 
-def test_section_shows_ceilings_and_shares():
+def test_section_shows_ceilings_and_shares(block):
     study = made()
-    block = section([study], Options())
     found = ceilings(study.accuracy, study.seeds)
     limit, jacov = row_of(block, LIMIT), row_of(block, "jacov")
     best = study.seeds[top(study.accuracy, 0.1)]
@@ -312,8 +316,7 @@ def test_section_shows_ceilings_and_shares():
     assert "by 400 architectures), highest of 2: jacov" in block.conclusion
 
 
-def test_section_says_why_a_number_is_missing():
-    block = section([made()], Options())
+def test_section_says_why_a_number_is_missing(block):
     printed = {line[1]: line for line in cells(block)}
     assert (
         printed["snip"][2:]
@@ -342,13 +345,14 @@ def test_section_corrects_for_the_proxys_own_noise():
         for name, s in study.scores.items()
     }
     study = dataclasses.replace(study, by_repeat=repeats)
-    row = row_of(section([study], Options()), "jacov")
+    block = section([study], Options())
+    row = row_of(block, "jacov")
     reliability = of_mean(repeatability(repeats["jacov"]), 2)
     assert row["repeatability"] == pytest.approx(repeatability(repeats["jacov"]))
     assert row["corrected_all"] == pytest.approx(
         row["share_all"] / math.sqrt(reliability)
     )
-    assert row_of(section([study], Options()), "params")["repeatability"] == 1.0
+    assert row_of(block, "params")["repeatability"] == 1.0
 
 
 @pytest.mark.parametrize(
@@ -378,12 +382,13 @@ def test_ceilings_of_a_sample_are_those_of_the_whole_space():
     true = rng.normal(size=4000)
     seeds = true[:, None] + 0.5 * rng.normal(size=(4000, 3))
     accuracy = seeds.mean(axis=1)
-    whole = ceilings(accuracy, seeds)
+    whole = ceilings(accuracy, seeds, replicates=30)
     exact = scipy_stats.spearmanr(true, accuracy).statistic
     assert whole.sets[0].value == pytest.approx(exact, abs=0.01)
     part = rng.choice(4000, 150, replace=False)
-    by_whole = ceilings(accuracy[part], seeds[part], whole=(accuracy, seeds))
-    alone = ceilings(accuracy[part], seeds[part])
+    sampled = accuracy[part], seeds[part]
+    by_whole = ceilings(*sampled, whole=(accuracy, seeds), replicates=30)
+    alone = ceilings(*sampled, replicates=30)
     for one, other, mine in zip(by_whole.sets, whole.sets, alone.sets, strict=True):
         assert one.value == other.value
         assert one.n == other.n

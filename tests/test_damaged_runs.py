@@ -294,8 +294,11 @@ def test_a_manifest_is_not_written_into_another_directory(tmp_path: Path) -> Non
     assert not path.exists()
 
 
-def test_a_removed_lock_lets_no_second_writer_in(tmp_path: Path) -> None:
+def test_a_removed_lock_lets_no_second_writer_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "run"
+    monkeypatch.setattr("zcbench.store.writer._PATIENCE", 0.1)
     with RunStore(path) as store:
         store.write_manifest({"schema": 1, "config": {}, "proxies": {}})
         (path / ".lock").unlink()

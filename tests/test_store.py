@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import gzip
+import fcntl
 import json
 import math
 import os
 import subprocess
 import sys
+import threading
 import zlib
 from pathlib import Path
 from typing import Any
@@ -319,6 +321,19 @@ def test_one_writer_at_a_time(tmp_path: Path) -> None:
         )
     said = subprocess.run(command, capture_output=True, text=True, check=True)
     assert said.stdout == ""
+
+
+@pytest.mark.parametrize("kept", [".lock", "."])
+def test_a_process_that_ends_a_moment_later_is_waited_for(
+    tmp_path: Path, kept: str
+) -> None:
+    """One that was killed keeps its locks until its memory is given back."""
+    (tmp_path / ".lock").touch()
+    file = os.open(tmp_path / kept, os.O_RDONLY)
+    fcntl.flock(file, fcntl.LOCK_EX)
+    threading.Timer(0.2, os.close, [file]).start()
+    with RunStore(tmp_path) as store:
+        store.write_manifest(MANIFEST)
 
 
 @pytest.mark.parametrize("written", [0, 20])

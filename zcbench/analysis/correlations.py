@@ -37,7 +37,7 @@ from zcbench.analysis.scores import grouped
 from zcbench.analysis.study import Study
 from zcbench.analysis.verdict import CLEARLY, ahead_of
 from zcbench.stats import KINDS, Association, Estimate, association
-from zcbench.store.directory import disagreements
+from zcbench.store.directory import Manifest, disagreements
 
 COLUMNS = (
     *("space", "dataset", "target", "population", "proxy", "n", "failed"),
@@ -93,7 +93,7 @@ def tabulate(
     table = frame(rows, COLUMNS)
     table.attrs = {
         "studies": list(joined),
-        "runs": [{"path": run.attrs["path"], **run.attrs["manifest"]} for run in runs],
+        "runs": [Manifest(r.attrs["manifest"], path=r.attrs["path"]) for r in runs],
         "notes": _notes(joined, runs),
     }
     return table

@@ -52,10 +52,13 @@ def sample(
     # Raw output of a bit generator: NumPy keeps it the same from version to version,
     # which it does not promise of permutations. The key of index i is its word i.
     bits = np.random.PCG64(derive(seed, "sample", space.name))
-    keys = np.empty(len(members), dtype=np.uint64)
-    for place, skipped in enumerate(np.diff(members, prepend=-1) - 1):
-        bits.advance(int(skipped))
-        keys[place] = bits.random_raw()
+    keys, at = np.empty(len(members), dtype=np.uint64), 0
+    starts = np.flatnonzero(np.diff(members, prepend=-2) != 1)  # of consecutive indices
+    for part in map(slice, starts, [*starts[1:], len(members)]):
+        indices = members[part]
+        bits.advance(int(indices[0]) - at)
+        keys[part] = bits.random_raw(len(indices))
+        at = int(indices[-1]) + 1
     order = np.argsort(keys, kind="stable")
     return [int(index) for index in members[order[: None if n == "all" else n]]]
 

@@ -30,6 +30,14 @@ _BARE, _OTHER = "it has no checksum.", "its checksum is of another."
 UNSIGNED = "{}: its lines have no checksums, so that damage to them may not show."
 
 
+class Manifest(dict[str, Any]):
+    """What a run says of itself; nobody changes it."""
+
+    def __deepcopy__(self, _memo: object) -> Manifest:
+        """Itself: pandas copies what a table holds in ``attrs`` with every slice."""
+        return self
+
+
 def load_run(path: str | os.PathLike[str]) -> pd.DataFrame:
     """Scores of a run as a table.
 
@@ -85,7 +93,7 @@ def load_run(path: str | os.PathLike[str]) -> pd.DataFrame:
 
 def read_manifest(
     path: Path, note: Callable[[str], object] = lambda _: None
-) -> dict[str, Any]:
+) -> Manifest:
     """Manifest of a run directory.
 
     Args:
@@ -124,7 +132,7 @@ def read_manifest(
         why = _OTHER if CHECKSUM in manifest else _BARE
         note(f"{path / MANIFEST} is not as zcbench wrote it: {why}")
     manifest.pop(CHECKSUM, None)
-    return dict(manifest)
+    return Manifest(manifest)
 
 
 def _check_schema(path: Path, schema: int) -> None:

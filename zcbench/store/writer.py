@@ -33,6 +33,9 @@ except ImportError:  # Windows
 
 _LOCK = ".lock"
 _SYNC_SECONDS = 1.0
+_PATIENCE = 2.0
+"""Seconds to wait for a lock: a process that was killed holds it while it is torn down,
+with much memory for a while."""
 
 
 class RunStore:
@@ -227,10 +230,10 @@ class RunStore:
         Not every system and network disk can do the latter.
         """
         try:
-            self._lock.acquire(timeout=0)
+            self._lock.acquire(timeout=_PATIENCE)
             if fcntl is not None:
                 self._directory = os.open(self.path, os.O_RDONLY)
-                fcntl.flock(self._directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self._lock_directory()
         except (Timeout, BlockingIOError):
             raise UsageError(
                 f"{self.path} is being written by another process.",
@@ -239,6 +242,16 @@ class RunStore:
         except OSError as error:
             if self._directory < 0:  # else a disk that locks no directories
                 raise self._unwritable(error) from None
+
+    def _lock_directory(self) -> None:
+        until = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                return fcntl.flock(self._directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    raise
+            time.sleep(0.05)
 
     def _read_done(self) -> None:
         if (self.path / f"{SCORES}.gz").exists():

@@ -13,18 +13,11 @@ here is −log10 of that error, so that higher is better:
 
 from __future__ import annotations
 
-from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zcbench.errors import DataError
 from zcbench.truth import Truth
-from zcbench.truth.hpo_package import (
-    REINSTALL,
-    PackageFile,
-    package_folder,
-    read_package,
-)
+from zcbench.truth.hpo_package import REINSTALL, PackageFile, load_table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,9 +44,7 @@ def load(dataset: str) -> pd.DataFrame:
     Raises:
         DataError: the package is not there, or its file is not what it should be.
     """
-    path = package_folder("hpolib") / f"{dataset}.pkl"
-    changed = path.stat().st_mtime_ns if path.exists() else 0
-    return _load(path, changed).copy()
+    return load_table("hpolib", f"{dataset}.pkl", _table)
 
 
 TRUTH = Truth(
@@ -62,20 +53,6 @@ TRUTH = Truth(
     "built in: −log10 of the validation MSE, best or mean over training settings",
     load,
 )
-
-
-@lru_cache(maxsize=8)  # a run and its report ask for it several times
-def _load(path: Path, changed: int) -> pd.DataFrame:  # noqa: ARG001 - part of the key
-    file = read_package("hpolib", path.name)
-    table = _table(file)
-    table.attrs = {
-        "truth": TRUTH.name,
-        "release": "HPOLib fcnet, −log10 of validation MSE",
-        "version": file.version,
-        "digest": file.digest,
-        "targets": list(TARGETS),
-    }
-    return table
 
 
 def _table(file: PackageFile) -> pd.DataFrame:
@@ -98,7 +75,10 @@ def _table(file: PackageFile) -> pd.DataFrame:
     }
     for target, values in seeds.items():
         columns |= {f"{target}_seed{s}": values[:, s] for s in range(_N_SEEDS)}
-    return pd.DataFrame(columns | {"stored_params": params, "train_time": seconds})
+    table = pd.DataFrame(columns | {"stored_params": params, "train_time": seconds})
+    release = "HPOLib fcnet, −log10 of validation MSE"
+    table.attrs = {"truth": TRUTH.name, "release": release, "targets": list(TARGETS)}
+    return table
 
 
 def _arrays(

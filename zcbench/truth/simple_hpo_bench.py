@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from zcbench.errors import DataError
 from zcbench.truth import Truth, with_means
-from zcbench.truth.hpo_package import PACKAGE, REINSTALL, PackageFile, read_package
+from zcbench.truth.hpo_package import PACKAGE, REINSTALL, PackageFile, load_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,15 +40,7 @@ def load(dataset: str) -> pd.DataFrame:
     Raises:
         DataError: the package is not there, or its file is not what it should be.
     """
-    file = read_package("nasbench201", _FILES[dataset])
-    table = _table(file)
-    table.attrs = {
-        "truth": TRUTH.name,
-        "release": "NATS-Bench (topology), 200 epochs",
-        "version": file.version,
-        "digest": file.digest,
-    }
-    return table
+    return load_table("nasbench201", _FILES[dataset], _table)
 
 
 TRUTH = Truth(
@@ -106,7 +98,10 @@ def _table(file: PackageFile) -> pd.DataFrame:
     table = pd.DataFrame(rows, columns=columns).astype({"index": np.int64})
     table[stored] = (table[stored] * 1e6).round()  # stored in millions
     table.insert(0, "arch", specs)
-    return with_means(table)
+    table = with_means(table)
+    release = "NATS-Bench (topology), 200 epochs"
+    table.attrs = {"truth": TRUTH.name, "release": release}
+    return table
 
 
 @cache
