@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import errno
-import gzip
 import fcntl
+import gzip
 import json
 import math
 import os
