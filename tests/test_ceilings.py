@@ -156,7 +156,7 @@ def test_ceilings_are_those_of_a_known_truth():
     errors, inside = [], []
     for seed in range(12):
         true, accuracy, seeds = trained(1500, seed=seed)
-        found = ceilings(accuracy, seeds, fractions, replicates=12, seed=seed)
+        found = ceilings(accuracy, seeds, fractions, replicates=24, seed=seed)
         for ceiling, fraction in zip(found.sets, fractions, strict=True):
             best = top(accuracy, fraction)
             value = scipy_stats.spearmanr(true[best], accuracy[best]).statistic

@@ -1219,14 +1219,17 @@ def _compiled_inside() -> nn.Module:
     return Around(net, lambda n, x: n[3:](relu(n[:2](x))))
 
 
-class CompiledMethod(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.net = ordinary()
+def _compiled_method() -> nn.Module:
+    class CompiledMethod(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = ordinary()
 
-    @torch.compile(backend="eager")
-    def forward(self, x):
-        return self.net(x)
+        @torch.compile(backend="eager")
+        def forward(self, x):
+            return self.net(x)
+
+    return CompiledMethod()
 
 
 def _compiled_in_place() -> nn.Module:
@@ -1250,7 +1253,7 @@ WRAPPED = {
     "compiled in place": _compiled_in_place,
     "compiled part": _compiled_part,
     "compiled function": _compiled_inside,
-    "compiled method": CompiledMethod,
+    "compiled method": _compiled_method,
     "compiled and parallel": lambda: nn.DataParallel(
         torch.compile(ordinary(), backend="eager")
     ),

@@ -80,9 +80,9 @@ def spec_of(operations: Sequence[str]) -> str:
 
 @functools.cache
 def nb201_sample() -> tuple[Architecture, ...]:
-    """50 at random, and the degenerate ones."""
+    """25 at random, and the degenerate ones."""
     g = torch.Generator().manual_seed(50)
-    chosen = torch.randperm(len(NB201), generator=g)[:50].tolist()
+    chosen = torch.randperm(len(NB201), generator=g)[:25].tolist()
     return (
         *(NB201.architecture(index) for index in chosen),
         *(NB201.parse(spec_of(operations)) for operations in DEGENERATE),
@@ -121,7 +121,7 @@ def one_by_one(
 @functools.cache
 def nb201_scores(dtype: torch.dtype) -> tuple[list[Evaluation], list[Evaluation]]:
     batch, task = make_batch(4, (3, 16, 16)), "ImageNet16-120"
-    archs = nb201_sample() if dtype == torch.float64 else nb201_sample()[:20]
+    archs = nb201_sample() if dtype == torch.float64 else nb201_sample()[:15]
     together = StackEvaluator(NB201, task, batch, PLAN, dtype=dtype)(archs)
     return together, one_by_one(NB201, archs, task, batch, dtype=dtype)
 
@@ -145,7 +145,7 @@ def assert_same_score(found: Score, expected: Score, rel: float = 1e-9) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_fifty_random_and_the_degenerate_cells_agree_in_float64(name: str) -> None:
+def test_random_and_the_degenerate_cells_agree_in_float64(name: str) -> None:
     for mine, theirs in zip(*nb201_scores(torch.float64), strict=True):
         assert_same_score(mine.scores[name], theirs.scores[name])
 
@@ -154,7 +154,7 @@ def test_the_sample_has_undefined_scores_and_many_defined_ones() -> None:
     """Otherwise the agreement above would say little."""
     together, _ = nb201_scores(torch.float64)
     statuses = [e.scores["synflow"].status for e in together]
-    assert statuses.count("ok") >= 45
+    assert statuses.count("ok") >= 25
     assert statuses.count("undefined") >= 2
 
 

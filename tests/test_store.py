@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import gzip
 import json
 import math
@@ -328,6 +327,7 @@ def test_a_process_that_ends_a_moment_later_is_waited_for(
     tmp_path: Path, kept: str
 ) -> None:
     """One that was killed keeps its locks until its memory is given back."""
+    fcntl = pytest.importorskip("fcntl")
     (tmp_path / ".lock").touch()
     file = os.open(tmp_path / kept, os.O_RDONLY)
     fcntl.flock(file, fcntl.LOCK_EX)

@@ -48,6 +48,9 @@ _DOUBLE: Mapping[Any, Any] = {
 }
 
 
+_NAMES = (torch.dtype, str, type(torch.FloatTensor))
+
+
 def _kept(value: Any, found: set[torch.dtype]) -> Any:
     """Arguments with float64 for float32; notes what the tensors among them are."""
     if isinstance(value, Tensor):
@@ -57,7 +60,7 @@ def _kept(value: Any, found: set[torch.dtype]) -> Any:
         return type(value)(_kept(v, found) for v in value)
     if type(value) is dict:
         return {key: _kept(v, found) for key, v in value.items()}
-    if isinstance(value, torch.dtype | str | type(torch.FloatTensor)):
+    if isinstance(value, _NAMES):
         return _DOUBLE.get(value, value)
     return value
 
