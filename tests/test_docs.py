@@ -143,6 +143,17 @@ def test_the_start_page_links_every_page() -> None:
     assert "(docs/README.md)" in read(ROOT / "README.md")
 
 
+def test_every_path_of_the_table_has_its_tests() -> None:
+    rows = re.findall(r"^\| (.+) \|$", read(ROOT / "CONTRIBUTING.md"), re.MULTILINE)
+    paths = [row.split(" | ") for row in rows if not row.startswith(("---", "who"))]
+    assert len(paths) == 7
+    for who, _, tests in paths:
+        named = re.findall(r"`(test_\w+\.py)::(test_\w+)`", tests)
+        assert named, who
+        for file, name in named:
+            assert f"def {name}(" in read(ROOT / "tests" / file), (who, file, name)
+
+
 def test_every_proxy_has_a_section() -> None:
     sections = re.findall(r"^### (\w+)$", read(DOCS / "proxies.md"), re.MULTILINE)
     built_in = [n for n in PROXIES.names() if PROXIES.get(n).origin == "built-in"]

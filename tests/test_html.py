@@ -13,10 +13,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from made_reports import NASTY, report_of, study
+from report_runs import write_run
 
 from zcbench.analysis import NAMES
 from zcbench.analysis.report import Report
+from zcbench.cli import main
 from zcbench.errors import visible
 from zcbench.report import render
 from zcbench.report.document import command, facts, sources
@@ -455,6 +458,43 @@ def test_phone_shows_rho_and_whole_figures_without_a_swipe(opened):
     places = ["#verdict", "nav", "#correlations"]
     tops = [opened.execute_script(seen, place)[2] for place in places]
     assert tops == sorted(tops)
+
+
+def show(browser: Any, content: str, folder: Path) -> None:
+    file = folder / "page.html"
+    file.write_text(content, encoding="utf-8")
+    browser.get(file.as_uri())
+
+
+@pytest.mark.parametrize("width", [390, 1400])
+def test_page_of_many_datasets_fits(opened, tmp_path, width):
+    """A heat map in parts on a phone, and as wide as it needs elsewhere."""
+    run = "a/folder/with/quite/a/long/name"
+    made = [study(i, 20, f"dataset{i}", run=f"{run}/{i % 2}") for i in range(16)]
+    resize(opened, width)
+    show(opened, render(report_of(made, ()), "html"), tmp_path)
+    wide = opened.execute_script("return document.documentElement.scrollWidth")
+    assert wide <= width
+    drawn = opened.find_elements("css selector", "#figure-heatmap svg")
+    boxes = [svg.rect for svg in drawn if svg.is_displayed()]
+    assert len(boxes) > 1 if width == 390 else len(boxes) == 1
+    assert all(box["x"] + box["width"] <= width for box in boxes)
+
+
+def test_phone_shows_curves_whole(opened, tmp_path):
+    run = write_run(tmp_path / "run")
+    words = ["--train", "6,9", "--trials", "3", "--models", "ridge,knn"]
+    words += ["--isomorphs", "keep", "--format", "html"]
+    told = CliRunner().invoke(main, ["predict", str(run), *words])
+    assert told.exit_code == 0, told.output
+    resize(opened, 390)
+    show(opened, told.stdout, tmp_path)
+    drawn = opened.find_elements("css selector", "#figure-learning svg")
+    boxes = [svg.rect for svg in drawn if svg.is_displayed()]
+    assert len(boxes) == 2
+    assert all(0 < box["x"] < box["x"] + box["width"] <= 390 for box in boxes)
+    texts = [e.text for e in drawn[1].find_elements("tag name", "text")]
+    assert any("encoding+shuffled" in text for text in texts)
 
 
 def test_desktop_has_a_menu_in_groups_beside_all_else(opened):

@@ -2037,3 +2037,53 @@ def test_builders_that_draw_are_reproducible():
     state(5)
     assert random.getstate() == before[0]
     assert torch.equal(torch.get_rng_state(), before[1])
+
+
+@pytest.mark.parametrize("depth", [8, 20])
+def test_dextr_of_a_deep_network_without_batchnorm(depth):
+    """Outputs that are nearly their biases bend all the same: nothing is rounding."""
+    layers = [nn.Linear(48 if not i else 32, 32) for i in range(depth)]
+    torch.manual_seed(0)
+    steps = [step for layer in layers for step in (layer, nn.ReLU())]
+    network = nn.Sequential(nn.Flatten(), *steps, nn.Linear(32, 5))
+    batch = zcbench.Batch(torch.randn(4, 3, 4, 4), torch.arange(4))
+    values = [
+        zcbench.score(network, batch, ["dextr"], precision=precision)["dextr"].value
+        for precision in ("float32", "float64")
+    ]
+    assert values[0] == pytest.approx(values[1], rel=1e-5)
+
+
+class Gated(nn.Module):
+    """A layer of one input, times the other."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Conv2d(4, 4, 3, padding=1)
+
+    def forward(self, x, by):
+        return self.layer(x) * by
+
+
+class Sharing(nn.Module):
+    """One ReLU that stands for two, whose readers take more than its output."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.relu = nn.Conv2d(3, 4, 3), nn.ReLU()
+        self.relu.multiplicity = 2
+        self.gates = nn.ModuleList(Gated() for _ in range(2))
+        self.last = nn.Linear(4, 5)
+
+    def forward(self, x):
+        x = self.first(x)
+        rectified = self.relu(x)
+        both = sum(gate(rectified, x) for gate in self.gates)
+        return self.last(both.mean((2, 3)))
+
+
+def test_who_reads_a_shared_relu_keeps_its_other_inputs():
+    torch.manual_seed(0)
+    batch = zcbench.Batch(torch.randn(4, 3, 8, 8), torch.arange(4))
+    score = zcbench.score(Sharing(), batch, ["wrcor_unweighted"])["wrcor_unweighted"]
+    assert score.status == "ok"

@@ -282,9 +282,11 @@ def test_what_is_no_network_is_one_sentence(nets, target, message):
     assert result.stderr == f"zcbench: {message}\n"
 
 
-def test_a_shape_that_is_none(nets):
-    result = invoke("nets.py:small", "--input", "3,x")
+@pytest.mark.parametrize("shape", ["3,x", "3,32", "3,32,32,1", "0,8,8", ""])
+def test_a_shape_that_is_none(nets, shape):
+    result = invoke("nets.py:small", "--input", shape)
     assert result.exit_code == 2
+    assert f"{shape!r} is no shape such as 3,32,32." in result.stderr
 
 
 def test_one_failure_ends_nothing_else(nets):
@@ -441,6 +443,19 @@ def test_networks_without_accuracy_are_named(twelve):
     assert result.exit_code == 0, result.stderr
     assert "few.csv has no accuracy of nets.py:n4, " in result.stderr
     assert "(too few for an interval)" in result.stdout
+
+
+def test_two_networks_are_too_few_and_it_says_how_many_are_not(twelve):
+    Path("few.csv").write_text("model,acc\nn0,50\nn1,60\n")
+    result = invoke("nets.py:n0", "nets.py:n1", "--accuracies", "few.csv")
+    assert result.exit_code == 0, result.stderr
+    assert "list of 2 architectures" in result.stdout
+    told = "Too few architectures for a correlation, 2: score at least 4 that have an"
+    assert told in " ".join(result.stdout.split())
+    Path("few.csv").write_text("model,acc\nn0,50\n")
+    result = invoke("nets.py:n0", "nets.py:n1", "--accuracies", "few.csv")
+    assert "few.csv has no accuracy of nets.py:n1: left out" in result.stderr
+    assert "list of 1 architecture " in result.stdout
 
 
 @pytest.mark.parametrize(

@@ -172,6 +172,12 @@ def test_a_row_without_a_name_is_said(name: str) -> None:
         pages([report], unknown)
 
 
+def test_what_does_not_exist_is_missing_data(tmp_path: Path) -> None:
+    result = CliRunner().invoke(main, ["site", str(tmp_path / "nope")])
+    assert result.exit_code == 3
+    assert "nope does not exist." in result.stderr
+
+
 def test_a_folder_without_runs_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds no run"):
         collect([tmp_path])

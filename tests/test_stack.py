@@ -307,7 +307,9 @@ def test_a_non_finite_network_does_not_spoil_the_others(
     archs = [TOY.architecture(index) for index in (26, 7, 20, 13)]
     batch = make_batch(8, (3, 8, 8))
     batch = replace(batch, x=batch.x.double())
-    evaluator = StackEvaluator(TOY, "toy", batch, EVERY, dtype=torch.float64)
+    variants = PROXIES.select("lin_regions[network=full],swap[weights=own]")
+    plan = make_plan([*EVERY.proxies, *variants])
+    evaluator = StackEvaluator(TOY, "toy", batch, plan, dtype=torch.float64)
     expected = evaluator(archs)
 
     def poisoned(self: StackedNetwork, x: Tensor) -> Tensor:
@@ -320,7 +322,7 @@ def test_a_non_finite_network_does_not_spoil_the_others(
     assert_same([found[p] for p in (0, 2, 3)], [expected[p] for p in (0, 2, 3)], 1e-6)
     statuses = {name: score.status for name, score in found[1].scores.items()}
     unharmed = {"params", "flops", "l2_norm"}  # of no image
-    counted = {"n_layers", "avg_degree", "n_relus", "op_balance", "lin_regions"}
+    counted = {"n_layers", "avg_degree", "n_relus", "op_balance"}
     numbers = {name for name, status in statuses.items() if status == "ok"}
     assert unharmed <= numbers <= unharmed | counted
     for name in ("plain", "snip", "grad_norm", "fisher", "grasp"):
@@ -458,6 +460,36 @@ def test_another_failure_of_a_pass_is_a_status_of_its_proxies(
         assert evaluation.scores["snip"].status == "error"
         assert evaluation.scores["snip"].message == "ValueError: broken"
         assert evaluation.scores["zen"].status == "ok"
+
+
+def test_a_stack_after_one_network_alone_has_its_vkdnw() -> None:
+    """Both read the same Gaussian images, which one must leave as they are."""
+    plan = make_plan(PROXIES.select("vkdnw"))
+    evaluator = StackEvaluator(TOY, "toy", make_batch(4, (3, 8, 8)), plan)
+    archs = [TOY.architecture(index) for index in (26, 7, 0)]
+    expected = evaluator(archs)
+    evaluator(archs[:1])
+    assert_same(evaluator(archs), expected)
+
+
+def test_the_graph_is_freed_when_a_backward_fails(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    alive: list = []
+    monkeypatch.setattr(Rules, "features", lambda _, x: _Tracked.apply(x, alive))
+
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(StackedLayer, "image_gradients", full)
+    stack = TOY.stack([TOY.architecture(index) for index in (26, 13)], "toy")
+    subject = StackedSubject(stack, make_batch(8, (3, 8, 8)), 0)
+    needs = frozenset({zcbench.SignAgreement, zcbench.TangentKernel})
+    made = make_records(subject, needs, Clock(torch.device("cpu")))
+    assert {record.status for record in made.values()} == {"oom"}
+    gc.collect()
+    assert alive
+    assert not [token for token in alive if token() is not None]
 
 
 class _Tracked(torch.autograd.Function):

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from zcbench.errors import count
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -237,7 +239,7 @@ def setting(study: Study) -> str:
     kind = {"all": "", "sample": "sample of ", "list": "list of "}[study.sampled]
     parts = [
         *([f"population {study.population}"] if study.population != "list" else []),
-        f"{kind}{study.architectures:,} architectures",
+        f"{kind}{count(study.architectures, 'architecture')}",
         f"minibatch {study.images}",
     ]
     for name, value in (("batch size", study.batch_size), ("seed", study.seed)):

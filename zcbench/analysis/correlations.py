@@ -37,6 +37,7 @@ from zcbench.analysis.scores import grouped
 from zcbench.analysis.study import Study
 from zcbench.analysis.verdict import CLEARLY, ahead_of
 from zcbench.stats import KINDS, Association, Estimate, association
+from zcbench.stats.association import FEWEST
 from zcbench.store.directory import Manifest, disagreements
 
 COLUMNS = (
@@ -285,6 +286,10 @@ def _foot(table: pd.DataFrame, options: Options) -> str:
 def _conclusion(rows: pd.DataFrame, verdicts: pd.DataFrame, options: Options) -> str:
     """Which proxies are ahead of the best baseline on one dataset, in a sentence."""
     baselines = rows[rows["baseline"] & rows["spearman"].notna()]
+    most = rows["n"].max()
+    if 0 < most < FEWEST:
+        least = f"score at least {FEWEST} that have an accuracy"
+        return f"Too few architectures for a correlation, {most}: {least}."
     if baselines.empty:
         return "No baseline has a correlation here, so nothing can be ahead of one."
     first = baselines.iloc[0]

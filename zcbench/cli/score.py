@@ -42,7 +42,7 @@ def _shape(
         shape = tuple(int(part) for part in value.split(","))
     except ValueError:
         shape = ()
-    if not shape or min(shape) < 1:
+    if len(shape) != 3 or min(shape) < 1:
         raise click.BadParameter(f"{value!r} is no shape such as 3,32,32.")
     return shape
 

@@ -15,7 +15,7 @@ from zcbench.cli.options import folder_option, plugin_option
     metavar="RESULTS...",
     nargs=-1,
     required=True,
-    type=click.Path(path_type=Path, exists=True),
+    type=click.Path(path_type=Path),
 )
 @folder_option("site")
 @plugin_option

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -12,10 +11,9 @@ from zcbench.evidence.clock import Clock
 from zcbench.evidence.copies import deep_copied
 from zcbench.evidence.drawn_weights import DrawnWeights, draw_weights, standard
 from zcbench.evidence.minibatch_pass import MinibatchPass
-from zcbench.evidence.passes import attempt
 from zcbench.evidence.records import ActivationPatterns, DrawnPatterns
 from zcbench.evidence.relu_codes import Patterns
-from zcbench.evidence.stacked_minibatch import codes_of_each, numbers
+from zcbench.evidence.stacked_minibatch import codes_of_each, of_numbers
 from zcbench.evidence.subject import StackedSubject, Subject, layers_of
 from zcbench.networks.stacked_layers import StackedReLU
 
@@ -52,17 +50,18 @@ def measure_drawn_patterns(subject: Subject) -> DrawnPatterns:
 def stacked_drawn_patterns(subject: StackedSubject) -> list[DrawnPatterns]:
     """The same of every network of a stack."""
     network, x = subject.network, subject.batch.x[:IMAGES]
-    images, counts = network.images(x), []
+    images, counts = network.images(x), list[Patterns]()
+    lost = torch.zeros(network.n_networks, dtype=torch.bool, device=x.device)
     for draw in range(DRAWS):
         patterns = Patterns(len(x), x.device, network.n_networks)
         rules = _Counting(patterns, subject.seed, draw)
-        lost = network(images, rules).isnan().any(2).any(0).tolist()
-        counts.append(partial(numbers, patterns, lost))
+        lost |= network(images, rules).isnan().any(2).any(0)
+        counts.append(patterns)
 
     def record(p: int) -> DrawnPatterns:
-        return DrawnPatterns(tuple(count(p).distinct for count in counts))
+        return DrawnPatterns(tuple(each.record(p).distinct for each in counts))
 
-    return [attempt(partial(record, p)) for p in range(network.n_networks)]
+    return of_numbers(record, lost.tolist())
 
 
 class _Counting(DrawnWeights):

@@ -67,7 +67,7 @@ def measure_fisher_spectrum(subject: Subject) -> FisherSpectrum:
         raise Undefined("the network does not give logits [N, classes]")
     n = min(len(x), -(-GRADIENTS // classes.shape[1]))
     images = gaussian("fisher", (n, *x.shape[1:]), subject.seed).to(x.device, x.dtype)
-    images.requires_grad_(True)
+    images = images.clone().requires_grad_(True)  # others read the same numbers
     columns = _Columns(images, names[:TENSORS])
     hooks = columns.watch(network)
     reseed(subject.seed)
@@ -256,7 +256,7 @@ class _StackedColumns:
     def jacobians(self, shape: tuple[int, int]) -> Iterator[Tensor]:
         """Of each network [N, c, weights] float64; 0 where nothing flows back."""
         columns = {
-            tensor: torch.stack(by_class, 1).double().cpu()
+            tensor: torch.stack(by_class, 1).cpu().double()
             for tensor, by_class in self._columns.items()
         }
         none = torch.zeros(shape, dtype=torch.float64)

@@ -200,7 +200,7 @@ class MinibatchPass:
             (jacobian,) = self._backward(self.logits.sum(), (self.x,))
             rows = jacobian.detach().flatten(1).double()
             if bool(rows.isnan().any()):
-                raise Undefined("the gradient with respect to an image is not a number")
+                raise Undefined(NO_GRADIENT_NUMBER)
             if is_rounding(rows, self.x, self.logits):
                 rows = torch.zeros_like(rows)
             return InputCorrelation(
@@ -294,6 +294,7 @@ class _Saliency:
         self.channels[number] = self.channels.get(number, 0) + saliency
 
 
+NO_GRADIENT_NUMBER = "the gradient with respect to an image is not a number"
 _NO_GRADIENT = "the outputs do not depend on what the gradient is taken of"
 
 

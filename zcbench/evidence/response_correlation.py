@@ -122,11 +122,12 @@ class _Terms:
         self._add(self._place, times, value)
         self._shared[id(output)] = (output, value > 0, self._place)
 
-    def _read(self, _: nn.Module, inputs: tuple[Any, ...]) -> Tensor | None:
+    def _read(self, _: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
         if not inputs or id(inputs[0]) not in self._shared:
             return None
         on, place = self._shared[id(inputs[0])][1:]
-        return _hooked(inputs[0], partial(self._add_masked, place, on))
+        read = _hooked(inputs[0], partial(self._add_masked, place, on))
+        return (read, *inputs[1:])
 
     def _add_masked(self, place: int | None, on: Tensor, grad: Tensor) -> None:
         self._add(place, 1, grad.detach() * on)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -13,10 +12,9 @@ from torch import Tensor
 from zcbench.errors import Undefined
 from zcbench.evidence.passes import attempt
 from zcbench.evidence.per_image_pass import ONE_VALUE
+from zcbench.evidence.stacked_minibatch import Record
 from zcbench.networks.stacked import Rules
 from zcbench.networks.stacked_layers import StackedBatchNorm
-
-Record = TypeVar("Record")
 
 
 class ImagesAlone(Rules):

@@ -26,8 +26,8 @@ from zcbench.evidence.records import (
     SignAgreement,
     TangentKernel,
 )
-from zcbench.evidence.stacked_alone import ImagesAlone, Record
-from zcbench.evidence.stacked_minibatch import StackedMinibatchPass
+from zcbench.evidence.stacked_alone import ImagesAlone
+from zcbench.evidence.stacked_minibatch import Record, StackedMinibatchPass
 from zcbench.evidence.subject import StackedSubject, check_labels
 from zcbench.networks.stacked import Rules, StackedNetwork
 from zcbench.networks.stacked_layers import StackedBatchNorm, StackedLayer
@@ -75,8 +75,12 @@ class ByLayer(Rules):
             keep: whether another backward will follow.
         """
         self._told.visit = visit
-        torch.autograd.grad(output, self._roots, retain_graph=keep, allow_unused=True)
-        self._told.visit = None
+        try:
+            torch.autograd.grad(
+                output, self._roots, retain_graph=keep, allow_unused=True
+            )
+        finally:  # it may hold what holds the graph, which nobody would free
+            self._told.visit = None
 
 
 class _Told:
@@ -185,6 +189,7 @@ def stacked_first_gradients(subject: StackedSubject) -> list[FirstGradients]:
     labels = batch.y.repeat_interleave(network.n_networks)
     loss = F.cross_entropy(logits.flatten(0, 1), labels, reduction="sum")
     rules.backward(loss, first.add)
+    logits = logits.detach().cpu()
 
     def record(p: int) -> FirstGradients:
         check_varying(logits[:, p], batch)
@@ -215,7 +220,7 @@ class _FirstEntries:
             if (module, kind) in self._wanted:
                 of = _of_weight if kind == "weight" else _of_bias
                 grads = of(module, value, delta)[..., :ENTRIES]
-                self._grads[module, kind] = grads.double().cpu()
+                self._grads[module, kind] = grads.cpu().double()
 
     def entries(self, p: int, n: int) -> Tensor:
         """Of a network, [tensors, N, 50]; 0 where nothing flows back.

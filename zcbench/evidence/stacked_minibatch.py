@@ -8,8 +8,9 @@ its output, when the loss backward passes it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +18,11 @@ from torch import Tensor, nn
 
 from zcbench.errors import Undefined
 from zcbench.evidence.clock import Clock
-from zcbench.evidence.minibatch_pass import is_rounding, row_correlation
+from zcbench.evidence.minibatch_pass import (
+    NO_GRADIENT_NUMBER,
+    is_rounding,
+    row_correlation,
+)
 from zcbench.evidence.passes import attempt
 from zcbench.evidence.records import (
     ActivationKernel,
@@ -37,6 +42,7 @@ from zcbench.evidence.watched_forward import NO_NUMBER
 from zcbench.networks.stacked import Rules, StackedNetwork
 from zcbench.networks.stacked_layers import StackedBatchNorm, StackedLayer, StackedReLU
 
+Record = TypeVar("Record")
 LOSS = frozenset({Gradients, ChannelSaliency, HessianGradient})
 """Records of the loss backward."""
 
@@ -68,14 +74,16 @@ class StackedMinibatchPass:
         """What the forward's ReLU codes add up to."""
         with self.clock.time("relu_codes"):
             kernels = self._notes.codes.kernels().cpu()
-        return [ActivationKernel(kernel) for kernel in kernels]
+        return self._of_numbers(lambda p: ActivationKernel(kernels[p]))
 
     def activation_patterns(self) -> list[ActivationPatterns]:
         """What the forward's ReLU codes are, unit by unit."""
         with self.clock.time("relu_patterns"):
-            lost = self.logits.isnan().any(2).any(0).tolist()
-            count = partial(numbers, self._notes.patterns, lost)
-            return [attempt(partial(count, p)) for p in range(len(lost))]
+            return self._of_numbers(self._notes.patterns.record)
+
+    def _of_numbers(self, make: Callable[[int], Record]) -> list[Record]:
+        """Records by position of the networks whose outputs are numbers."""
+        return of_numbers(make, self.logits.isnan().any(2).any(0).tolist())
 
     def gradients(self) -> list[Gradients]:
         """Loss backward; fills saliency and crossings on its way."""
@@ -139,12 +147,19 @@ class StackedMinibatchPass:
         with self.clock.time("input_backward"):
             jacobian = self._backward(self.logits.sum())
             rows = jacobian.reshape(n, p, -1).transpose(0, 1).double()
+            lost = rows.isnan().any(2).any(1).tolist()
             for row, logits in zip(rows, self.logits.unbind(1), strict=True):
                 if is_rounding(row, self.batch.x, logits):
                     row.zero_()
             correlations = row_correlation(rows).cpu()
         labels = tuple(self.batch.y.tolist())
-        return [InputCorrelation(each, labels, n_classes) for each in correlations]
+
+        def record(p: int) -> InputCorrelation:
+            if lost[p]:
+                raise Undefined(NO_GRADIENT_NUMBER)
+            return InputCorrelation(correlations[p], labels, n_classes)
+
+        return [attempt(partial(record, p)) for p in range(len(lost))]
 
     def _backward(self, output: Tensor) -> Tensor:
         """Backward through all of the graph; gradient with respect to the images."""
@@ -266,11 +281,15 @@ def codes_of_each(relu: StackedReLU, out: Tensor) -> Tensor:
     return (rows > 0).transpose(0, 1).to(torch.float32)
 
 
-def numbers(patterns: Patterns, lost: Sequence[bool], p: int) -> ActivationPatterns:
-    """Patterns of a network, whose outputs may not be numbers."""
-    if lost[p]:  # its code would say that it is not positive
-        raise Undefined(NO_NUMBER)
-    return patterns.record(p)
+def of_numbers(make: Callable[[int], Record], lost: Sequence[bool]) -> list[Record]:
+    """Records by position, a `Missing` of networks whose outputs are no numbers."""
+
+    def of(p: int) -> Record:
+        if lost[p]:  # its code would say that it is not positive
+            raise Undefined(NO_NUMBER)
+        return make(p)
+
+    return [attempt(partial(of, p)) for p in range(len(lost))]
 
 
 class _CodeAgreement:

@@ -32,7 +32,9 @@ from zcbench.evidence.one_by_one import flat, in_parts
 from zcbench.evidence.per_image_pass import check_loss
 from zcbench.evidence.records import LinearRegions, MinibatchKernel
 from zcbench.evidence.stacked_gradients import ByLayer, Module
+from zcbench.evidence.stacked_minibatch import of_numbers
 from zcbench.evidence.subject import StackedSubject, Subject
+from zcbench.evidence.watched_forward import NO_NUMBER
 from zcbench.networks.stacked_layers import StackedLayer, StackedReLU
 from zcbench.seeding import generator, reseed
 
@@ -64,7 +66,8 @@ def measure_linear_regions(subject: Subject) -> LinearRegions:
         rows = []
         for some in torch.split(crops, AT_ONCE):
             codes.clear()
-            network(some)
+            if bool(network(some).isnan().any()):
+                raise Undefined(NO_NUMBER)
             rows.append(torch.cat(codes, dim=1))
         counts.append(len(torch.unique(torch.cat(rows), dim=0)))
     return LinearRegions(tuple(counts))
@@ -125,13 +128,16 @@ def stacked_linear_regions(subject: StackedSubject) -> list[LinearRegions]:
     network = _thin(subject)
     crops = _crops(subject.batch.x, subject.seed)
     counts = []
+    lost = torch.zeros(network.n_networks, dtype=torch.bool, device=crops.device)
     for draw in range(DRAWS):
         rules = _Regions(subject.seed, draw, network.n_networks)
         for some in torch.split(crops, AT_ONCE):
             rules.next_crops()
-            network(network.images(some), rules)
+            maps = network(network.images(some), rules)
+            lost |= maps.isnan().any(3).any(2).any(0)
         counts.append(rules.counts())
-    return [LinearRegions(regions) for regions in zip(*counts, strict=True)]
+    regions = list(zip(*counts, strict=True))
+    return of_numbers(lambda p: LinearRegions(regions[p]), lost.tolist())
 
 
 class _Regions(DrawnWeights):
@@ -178,6 +184,6 @@ def stacked_minibatch_kernel(subject: StackedSubject) -> list[MinibatchKernel]:
     kernels = torch.zeros(network.n_networks, len(x), len(x), dtype=torch.float64)
     for module, grads in rows.items():
         jacobian = torch.stack(grads, 1)  # [G, n, weights]
-        products = (jacobian @ jacobian.mT).double().cpu()
+        products = (jacobian @ jacobian.mT).cpu().double()
         kernels.index_add_(0, torch.tensor(module.members), products)
     return [MinibatchKernel(kernel) for kernel in kernels]

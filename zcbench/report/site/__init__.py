@@ -78,6 +78,8 @@ def collect(
 def _sources(path: Path) -> list[Path]:
     if path.is_file() or (path / "manifest.json").exists():
         return [path]
+    if not path.exists():
+        raise DataError(f"{path} does not exist.", "Name run directories.")
     runs = sorted(found.parent for found in path.glob("*/manifest.json"))
     if not runs:
         raise DataError(f"{path} holds no run.", "Name run directories.")
