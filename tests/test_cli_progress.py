@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from zcbench.cli.progress import TerminalObserver
+from zcbench.cli.progress import TerminalObserver, steps
 from zcbench.engine.observer import Outcome
 
 
@@ -68,3 +68,14 @@ def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     said = terminal.getvalue()
     assert "| 6/10 [" in said
     assert "3 failed" in said
+
+
+def test_steps_say_nothing_at_once_and_a_line_now_and_then(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = steps(3, "trial")
+    done()
+    assert capsys.readouterr() == ("", "")
+    monkeypatch.setattr("zcbench.cli.progress._LINE_SECONDS", 0.0)
+    done()
+    assert capsys.readouterr() == ("", "zcbench: 2/3 done\n")

@@ -514,6 +514,8 @@ def test_intervals_are_students() -> None:
     ends = stats.ttest_1samp(values, 0).confidence_interval(0.9)
     assert found.value == values.mean()
     assert [found.low, found.high] == pytest.approx(list(ends))
+    few = mean_of(np.array([0.2, 0.9]), most=1.0)
+    assert (few.low, few.high) == (-1.0, 1.0)
     alone = mean_of(values[:1], 0.9)
     assert math.isnan(alone.low)
 
