@@ -242,7 +242,7 @@ def words(values: pd.DataFrame, baselines: list[str]) -> str:
             )
             more = f" and {len(lead) - 3} more" if len(lead) > 3 else ""
             beaten.append(f"- {space} ({count(len(size), 'task')}): {names}{more}.")
-        weak = size[size < 0.3]
+        weak = size[size.round(2) < 0.3]  # as it is written
         if len(weak):
             told = ", ".join(f"{name} {number(value)}" for name, value in weak.items())
             failing.append(f"- {space}: {told}.")

@@ -131,10 +131,11 @@ def describe(report: dict) -> str:
                 sums[key] += row[way][key]
     for row in [*report["records"], {"record": "all of them", **total}]:
         one, stack = row["one"], row["stack"]
-        fewer = one["kernels"] / stack["kernels"] if stack["kernels"] else float("nan")
+        times = one["kernels"] / stack["kernels"] if stack["kernels"] else 0.0
+        fewer = f"{times:.1f}" if times else "–"
         lines.append(
             f"| {row['record']} | {one['kernels']:,.0f} | {stack['kernels']:,.0f} | "
-            f"{fewer:.1f} | {one['MB']:,.0f} | {stack['MB']:,.0f} |"
+            f"{fewer} | {one['MB']:,.0f} | {stack['MB']:,.0f} |"
         )
     lines += [
         "",
