@@ -18,10 +18,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from make_tables import combinable, outdated, parts_of
 
 import zcbench
 from zcbench.analysis.across import SCORED
 from zcbench.analysis.block import estimate, interval, number, percent
+from zcbench.analysis.correlations import tabulate
+from zcbench.analysis.join import studies
 from zcbench.analysis.rows import with_ends
 from zcbench.analysis.verdict import AHEAD, CLEARLY
 from zcbench.errors import count
@@ -38,7 +41,7 @@ RUNS = (
     *("transnas_macro", "transnas_macro-jigsaw"),
     *("mnasnet_imagenet", "vit_bench", "torchvision", "fcnet"),
 )
-FEWER = ("nb101-100-2", "nb101-100")
+FEWER = ("nb101-100-2", "nb101-100", "macro-100")
 """Runs of more proxies on the first architectures of the sample of one of these."""
 KINDS = {
     "cells": ("nb201", "transnas_micro", "nb101", "darts"),
@@ -68,9 +71,8 @@ def main() -> None:
     ]
     report = make_report(runs, sections=(*SECTIONS, *sections_for(FIGURES)))
     options.output.mkdir(parents=True, exist_ok=True)
-    tables = [report.table] + [
-        make_report([load(RESULTS / name, None)]).table for name in FEWER
-    ]
+    fewer = [load(RESULTS / name, given.get(name)) for name in FEWER]
+    tables = list(map(of_today, [*runs, *fewer]))
     table = rounded(pd.concat([table[list(KEPT)] for table in tables]))
     table = table.drop_duplicates(["proxy", "space", "dataset"])
     table = table.sort_values(["proxy", "space", "dataset"])
@@ -102,6 +104,13 @@ def load(path: Path, truth: str | None) -> pd.DataFrame:
     if truth is not None:
         run.attrs["manifest"]["config"]["truth"] = truth
     return run
+
+
+def of_today(run: pd.DataFrame) -> pd.DataFrame:
+    """ρ of a run's proxies and of combinations of them, of today's versions."""
+    table = tabulate(studies([run], aggregates=combinable(run)), [run])
+    old = outdated(run.attrs["manifest"]["proxies"])
+    return table[[old.keys().isdisjoint(parts_of(name)) for name in table["proxy"]]]
 
 
 def rounded(table: pd.DataFrame) -> pd.DataFrame:
