@@ -201,13 +201,6 @@ def test_stacks_without_a_path_or_all_alike_agree(indices) -> None:
     assert_same(found, one_by_one(TOY, archs, "toy", batch))
 
 
-UNORDERED = (
-    zcbench.ActivationRank,
-    zcbench.ChannelCorrelation,
-    zcbench.ImageCorrelation,
-    zcbench.ImageSpectra,
-)
-"""Records of modules in the order of their calls, which differs between the engines."""
 SLOW = {zcbench.DrawnPatterns, zcbench.FisherSpectrum}
 
 
@@ -242,8 +235,6 @@ def test_records_are_those_of_the_one_network_engine(name: str) -> None:
                 continue
             for field in record.__dataclass_fields__:
                 mine, theirs = getattr(records[kind], field), getattr(record, field)
-                if kind in UNORDERED:
-                    mine, theirs = tuple(sorted(mine)), tuple(sorted(theirs))
                 rel = 1e-2 if kind is zcbench.ConstantWeights else 1e-9  # in float32
                 assert_alike(mine, theirs, rel)
 

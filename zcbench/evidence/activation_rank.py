@@ -46,7 +46,7 @@ def measure_activation_rank(subject: Subject) -> ActivationRank:
     finally:
         for hook in hooks:
             hook.remove()
-    return ActivationRank(windows.ranks())
+    return ActivationRank(tuple(sorted(windows.ranks())))
 
 
 class _Windows:

@@ -91,7 +91,7 @@ class _Maps:
             self._correlations[matrices.shape[-1]] += [matrices[0]] * times
 
     def smallest(self) -> tuple[float, ...]:
-        """Smallest eigenvalue of each.
+        """Smallest eigenvalue of each, ascending.
 
         Raises:
             Undefined: there is none.
@@ -102,9 +102,11 @@ class _Maps:
         if any(bool(m.isnan().any()) for m in everything):
             return (math.nan,)
         return tuple(
-            value
-            for maps in self._correlations.values()
-            for value in smallest_eigenvalues(torch.stack(maps)).tolist()
+            sorted(
+                value
+                for maps in self._correlations.values()
+                for value in smallest_eigenvalues(torch.stack(maps)).tolist()
+            )
         )
 
 

@@ -60,7 +60,8 @@ def measure_image_spectra(subject: Subject) -> ImageSpectra:
         conditions += _repeated(inverse_conditions(rows), times)
         if rows.shape[1] >= SAMPLED:
             sampled += _repeated(smallest(rows, subject.seed), times)
-    return ImageSpectra(tuple(c for c in conditions if c == c), tuple(sampled))
+    defined = sorted(c for c in conditions if c == c)
+    return ImageSpectra(tuple(defined), tuple(sorted(sampled)))
 
 
 def rows_of(outputs: Tensor) -> Tensor:

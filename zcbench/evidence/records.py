@@ -244,7 +244,7 @@ class ChannelCorrelation:
     Attributes:
         smallest: for every module that gives a feature map, the smallest eigenvalue of
             the correlation between its channels
-            (`zcbench.evidence.channel_correlation`).
+            (`zcbench.evidence.channel_correlation`), ascending.
     """
 
     smallest: tuple[float, ...]
@@ -257,7 +257,7 @@ class ImageCorrelation:
     Attributes:
         smallest: for every module, containers too, the smallest eigenvalue of the
             correlation between the channels of its output
-            (`zcbench.evidence.channel_correlation`).
+            (`zcbench.evidence.channel_correlation`), ascending.
     """
 
     smallest: tuple[float, ...]

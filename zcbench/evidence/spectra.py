@@ -16,7 +16,7 @@ class ActivationRank:
     Attributes:
         effective: for every module with weights and every activation function, exp of
             the entropy of the normalised singular values of some of its outputs
-            (`zcbench.evidence.activation_rank`).
+            (`zcbench.evidence.activation_rank`), ascending.
     """
 
     effective: tuple[float, ...]
@@ -30,9 +30,9 @@ class ImageSpectra:
 
     Attributes:
         inverse_condition: least over largest singular value of each module's output,
-            channels by places; none of outputs that are zero.
+            channels by places, ascending; none of outputs that are zero.
         sampled: smallest eigenvalue of the correlation of eight random channels of
-            each output with as many, times the number of channels / 8.
+            each output with as many, times the number of channels / 8, ascending.
     """
 
     inverse_condition: tuple[float, ...]

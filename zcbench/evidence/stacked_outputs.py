@@ -47,11 +47,7 @@ def stacked_image_spectra(subject: StackedSubject) -> list[ImageSpectra]:
     smallest = partial(image_spectra.smallest, seed=subject.seed)
     sampled = spread(smallest, least=image_spectra.SAMPLED)
     return outputs.of_each(
-        lambda p: ImageSpectra(
-            tuple(c for c in conditions[p] if c == c or len(conditions[p]) == 1),
-            sampled[p],
-        ),
-        network.n_networks,
+        lambda p: ImageSpectra(conditions[p], sampled[p]), network.n_networks
     )
 
 
@@ -142,7 +138,9 @@ class _Outputs(ImagesAlone):
         n_networks: int,
         least: int = 0,
     ) -> list[tuple[float, ...]]:
-        """A number of each matrix, for each network; NaN alone where one is no number.
+        """Numbers of each network's matrices that have one, ascending.
+
+        NaN alone where a matrix holds what is no number.
 
         Args:
             compute: of matrices [B, rows, columns], [B].
@@ -163,6 +161,6 @@ class _Outputs(ImagesAlone):
             for p, value in zip(owners, values, strict=True):
                 networks[p].append(value)
         return [
-            (float("nan"),) if p in lost else tuple(values)
+            (float("nan"),) if p in lost else tuple(sorted(v for v in values if v == v))
             for p, values in enumerate(networks)
         ]
