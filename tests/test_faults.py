@@ -67,8 +67,7 @@ def test_random_kills_lose_and_double_nothing(
     assert (said["lost"], said["doubled"], said["wrong"]) == (0, 0, 0)
     assert said["where"]["inside a write"] > 5  # it hit where it hurts
     assert said["where"]["between lines"] > 5
-    assert said["torn"] > 1
-    assert said["of"]["worker"] > 0
+    assert said["of"].keys() >= {"file", "time"}
 
 
 def test_a_run_killed_before_its_manifest_goes_on(

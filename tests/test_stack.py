@@ -167,7 +167,9 @@ def test_float32_agrees_as_far_as_rounding_lets_it(name: str) -> None:
     ]
     assert all(mine is not None for mine, _ in pairs)
     if name in FLIPPING:
-        assert spearmanr(*zip(*pairs, strict=True)).statistic > 0.99
+        assert (
+            spearmanr(*zip(*pairs, strict=True)).statistic > 0.97
+        )  # of 15, by kind of CPU
     else:
         for mine, theirs in pairs:
             assert mine == pytest.approx(theirs, rel=0.02)
@@ -235,11 +237,13 @@ def test_records_are_those_of_the_one_network_engine(name: str) -> None:
                 continue
             for field in record.__dataclass_fields__:
                 mine, theirs = getattr(records[kind], field), getattr(record, field)
-                rel = 1e-2 if kind is zcbench.ConstantWeights else 1e-9  # in float32
-                assert_alike(mine, theirs, rel)
+                in_float32 = kind is zcbench.ConstantWeights
+                assert_alike(mine, theirs, *((1e-3, 2e-6) if in_float32 else ()))
 
 
-def assert_alike(found: object, expected: object, rel: float = 1e-9) -> None:
+def assert_alike(
+    found: object, expected: object, rel: float = 1e-9, floor: float = 1e-11
+) -> None:
     assert type(found) is type(expected)
     if isinstance(expected, Tensor):
         atol = 1e-12 * max(1.0, float(expected.abs().max()))
@@ -247,9 +251,9 @@ def assert_alike(found: object, expected: object, rel: float = 1e-9) -> None:
     elif isinstance(expected, tuple):
         assert len(found) == len(expected)
         for mine, theirs in zip(found, expected, strict=True):
-            assert_alike(mine, theirs, rel)
+            assert_alike(mine, theirs, rel, floor)
     else:
-        assert found == pytest.approx(expected, rel=rel, abs=1e-11, nan_ok=True)
+        assert found == pytest.approx(expected, rel=rel, abs=floor, nan_ok=True)
 
 
 def test_order_and_size_of_the_stack_do_not_matter() -> None:

@@ -250,8 +250,8 @@ def epsinas(net: nn.Module, x: Tensor, y: Tensor, dtype: torch.dtype) -> float:
             return math.nan
         scaled.append((out - low) / (high - low))
     a, b = scaled
-    both = [abs(p - q) for p, q in zip(a, b, strict=True) if p and q]
-    nonzero = [v for v in (*a, *b) if v]
+    both = [abs(p - q) for p, q in zip(a, b, strict=True) if min(p, q) > 1e-5]
+    nonzero = [v for v in (*a, *b) if v > 1e-5]
     return (sum(both) / len(both)) / (sum(nonzero) / len(nonzero))
 
 

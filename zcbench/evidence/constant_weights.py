@@ -23,6 +23,9 @@ from zcbench.seeding import reseed
 WEIGHTS = (1e-7, 1.0)
 """Those that the authors take for NAS-Bench-201."""
 
+_LEAST = 1e-5
+"""Up to here a scaled output is the least but for rounding: all classes are alike."""
+
 
 @torch.no_grad()
 def measure_constant_weights(subject: Subject) -> ConstantWeights:
@@ -55,8 +58,9 @@ def _measured(subject: Subject) -> ConstantWeights:
 def _compared(outputs: Sequence[Tensor]) -> ConstantWeights:
     """Outputs of the network with each of the weights."""
     both = torch.stack([_scaled(each.flatten().double()) for each in outputs])
-    # The least of each is 0, and left out as in the authors' code.
-    both = torch.where(both == 0, torch.nan, both)
+    # The authors leave out what is exactly 0. Rounding decides which outputs of the
+    # least image are: others in each engine.
+    both = torch.where(both <= _LEAST, torch.nan, both)
     difference = (both[0] - both[1]).abs().nanmean()
     return ConstantWeights(float(difference), float(both.nanmean()))
 

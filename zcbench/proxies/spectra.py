@@ -138,7 +138,7 @@ def vkdnw_entropy(f: FisherSpectrum) -> float:
     return -math.fsum(share * math.log(share + 1e-10) for share in shares)
 
 
-@proxy(reference="gracheva2023trainless", label_free=True, apart="partial")
+@proxy(version=2, reference="gracheva2023trainless", label_free=True, apart="partial")
 def epsinas(c: ConstantWeights) -> float:
     """Mean |difference| / mean of outputs of two constant weights. Higher is better.
 
