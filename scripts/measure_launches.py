@@ -88,7 +88,8 @@ def main() -> None:
     batch = source.batch(options.batch_size, seed=0)
     rows = []
     for record in (r for r in RECORDS if r in PLAN.records):
-        rows.append({"record": record.__name__} | row_of(space, archs, batch, record))
+        row = row_of(space, archs, options.task, batch, record)
+        rows.append({"record": record.__name__} | row)
         print(rows[-1])
     report = {
         "options": {k: str(v) for k, v in vars(options).items() if k != "out"},
@@ -100,13 +101,14 @@ def main() -> None:
     options.out.with_suffix(".md").write_text(describe(report))
 
 
-def row_of(space: Any, archs: list, batch: Any, record: type) -> dict[str, Any]:
+def row_of(
+    space: Any, archs: list, task: str, batch: Any, record: type
+) -> dict[str, Any]:
     """Of a record with what it requires, each way."""
     needs = frozenset({record, RECORDS[record].requires or record})
-    clock, task = Clock(torch.device("cpu")), space.tasks
-    name = next(name for name in task if task[name].input_shape == batch.x.shape[1:])
-    subjects = [make_subject(space.build(arch, name), batch, 0) for arch in archs]
-    stack = StackedSubject(space.stack(archs, name), batch, 0)
+    clock = Clock(torch.device("cpu"))
+    subjects = [make_subject(space.build(arch, task), batch, 0) for arch in archs]
+    stack = StackedSubject(space.stack(archs, task), batch, 0)
     n = len(archs)
     one = [
         counted(lambda s=s: make_records(s, needs, clock)[record], n) for s in subjects

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from contextlib import nullcontext
-from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -18,12 +17,14 @@ from torch import Tensor, nn
 
 from zcbench.errors import Undefined
 from zcbench.evidence.gaussian_response import gaussian
-from zcbench.evidence.passes import attempt
+from zcbench.evidence.passes import attempt_each, positions
 from zcbench.evidence.records import BlockFeatures
 from zcbench.evidence.subject import StackedSubject, Subject
 from zcbench.evidence.watch import Watch, channel_axis
 from zcbench.networks.stacked import Rules
 from zcbench.seeding import generator, reseed
+
+_NO_NUMBERS = "the features of a block are not numbers"
 
 
 def measure_block_features(subject: Subject) -> BlockFeatures:
@@ -38,7 +39,7 @@ def measure_block_features(subject: Subject) -> BlockFeatures:
     if not blocks:
         raise Undefined("the network has no blocks between feature maps")
     if any(bool(output.isnan().any()) for _, output in blocks):
-        raise Undefined("the features of a block are not numbers")
+        raise Undefined(_NO_NUMBERS)
     each = [blocks[0][0], *(output for _, output in blocks)]
     entropy = [float(_entropy(features)) for features in each]
     if several:  # such as the cells of DARTS
@@ -195,7 +196,7 @@ def stacked_block_features(subject: StackedSubject) -> list[BlockFeatures]:
     each = [rules.seen[0][0], *(output for _, output in rules.seen)]
     n_networks = network.n_networks
     numbers = [_channels(f.isfinite(), n_networks).all(2).all(1) for f in each]
-    lost = (~torch.stack(numbers)).any(0).tolist()
+    lost = positions(~torch.stack(numbers).all(0))
     entropy = torch.stack([_entropy(_numbers(f), n_networks) for f in each], 1)
     gains = [
         _gain(value, output, subject.seed, number, n_networks)
@@ -204,11 +205,9 @@ def stacked_block_features(subject: StackedSubject) -> list[BlockFeatures]:
     gain = torch.stack(gains[::-1], 1)
 
     def record(p: int) -> BlockFeatures:
-        if lost[p]:
-            raise Undefined("the features of a block are not numbers")
         return BlockFeatures(tuple(entropy[p].tolist()), tuple(gain[p].tolist()))
 
-    return [attempt(partial(record, p)) for p in range(n_networks)]
+    return attempt_each(record, n_networks, lost, _NO_NUMBERS)
 
 
 class _Blocks(Rules):

@@ -61,7 +61,7 @@ def stacked_drawn_patterns(subject: StackedSubject) -> list[DrawnPatterns]:
     def record(p: int) -> DrawnPatterns:
         return DrawnPatterns(tuple(each.record(p).distinct for each in counts))
 
-    return of_numbers(record, lost.tolist())
+    return of_numbers(record, network.n_networks, lost)
 
 
 class _Counting(DrawnWeights):

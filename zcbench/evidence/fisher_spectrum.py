@@ -35,7 +35,7 @@ from zcbench.evidence.gaussian_response import gaussian
 from zcbench.evidence.spectra import (
     FisherSpectrum,
 )
-from zcbench.evidence.stacked_gradients import ByLayer, Module
+from zcbench.evidence.stacked_gradients import ByLayer, Module, of_network
 from zcbench.evidence.subject import StackedSubject, Subject
 from zcbench.networks.stacked import StackedNetwork
 from zcbench.networks.stacked_layers import StackedBatchNorm, StackedLayer
@@ -235,14 +235,8 @@ class _StackedColumns:
     """Derivatives of a logit by the first weight of each network's first tensors."""
 
     def __init__(self, network: StackedNetwork) -> None:
-        tensors: list[list[tuple[Module, str]]] = [
-            [] for _ in range(network.n_networks)
-        ]
-        for tensor in network.tensors:
-            for p in tensor[0].members:
-                tensors[p].append(tensor)
-        self.n_tensors = list(map(len, tensors))
-        self._tensors = [each[:TENSORS] for each in tensors]
+        self.n_tensors = list(map(len, network.tensors))
+        self._tensors = [tensors[:TENSORS] for tensors in network.tensors]
         self._columns: dict[tuple[Module, str], list[Tensor]] = defaultdict(list)
 
     def add(self, module: Module, value: Tensor, delta: Tensor) -> None:
@@ -256,18 +250,12 @@ class _StackedColumns:
     def jacobians(self, shape: tuple[int, int]) -> Iterator[Tensor]:
         """Of each network [N, c, weights] float64; 0 where nothing flows back."""
         columns = {
-            tensor: torch.stack(by_class, 1).cpu().double()
+            tensor: torch.stack(by_class, 1).cpu().double().unbind(2)
             for tensor, by_class in self._columns.items()
         }
         none = torch.zeros(shape, dtype=torch.float64)
         for p, tensors in enumerate(self._tensors):
-            yield torch.stack(
-                [
-                    columns[t][..., t[0].members.index(p)] if t in columns else none
-                    for t in tensors
-                ],
-                2,
-            )
+            yield torch.stack(of_network(p, tensors, columns, none), 2)
 
 
 def _first_channels(module: Module, maps: Tensor) -> Tensor:

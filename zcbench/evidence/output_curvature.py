@@ -127,7 +127,7 @@ class _Derivatives(ImagesAlone):
         return x * (x[0] > 0)
 
     def normalise(self, norm: StackedBatchNorm, x: Tensor) -> Tensor:
-        """S · d and its derivatives, d centred and s = (var + ε)^(−1/2)."""
+        """Maps s · d and derivatives, d centred and s = (var + ε)^(−1/2)."""
         d, d1, d2 = x - x.mean((2, 3), keepdim=True)
         size = (1, 2)
         var = d.square().mean(size, keepdim=True) + norm.eps

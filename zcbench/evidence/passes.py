@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from itertools import groupby
 from operator import methodcaller
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+from torch import Tensor
 
 from zcbench.errors import (
     Undefined,
@@ -28,6 +36,8 @@ from zcbench.evidence.subject import StackedSubject, Subject
 from zcbench.evidence.table import RECORDS
 from zcbench.state import restored
 from zcbench.types import Precision, Status
+
+Record = TypeVar("Record")
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +188,34 @@ def attempt(make: Callable[[], Any]) -> Any:
     finally:
         if os.getpid() != process:
             os._exit(0)
+
+
+def attempt_each(
+    make: Callable[[int], Record],
+    n_networks: int,
+    lost: Collection[int] = (),
+    why: str = "",
+) -> list[Record]:
+    """A record of each network of a stack, or a `Missing` in its place.
+
+    Args:
+        make: of the network at a position.
+        n_networks: how many there are.
+        lost: positions of those whose record is undefined.
+        why: it is.
+    """
+
+    def of(p: int) -> Record:
+        if p in lost:
+            raise Undefined(why)
+        return make(p)
+
+    return [attempt(partial(of, p)) for p in range(n_networks)]
+
+
+def positions(where: Tensor) -> frozenset[int]:
+    """Networks of a stack of which something holds, from a mask [P]."""
+    return frozenset(where.nonzero()[:, 0].tolist())
 
 
 def _missing(error: BaseException) -> Missing:

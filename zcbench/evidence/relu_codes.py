@@ -9,6 +9,7 @@ from torch import Tensor
 
 from zcbench.errors import Undefined
 from zcbench.evidence.records import ActivationPatterns
+from zcbench.evidence.subject import summing_dtype
 
 _TABLED = 16
 """Images of which all patterns that there could be fit into a table."""
@@ -28,7 +29,7 @@ class CodeAgreement:
     """Sums b bᵀ over ReLU layers; b [N, units] is 1 where the input is positive."""
 
     def __init__(self, n_images: int, device: torch.device) -> None:
-        dtype = torch.float32 if device.type == "mps" else torch.float64
+        dtype = summing_dtype(device)
         self.both_on = torch.zeros(n_images, n_images, dtype=dtype, device=device)
         self.units = 0
 

@@ -12,17 +12,23 @@ from functools import partial
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zcbench.errors import Undefined
 from zcbench.evidence.block_features import blocks_of
-from zcbench.evidence.passes import attempt
+from zcbench.evidence.passes import attempt_each
 from zcbench.evidence.spectra import (
     ResponseCorrelation,
 )
 from zcbench.evidence.stacked_gradients import ByLayer
-from zcbench.evidence.subject import LOSSES, StackedSubject, Subject, check_labels
+from zcbench.evidence.subject import (
+    LOSSES,
+    StackedSubject,
+    Subject,
+    check_labels,
+    stacked_losses,
+    summing_dtype,
+)
 from zcbench.evidence.watch import RELUS, Watch
 from zcbench.networks.stacked import Rules
 from zcbench.networks.stacked_layers import StackedReLU
@@ -72,7 +78,7 @@ class _Terms:
         self._next: int | None = None
         self._n, self._seen = n, False
         self.relus = 0
-        dtype = torch.float32 if device.type == "mps" else torch.float64
+        dtype = summing_dtype(device)
         self._total = torch.zeros(n, n, dtype=dtype, device=device)
         self._weighted = torch.zeros_like(self._total)
         self._shared: dict[int, tuple[Tensor, Tensor, int | None]] = {}
@@ -186,17 +192,16 @@ def stacked_response_correlation(subject: StackedSubject) -> list[ResponseCorrel
     rules = _Responses(terms)
     logits = network(network.images(batch.x), rules)
     check_labels(logits[:, 0], batch)
-    labels = batch.y.repeat_interleave(network.n_networks)
-    loss = F.cross_entropy(logits.flatten(0, 1), labels, reduction="sum")
-    rules.backward(loss / len(batch.x), lambda *_: None)
-    return [attempt(partial(terms.record, p)) for p in range(network.n_networks)]
+    loss = stacked_losses(logits, batch).sum() / len(batch.x)
+    rules.backward(loss, lambda *_: None)
+    return attempt_each(terms.record, network.n_networks)
 
 
 class _StackedTerms:
     """`_Terms` of every network; holds nothing of the graph."""
 
     def __init__(self, n_networks: int, n: int, device: torch.device) -> None:
-        dtype = torch.float32 if device.type == "mps" else torch.float64
+        dtype = summing_dtype(device)
         self._total = torch.zeros(n_networks, n, n, dtype=dtype, device=device)
         self._weighted = torch.zeros_like(self._total)
 

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from zcbench.errors import Undefined
-from zcbench.evidence.passes import attempt
+from zcbench.evidence.passes import Record, attempt_each
 from zcbench.evidence.per_image_pass import ONE_VALUE
-from zcbench.evidence.stacked_minibatch import Record
 from zcbench.networks.stacked import Rules
 from zcbench.networks.stacked_layers import StackedBatchNorm
 
@@ -35,16 +32,5 @@ class ImagesAlone(Rules):
         return F.group_norm(x, x.shape[1], norm.weight, norm.bias, norm.eps)
 
     def of_each(self, make: Callable[[int], Record], n_networks: int) -> list[Record]:
-        """Records of the networks by their positions, a `Missing` where there is none.
-
-        Args:
-            make: raises `Undefined` where a network has no record.
-            n_networks: P.
-        """
-
-        def of(p: int) -> Record:
-            if p in self._too_small:
-                raise Undefined(ONE_VALUE)
-            return make(p)
-
-        return [attempt(partial(of, p)) for p in range(n_networks)]
+        """Records of the networks by their positions, a `Missing` of the too small."""
+        return attempt_each(make, n_networks, self._too_small, ONE_VALUE)

@@ -6,18 +6,17 @@ output: weights take no part in autograd, so that networks can share them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from zcbench.errors import Undefined
 from zcbench.evidence.clock import Clock
 from zcbench.evidence.loss_gradients import ENTRIES, IMAGES, PARTS, TENSORS
-from zcbench.evidence.passes import Missing
+from zcbench.evidence.passes import Missing, Record
 from zcbench.evidence.per_image_pass import MOST_NUMBERS, check_varying
 from zcbench.evidence.records import (
     FirstGradients,
@@ -27,8 +26,13 @@ from zcbench.evidence.records import (
     TangentKernel,
 )
 from zcbench.evidence.stacked_alone import ImagesAlone
-from zcbench.evidence.stacked_minibatch import Record, StackedMinibatchPass
-from zcbench.evidence.subject import StackedSubject, check_labels
+from zcbench.evidence.stacked_minibatch import StackedMinibatchPass
+from zcbench.evidence.subject import (
+    StackedSubject,
+    check_labels,
+    stacked_losses,
+    summing_dtype,
+)
 from zcbench.networks.stacked import Rules, StackedNetwork
 from zcbench.networks.stacked_layers import StackedBatchNorm, StackedLayer
 
@@ -128,13 +132,11 @@ class StackedPerImagePass:
             totals.index_add_(0, members, signs.to(totals.dtype))
 
         check_labels(self._logits[:, 0], self._batch)
-        labels = self._batch.y.repeat_interleave(network.n_networks)
-        losses = F.cross_entropy(self._logits.flatten(0, 1), labels, reduction="none")
+        losses = stacked_losses(self._logits, self._batch)
         with self._clock.time("per_image_loss"):
             self._backward(losses.sum(), add, keep=self._both)
-        losses = losses.detach().reshape(self._n, -1).sum(0)
         # The sign of what is no number would be 0.
-        totals[losses.isnan()] = torch.nan
+        totals[losses.detach().sum(0).isnan()] = torch.nan
         agreement = totals.tolist()
         sizes = {n: [n.weight.numel()] * len(n.members) for n in network.layers}
         n_weights = list(map(sum, network.split(sizes)))
@@ -153,7 +155,7 @@ class StackedPerImagePass:
         return self._of_each(lambda p: TangentKernel(kernels[p]))
 
     def _zeros(self, *shape: int) -> Tensor:
-        dtype = torch.float32 if self._logits.device.type == "mps" else torch.float64
+        dtype = summing_dtype(self._logits.device)
         return self._logits.new_zeros(self._network.n_networks, *shape, dtype=dtype)
 
     def _backward(
@@ -186,9 +188,7 @@ def stacked_first_gradients(subject: StackedSubject) -> list[FirstGradients]:
     rules = ByLayer(alone)
     logits = network(network.images(batch.x), rules)
     check_labels(logits[:, 0], batch)
-    labels = batch.y.repeat_interleave(network.n_networks)
-    loss = F.cross_entropy(logits.flatten(0, 1), labels, reduction="sum")
-    rules.backward(loss, first.add)
+    rules.backward(stacked_losses(logits, batch).sum(), first.add)
     logits = logits.detach().cpu()
 
     def record(p: int) -> FirstGradients:
@@ -202,17 +202,12 @@ class _FirstEntries:
     """Gradients of each image by the first entries of each network's first tensors."""
 
     def __init__(self, network: StackedNetwork) -> None:
-        self._tensors: list[list[tuple[Module, str]]] = [
-            [] for _ in range(network.n_networks)
+        self._tensors = [
+            [tensor for tensor in tensors if _entries(*tensor) >= ENTRIES][:TENSORS]
+            for tensors in network.tensors
         ]
-        for module, kind in network.tensors:
-            whole = isinstance(module, StackedLayer) and kind == "weight"
-            if (module.weight.numel() if whole else module.channels) >= ENTRIES:
-                for p in module.members:
-                    self._tensors[p].append((module, kind))
-        self._tensors = [tensors[:TENSORS] for tensors in self._tensors]
         self._wanted = {tensor for tensors in self._tensors for tensor in tensors}
-        self._grads: dict[tuple[Module, str], Tensor] = {}
+        self._grads: dict[tuple[Module, str], Sequence[Tensor]] = {}
 
     def add(self, module: Module, value: Tensor, delta: Tensor) -> None:
         """Of a `ByLayer`."""
@@ -220,7 +215,7 @@ class _FirstEntries:
             if (module, kind) in self._wanted:
                 of = _of_weight if kind == "weight" else _of_bias
                 grads = of(module, value, delta)[..., :ENTRIES]
-                self._grads[module, kind] = grads.cpu().double()
+                self._grads[module, kind] = grads.cpu().double().unbind(1)
 
     def entries(self, p: int, n: int) -> Tensor:
         """Of a network, [tensors, N, 50]; 0 where nothing flows back.
@@ -231,14 +226,29 @@ class _FirstEntries:
         if not self._tensors[p]:
             raise Undefined(f"no parameter has {ENTRIES} entries")
         none = torch.zeros(n, ENTRIES, dtype=torch.float64)
-        return torch.stack(
-            [
-                self._grads[tensor][:, tensor[0].members.index(p)]
-                if tensor in self._grads
-                else none
-                for tensor in self._tensors[p]
-            ]
-        )
+        return torch.stack(of_network(p, self._tensors[p], self._grads, none))
+
+
+def of_network(
+    p: int,
+    tensors: Sequence[tuple[Module, str]],
+    values: Mapping[tuple[Module, str], Sequence[Tensor]],
+    none: Tensor,
+) -> list[Tensor]:
+    """What tensors of a network have; `none` where nothing flows back.
+
+    Args:
+        p: the network's position.
+        tensors: module and kind of each.
+        values: of each tensor, one for each member of its module.
+        none: for those that have none.
+    """
+    return [values[t][t[0].members.index(p)] if t in values else none for t in tensors]
+
+
+def _entries(module: Module, kind: str) -> int:
+    whole = isinstance(module, StackedLayer) and kind == "weight"
+    return module.weight.numel() if whole else module.channels
 
 
 def _of_weight(module: Module, value: Tensor, delta: Tensor) -> Tensor:

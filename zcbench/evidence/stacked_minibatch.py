@@ -8,22 +8,19 @@ its output, when the loss backward passes it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
-from typing import TypeVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zcbench.errors import Undefined
 from zcbench.evidence.clock import Clock
 from zcbench.evidence.minibatch_pass import (
     NO_GRADIENT_NUMBER,
     is_rounding,
     row_correlation,
 )
-from zcbench.evidence.passes import attempt
+from zcbench.evidence.passes import Record, attempt_each, positions
 from zcbench.evidence.records import (
     ActivationKernel,
     ActivationPatterns,
@@ -37,12 +34,15 @@ from zcbench.evidence.stacked_hessian import (
     StackedCrossing,
     second_derivative,
 )
-from zcbench.evidence.subject import StackedSubject
+from zcbench.evidence.subject import (
+    StackedSubject,
+    stacked_losses,
+    summing_dtype,
+)
 from zcbench.evidence.watched_forward import NO_NUMBER
 from zcbench.networks.stacked import Rules, StackedNetwork
 from zcbench.networks.stacked_layers import StackedBatchNorm, StackedLayer, StackedReLU
 
-Record = TypeVar("Record")
 LOSS = frozenset({Gradients, ChannelSaliency, HessianGradient})
 """Records of the loss backward."""
 
@@ -83,14 +83,12 @@ class StackedMinibatchPass:
 
     def _of_numbers(self, make: Callable[[int], Record]) -> list[Record]:
         """Records by position of the networks whose outputs are numbers."""
-        return of_numbers(make, self.logits.isnan().any(2).any(0).tolist())
+        wrong = self.logits.isnan().any(2).any(0)
+        return of_numbers(make, self.network.n_networks, wrong)
 
     def gradients(self) -> list[Gradients]:
         """Loss backward; fills saliency and crossings on its way."""
-        n, n_networks, n_classes = self.logits.shape
-        labels = self.batch.y.repeat_interleave(n_networks)
-        logits = self.logits.reshape(n * n_networks, n_classes)
-        loss = F.cross_entropy(logits, labels, reduction="sum") / n
+        loss = stacked_losses(self.logits, self.batch).sum() / len(self.batch.x)
         with self.clock.time("loss_backward"):
             self._notes.listening = True
             self._backward(loss)
@@ -147,19 +145,18 @@ class StackedMinibatchPass:
         with self.clock.time("input_backward"):
             jacobian = self._backward(self.logits.sum())
             rows = jacobian.reshape(n, p, -1).transpose(0, 1).double()
-            lost = rows.isnan().any(2).any(1).tolist()
+            lost = positions(rows.isnan().any(2).any(1))
             for row, logits in zip(rows, self.logits.unbind(1), strict=True):
                 if is_rounding(row, self.batch.x, logits):
                     row.zero_()
             correlations = row_correlation(rows).cpu()
         labels = tuple(self.batch.y.tolist())
-
-        def record(p: int) -> InputCorrelation:
-            if lost[p]:
-                raise Undefined(NO_GRADIENT_NUMBER)
-            return InputCorrelation(correlations[p], labels, n_classes)
-
-        return [attempt(partial(record, p)) for p in range(len(lost))]
+        return attempt_each(
+            lambda p: InputCorrelation(correlations[p], labels, n_classes),
+            self.network.n_networks,
+            lost,
+            NO_GRADIENT_NUMBER,
+        )
 
     def _backward(self, output: Tensor) -> Tensor:
         """Backward through all of the graph; gradient with respect to the images."""
@@ -219,7 +216,8 @@ class _Notes:
         self.reads_codes = bool(needs & codes)
         device = network.layers[0].weight.device
         self.codes = _CodeAgreement(network, n_images)
-        self.patterns = Patterns(n_images, device, network.n_networks)
+        counted = network.n_networks if ActivationPatterns in needs else 0
+        self.patterns = Patterns(n_images, device, counted)
         self.grads: dict[StackedLayer, Tensor] = {}
         self.saliency: dict[StackedLayer, Tensor] = {}
         self.crossings: dict[nn.Module, StackedCrossing] = {}
@@ -281,15 +279,14 @@ def codes_of_each(relu: StackedReLU, out: Tensor) -> Tensor:
     return (rows > 0).transpose(0, 1).to(torch.float32)
 
 
-def of_numbers(make: Callable[[int], Record], lost: Sequence[bool]) -> list[Record]:
-    """Records by position, a `Missing` of networks whose outputs are no numbers."""
+def of_numbers(
+    make: Callable[[int], Record], n_networks: int, wrong: Tensor
+) -> list[Record]:
+    """Records by position; [P] says whose outputs are no numbers.
 
-    def of(p: int) -> Record:
-        if lost[p]:  # its code would say that it is not positive
-            raise Undefined(NO_NUMBER)
-        return make(p)
-
-    return [attempt(partial(of, p)) for p in range(len(lost))]
+    The code of what is no number would say that it is not positive.
+    """
+    return attempt_each(make, n_networks, positions(wrong), NO_NUMBER)
 
 
 class _CodeAgreement:
@@ -297,7 +294,7 @@ class _CodeAgreement:
 
     def __init__(self, network: StackedNetwork, n_images: int) -> None:
         device = network.layers[0].weight.device
-        dtype = torch.float32 if device.type == "mps" else torch.float64
+        dtype = summing_dtype(device)
         shape = (network.n_networks, n_images, n_images)
         self.both_on = torch.zeros(shape, dtype=dtype, device=device)
         self.units = [0] * network.n_networks

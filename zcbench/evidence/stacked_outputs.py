@@ -15,10 +15,10 @@ from torch import Tensor
 
 from zcbench.evidence import activation_rank, channel_correlation, image_spectra
 from zcbench.evidence.gaussian_response import gaussian
+from zcbench.evidence.passes import Record
 from zcbench.evidence.records import ChannelCorrelation, ImageCorrelation
 from zcbench.evidence.spectra import ActivationRank, ImageSpectra
 from zcbench.evidence.stacked_alone import ImagesAlone
-from zcbench.evidence.stacked_minibatch import Record
 from zcbench.evidence.subject import StackedSubject
 from zcbench.networks.stacked import Kind
 from zcbench.networks.stacked_layers import StackedBatchNorm, StackedLayer, StackedReLU

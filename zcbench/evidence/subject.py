@@ -205,6 +205,24 @@ LOSSES: Mapping[Loss, Callable[[Tensor, Tensor], Tensor]] = {
 """Name → function of outputs [N, n_classes] and y, see `Batch`."""
 
 
+def stacked_losses(logits: Tensor, batch: Batch) -> Tensor:
+    """Cross-entropy of each image in each network, [N, P].
+
+    Args:
+        logits: [N, P, n_classes].
+        batch: gives the labels.
+    """
+    n, n_networks, _ = logits.shape
+    labels = batch.y.repeat_interleave(n_networks)
+    losses = F.cross_entropy(logits.flatten(0, 1), labels, reduction="none")
+    return losses.reshape(n, n_networks)
+
+
+def summing_dtype(device: torch.device) -> torch.dtype:
+    """float64 for sums over much, where the device has it."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
 def check_labels(outputs: Tensor, batch: Batch) -> None:
     """Make sure that a loss of these outputs says something.
 

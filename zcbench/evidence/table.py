@@ -79,9 +79,18 @@ class Making:
     by_size: bool = False
 
 
-def _own(name: str, file: str = "", **more: Any) -> Making:
-    """A pass of its own, by the function of its name in the file of its name."""
-    return Making((name,), f".{file or name}:measure_{name}", **more)
+def _own(name: str, file: str = "", stacks: str = "", **more: Any) -> Making:
+    """A pass of its own, by the functions of its name in the file of its name.
+
+    Args:
+        name: of the pass.
+        file: where it stands, if that has another name.
+        stacks: where the function for stacks stands, if not there.
+        more: fields of the `Making`.
+    """
+    file = file or name
+    made = {"stacked": f".{stacks or file}:stacked_{name}"} | more
+    return Making((name,), f".{file}:measure_{name}", **made)
 
 
 _ONE = ".minibatch_pass:MinibatchPass"
@@ -117,7 +126,6 @@ RECORDS: dict[type, Making] = {
     ),
     Structure: _own(
         "structure",
-        stacked=".structure:stacked_structure",
         forward_only=True,
         exact=True,
         bounds=(1e-12, 1e-6, 1e-6),
@@ -138,14 +146,12 @@ RECORDS: dict[type, Making] = {
     ),
     DrawnPatterns: _own(
         "drawn_patterns",
-        stacked=".drawn_patterns:stacked_drawn_patterns",
         forward_only=True,
         bounds=(1e-4, 2e-3, 2e-2),
     ),
     LinearRegions: _own(
         "linear_regions",
         "te_nas",
-        stacked=".te_nas:stacked_linear_regions",
         forward_only=True,
         exact=True,
         bounds=(1e-4, 2e-3, 2e-3),
@@ -192,41 +198,37 @@ RECORDS: dict[type, Making] = {
     MinibatchKernel: _own(
         "minibatch_kernel",
         "te_nas",
-        stacked=".te_nas:stacked_minibatch_kernel",
         by_size=True,
     ),
     FirstGradients: _own(
         "first_gradients",
         "loss_gradients",
-        stacked=".stacked_gradients:stacked_first_gradients",
+        stacks="stacked_gradients",
         by_size=True,
     ),
     PartGradients: _own(
         "part_gradients",
         "loss_gradients",
-        stacked=".stacked_gradients:stacked_part_gradients",
+        stacks="stacked_gradients",
         by_size=True,
     ),
     BlockFeatures: _own(
         "block_features",
-        stacked=".block_features:stacked_block_features",
         bounds=(1e-6, 1e-2, 5e-2),
     ),
     GaussianResponse: _own(
         "gaussian_response",
-        stacked=".gaussian_response:stacked_gaussian_response",
         forward_only=True,
         bounds=(1e-6, 1e-2, 0.45),
     ),
     SynapticFlow: _own(
         "synaptic_flow",
-        stacked=".synaptic_flow:stacked_synaptic_flow",
         exact=True,
         bounds=(1e-9, 1e-9, 1e-9),
     ),
     ChannelCorrelation: _own(
         "channel_correlation",
-        stacked=".stacked_outputs:stacked_channel_correlation",
+        stacks="stacked_outputs",
         forward_only=True,
         exact=True,
         bounds=(1e-6, 1e-3, 1e-3),
@@ -234,47 +236,43 @@ RECORDS: dict[type, Making] = {
     ImageCorrelation: _own(
         "image_correlation",
         "channel_correlation",
-        stacked=".stacked_outputs:stacked_image_correlation",
+        stacks="stacked_outputs",
         forward_only=True,
         exact=True,
         bounds=(1e-6, 1e-3, 1e-3),
     ),
     ActivationRank: _own(
         "activation_rank",
-        stacked=".stacked_outputs:stacked_activation_rank",
+        stacks="stacked_outputs",
         forward_only=True,
         bounds=(1e-6, 1e-2, 5e-2),
     ),
     ImageSpectra: _own(
         "image_spectra",
-        stacked=".stacked_outputs:stacked_image_spectra",
+        stacks="stacked_outputs",
         forward_only=True,
         exact=True,
         bounds=(1e-6, 1e-2, 1e-2),
     ),
     OutputCurvature: _own(
         "output_curvature",
-        stacked=".output_curvature:stacked_output_curvature",
         exact=True,
     ),
     ResponseCorrelation: _own(
         "response_correlation",
-        stacked=".response_correlation:stacked_response_correlation",
     ),
     FisherSpectrum: _own(
         "fisher_spectrum",
-        stacked=".fisher_spectrum:stacked_fisher_spectrum",
         exact=True,
     ),
     ConstantWeights: _own(
         "constant_weights",
-        stacked=".constant_weights:stacked_constant_weights",
         forward_only=True,
         exact=True,
     ),
     Dataflow: _own(
         "dataflow",
-        stacked=".stacked_dataflow:stacked_dataflow",
+        stacks="stacked_dataflow",
         forward_only=True,
         exact=True,
         bounds=(1e-12, 1e-12, 1e-12),

@@ -137,7 +137,7 @@ def stacked_linear_regions(subject: StackedSubject) -> list[LinearRegions]:
             lost |= maps.isnan().any(3).any(2).any(0)
         counts.append(rules.counts())
     regions = list(zip(*counts, strict=True))
-    return of_numbers(lambda p: LinearRegions(regions[p]), lost.tolist())
+    return of_numbers(lambda p: LinearRegions(regions[p]), len(regions), lost)
 
 
 class _Regions(DrawnWeights):

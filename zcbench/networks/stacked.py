@@ -108,15 +108,18 @@ class StackedNetwork(nn.Module):
         return tuple(m for m in self.modules() if isinstance(m, StackedLayer))
 
     @cached_property
-    def tensors(self) -> tuple[tuple[StackedLayer | StackedBatchNorm, str], ...]:
-        """Every weight and bias by its module, in order of definition."""
-        return tuple(
-            (module, kind)
-            for module in self.modules()
-            if isinstance(module, StackedLayer | StackedBatchNorm)
-            for kind in ("weight", "bias")
-            if getattr(module, kind) is not None
-        )
+    def tensors(self) -> list[list[tuple[StackedLayer | StackedBatchNorm, str]]]:
+        """For each network, weights and biases by module, in order of definition."""
+        of_each: list[list[tuple[StackedLayer | StackedBatchNorm, str]]]
+        of_each = [[] for _ in range(self.n_networks)]
+        for module in self.modules():
+            if isinstance(module, StackedLayer | StackedBatchNorm):
+                kinds = [
+                    k for k in ("weight", "bias") if getattr(module, k) is not None
+                ]
+                for p in module.members:
+                    of_each[p] += [(module, kind) for kind in kinds]
+        return of_each
 
     @cached_property
     def batchnorms(self) -> tuple[StackedBatchNorm, ...]:
