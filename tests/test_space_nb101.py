@@ -187,6 +187,19 @@ def test_networks_equal_literal_ones(spec: str) -> None:
     torch.testing.assert_close(network(x), literal)
 
 
+@pytest.mark.parametrize("spec", SPECS)
+def test_linear_regions_are_counted_in_a_cell_of_one_channel(spec: str) -> None:
+    network = SPACE.build(SPACE.parse(spec), "cifar10")
+    convolutions = [m for m in network.thin().modules() if isinstance(m, nn.Conv2d)]
+    assert {(m.in_channels, m.weight.shape[0] > 3) for m in convolutions} == {
+        (1, False)
+    }
+    batch = zcbench.Batch(torch.randn(2, 3, 8, 8), torch.arange(2))
+    score = zcbench.score(network, batch, "lin_regions")["lin_regions"]
+    assert score.value is not None
+    assert 1 < score.value <= 3000
+
+
 def test_conformance(monkeypatch: pytest.MonkeyPatch) -> None:
     """With an eighth of the channels, so that it takes seconds."""
     monkeypatch.setattr(networks, "_STEM", 16)

@@ -226,6 +226,12 @@ def in_stages(
     return cells
 
 
+def thin(cell: Cell, n_nodes: int) -> nn.Module:
+    """One cell of one channel without a stem: [N, 1, H, W] → the same."""
+    module = CellModule(cell, n_nodes, 1, 1)
+    return nn.Sequential(module, nn.BatchNorm2d(1), nn.ReLU())
+
+
 class CellNetwork(Skeleton):
     """Stages of equal cells with residual blocks between.
 
@@ -250,10 +256,5 @@ class CellNetwork(Skeleton):
         self._cell = cell, n_nodes
 
     def thin(self) -> nn.Module:
-        """One cell of one channel without a stem: [N, 1, H, W] → the same.
-
-        TE-NAS counts linear regions in it; a network without this method has none.
-        """
-        cell, n_nodes = self._cell
-        module = CellModule(cell, n_nodes, 1, 1)
-        return nn.Sequential(module, nn.BatchNorm2d(1), nn.ReLU())
+        """What TE-NAS counts linear regions in; a network without has none."""
+        return thin(*self._cell)

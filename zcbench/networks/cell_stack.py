@@ -323,11 +323,11 @@ class StackedCellNetwork(StackedNetwork):
 
     def thin(self) -> StackedNetwork:
         """What `CellNetwork.thin` gives for each."""
-        return _Thin(*self._thin)
+        return StackedThin(*self._thin)
 
 
-class _Thin(StackedNetwork):
-    """One cell of one channel, BatchNorm and ReLU; it gives maps, no logits."""
+class StackedThin(StackedNetwork):
+    """Several `zcbench.networks.cell.thin`: maps [N, P, H, W], no logits."""
 
     def __init__(
         self, cells: Sequence[Cell], n_nodes: int, seed: int, repeat: int
@@ -338,5 +338,6 @@ class _Thin(StackedNetwork):
         self.norm, self.last = StackedBatchNorm(everyone, 1), StackedReLU(everyone)
 
     def forward(self, images: Tensor, rules: Rules) -> Tensor:
+        """[N, P, H, W] images → the same."""
         x = rules.block(self.cell, 0, images)
         return rules.relu(self.last, rules.batchnorm(self.norm, x))

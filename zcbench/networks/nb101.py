@@ -115,6 +115,7 @@ class Network101(nn.Module):
 
     def __init__(self, matrix: Matrix, operations: Sequence[int], task: Task) -> None:
         super().__init__()
+        self._cell = matrix, operations
         self.stem = _conv_bn_relu(task.input_shape[0], _STEM, 3)
         layers: list[nn.Module] = []
         channels = _STEM
@@ -134,3 +135,12 @@ class Network101(nn.Module):
         x = self.pool(self.layers(self.stem(x)))
         logits: Tensor = self.classifier(x.flatten(1))
         return logits
+
+    def thin(self) -> nn.Module:
+        """One cell, [N, 1, H, W] → [N, C, H, W], of one channel for each vertex.
+
+        TE-NAS counts linear regions in it; that of NAS-Bench-101 is ours. C is the
+        number of vertices that the output concatenates, at least 1.
+        """
+        matrix, operations = self._cell
+        return Cell(matrix, operations, 1, max(1, int(matrix[1:, -1].sum())))

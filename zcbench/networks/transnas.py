@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from zcbench.networks.cell import CellModule, Rectified, ResidualBlock
 from zcbench.networks.cell_graph import Cell
-from zcbench.networks.cell_stack import StackedCell, Weights
+from zcbench.networks.cell_stack import StackedCell, StackedThin, Weights
 from zcbench.networks.initialise import Conv2d, Linear
 from zcbench.networks.stacked import Rules, StackedNetwork
 from zcbench.networks.stacked_layers import StackedBatchNorm, StackedReLU
@@ -23,6 +23,8 @@ from zcbench.types import Task
 
 Block = Callable[[int, int, int], nn.Module]
 """(channels of the input, of the output, stride) → a cell or residual block."""
+
+Thin = Callable[[], nn.Module]
 
 BASE = 64
 """Channels after the stem."""
@@ -97,13 +99,21 @@ class Encoder(nn.Module):
         code: see `shapes_of`.
         block: makes the blocks.
         task: gives the input channels.
+        thin: makes what TE-NAS counts linear regions in, if there is such.
     """
 
     linear_outside_layers = True
     """Sums, pooling, padding: see `zcbench.evidence.hessian_product`."""
 
-    def __init__(self, code: str, block: Block, task: Task) -> None:
+    def __init__(
+        self,
+        code: str,
+        block: Block,
+        task: Task,
+        thin: Thin | None = None,
+    ) -> None:
         super().__init__()
+        self.thin = thin
         self.stem = nn.Sequential(
             Conv2d(task.input_shape[0], BASE // 2, 3, 2, 1, bias=False),
             nn.BatchNorm2d(BASE // 2),
@@ -127,8 +137,14 @@ class Encoder(nn.Module):
 class Predictor(Encoder):
     """An encoder and a linear layer, for classes or real numbers."""
 
-    def __init__(self, code: str, block: Block, task: Task) -> None:
-        super().__init__(code, block, task)
+    def __init__(
+        self,
+        code: str,
+        block: Block,
+        task: Task,
+        thin: Thin | None = None,
+    ) -> None:
+        super().__init__(code, block, task, thin)
         self.head = Linear(self.channels, task.n_classes)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -146,8 +162,14 @@ class Jigsaw(Encoder):
     linear_outside_layers = False  # every layer but the last is used nine times
     plain_layers = True
 
-    def __init__(self, code: str, block: Block, task: Task) -> None:
-        super().__init__(code, block, task)
+    def __init__(
+        self,
+        code: str,
+        block: Block,
+        task: Task,
+        thin: Thin | None = None,
+    ) -> None:
+        super().__init__(code, block, task, thin)
         self.head = Linear(_SIDE**2 * self.channels, task.n_classes)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -209,6 +231,7 @@ class StackedMicro(StackedNetwork):
         )
         shape = task.n_classes, shapes[-1][-1][1]
         self.last = weights.layer("head", all_of, shape, bias=True)
+        self._thin = cells, n_nodes, seed, repeat
 
     def forward(self, images: Tensor, rules: Rules) -> Tensor:
         """[N, P·C, H, W] images → [N, P, n_classes] logits."""
@@ -223,3 +246,7 @@ class StackedMicro(StackedNetwork):
                 x = rules.output(x, everyone, "container")
         x = rules.output(x, everyone, "container")
         return self.head(x, self.last, rules)
+
+    def thin(self) -> StackedNetwork:
+        """The thin version of each."""
+        return StackedThin(*self._thin)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from zcbench.networks.stacked import StackedNetwork
-    from zcbench.networks.transnas import Block
+    from zcbench.networks.transnas import Block, Thin
 
 _SHAPE = (3, 256, 256)
 _ENCODER = "encoder alone"
@@ -82,10 +82,11 @@ class TransNASMicro(CellSpace):
         return " ".join(function_of(one, self.n_nodes) for one in (cell, changing))
 
     def _network(self, spec: str, task: Task) -> nn.Module:
+        from zcbench.networks.cell import thin
         from zcbench.networks.transnas import MicroCell
 
-        cell = partial(MicroCell, self.cell(spec), self.n_nodes)
-        return _network(_CODE, cell, task)
+        cell = self.cell(spec), self.n_nodes
+        return _network(_CODE, partial(MicroCell, *cell), task, partial(thin, *cell))
 
     @property
     def stacked_tasks(self) -> list[str]:
@@ -143,9 +144,11 @@ def _allowed(code: str) -> bool:
     return 1 <= doubled <= 3 and 1 <= halved <= 4
 
 
-def _network(code: str, block: Block, task: Task) -> nn.Module:
+def _network(
+    code: str, block: Block, task: Task, thin: Thin | None = None
+) -> nn.Module:
     from zcbench.networks.transnas import Encoder, Jigsaw, Predictor
 
     if task.loss == "none":
-        return Encoder(code, block, task)
-    return (Jigsaw if task.name == "jigsaw" else Predictor)(code, block, task)
+        return Encoder(code, block, task, thin)
+    return (Jigsaw if task.name == "jigsaw" else Predictor)(code, block, task, thin)
