@@ -1,10 +1,11 @@
-"""How far all proxies on one network are from what the machine allows.
+"""How far the passes of one network are from what the machine allows.
 
     python scripts/measure_floor.py --n 12 --out results/benchmark/floor
 
-Counts the floating-point operations and the bytes that the passes of a network ask for,
+Counts the floating-point operations and the bytes that each pass of a network asks for,
 measures how fast this machine does convolutions, matrix products and copies of such
-sizes, and sets the time that follows beside the measured one. Writes OUT.json and
+sizes, and sets the time that follows beside the measured one. The passes of the suite,
+of all proxies, and a plain training step of the literal network. Writes OUT.json and
 OUT.md.
 """
 
@@ -12,8 +13,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
+from collections import Counter
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +28,27 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+
+from networks import TinyNetwork
+
 import zcbench
 from zcbench.engine.process import keep_freed_memory
 from zcbench.engine.sample import sample
-from zcbench.evaluate import evaluate
+from zcbench.evidence.clock import Clock
+from zcbench.evidence.passes import make_records
+from zcbench.evidence.subject import make_subject
 from zcbench.minibatch import open_source
 from zcbench.plan import make_plan
 from zcbench.proxies import PROXIES
 
-PLAN = make_plan(PROXIES.select("all"))
+CPU = torch.device("cpu")
+STEP, SUITE, ALL = "plain training step", "the suite", "all proxies"
+NEEDS = {
+    SUITE: make_plan(PROXIES.select("suite")).records,
+    ALL: make_plan(PROXIES.select("all")).records,
+}
+AMOUNTS = ("GFLOP", "GB", "seconds")
 
 
 class Traffic(TorchDispatchMode):
@@ -113,60 +129,81 @@ def best(action: Callable[[], object], tries: int = 30) -> float:
     return fastest
 
 
-def work(options: argparse.Namespace) -> dict[str, float]:
-    """GFLOP, GB and seconds of one network with all proxies: means over a sample."""
+def work(options: argparse.Namespace) -> dict[str, dict[str, float]]:
+    """GFLOP, GB and seconds of each pass of one network: means over a sample."""
     space = zcbench.load_space("nb201")
     batch = open_source("builtin", space.tasks[options.task]).batch(
         options.batch_size, seed=options.seed
     )
-    total = {"GFLOP": 0.0, "GB": 0.0, "seconds": 0.0}
     chosen = sample(space, options.n, seed=options.seed, population="all")
-
-    def run(index: int) -> float:
-        network = space.build(space.architecture(index), options.task)
-        return evaluate(network, batch, PLAN).seconds["total"]
-
-    run(chosen[0])
+    totals = {amount: Counter() for amount in AMOUNTS}
+    passes_of(space, chosen[0], options.task, batch, time.perf_counter)
     for index in chosen:
-        counter, traffic = FlopCounterMode(display=False), Traffic()
-        with counter:
-            run(index)
-        with traffic:
-            run(index)
-        total["GFLOP"] += counter.get_total_flops() / 1e9 / len(chosen)
-        total["GB"] += traffic.total / 1e9 / len(chosen)
-        total["seconds"] += min(run(index) for _ in range(3)) / len(chosen)
-    return total
+        flops, traffic = FlopCounterMode(display=False), Traffic()
+        modes: dict[str, tuple[AbstractContextManager, Callable[[], float]]] = {
+            "GFLOP": (flops, lambda f=flops: f.get_total_flops() / 1e9),
+            "GB": (traffic, lambda t=traffic: t.total / 1e9),
+            "seconds": (nullcontext(), time.perf_counter),
+        }
+        for amount, (mode, now) in modes.items():
+            with mode:
+                amounts = passes_of(space, index, options.task, batch, now)
+            totals[amount].update({k: v / len(chosen) for k, v in amounts.items()})
+    return {amount: dict(total) for amount, total in totals.items()}
+
+
+def passes_of(
+    space: Any, index: int, task: str, batch: zcbench.Batch, now: Callable[[], float]
+) -> dict[str, float]:
+    """Of each pass of all proxies, of the suite as a whole, and of a training step."""
+    arch = space.architecture(index)
+    spent = {}
+    for name, needs in NEEDS.items():
+        clock = Clock(CPU, now)
+        make_records(make_subject(space.build(arch, task), batch, 0), needs, clock)
+        spent[name] = sum(clock.seconds.values())
+    literal = TinyNetwork(arch.spec, space.tasks[task].n_classes)
+    clocked = Clock(CPU, now)
+    with clocked.time(STEP):
+        F.cross_entropy(literal(batch.x), batch.y).backward()
+    return {**clock.seconds, **spent, **clocked.seconds}
 
 
 def describe(report: dict[str, Any]) -> str:
     rate, options = report["rates"], report["options"]
     fastest = max(value for name, value in rate.items() if "GFLOP" in name)
     copy = max(value for name, value in rate.items() if "GB/s" in name)
-    compute, memory = report["GFLOP"] / fastest, report["GB"] / copy
-    rows = [f"| {name} | {value:.1f} |" for name, value in rate.items()]
+    step = report["seconds"][STEP]
+    names = sorted(report["seconds"], key=report["seconds"].get)
+    rows = []
+    for name in names:
+        gflop, gb, seconds = (report[amount].get(name, 0.0) for amount in AMOUNTS)
+        floor = gflop / fastest + gb / copy
+        over = f"{seconds / floor:.1f}" if floor else "–"
+        rows.append(
+            f"| {name} | {gflop:.1f} | {gb:.2f} | {1e3 * floor:.0f} | "
+            f"{1e3 * seconds:.0f} | {over} | {floor / step:.2f} | "
+            f"{seconds / step:.2f} |"
+        )
     return "\n".join(
         [
             "## The floor",
             "",
             "| measured rate | |",
             "| --- | ---: |",
+            *(f"| {name} | {value:.1f} |" for name, value in rate.items()),
+            "",
+            "| pass | GFLOP | GB | floor, ms | measured, ms | over the floor "
+            "| floor, steps | measured, steps |",
+            "| --- " + "| ---: " * 7 + "|",
             *rows,
             "",
-            "| one network, all proxies | |",
-            "| --- | ---: |",
-            f"| operations, GFLOP | {report['GFLOP']:.1f} |",
-            f"| bytes read and written by its operations, GB | {report['GB']:.2f} |",
-            f"| time of the operations at {fastest:.0f} GFLOP/s | "
-            f"{1e3 * compute:.0f} ms |",
-            f"| time of the bytes at {copy:.0f} GB/s | {1e3 * memory:.0f} ms |",
-            f"| floor: both, one after the other | {1e3 * (compute + memory):.0f} ms |",
-            f"| measured | {1e3 * report['seconds']:.0f} ms |",
-            f"| measured over floor | {report['seconds'] / (compute + memory):.2f} |",
-            "",
-            f"Mean over {options['n']} random NAS-Bench-201 architectures, "
-            f"{options['task']}, batch size {options['batch_size']}, float32, one "
-            f"thread, {report['machine']['cpu']}, torch {report['machine']['torch']}. "
+            f"Floor: the operations at {fastest:.0f} GFLOP/s, then the bytes at "
+            f"{copy:.0f} GB/s. A step is a forward and a loss backward of the plain, "
+            f"contiguous network. Mean over {options['n']} random NAS-Bench-201 "
+            f"architectures, {options['task']}, batch size {options['batch_size']}, "
+            f"float32, one thread, {report['machine']['cpu']}, torch "
+            f"{report['machine']['torch']}. "
             f"Made by `python scripts/measure_floor.py --n {options['n']}`.",
             "",
         ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -18,9 +18,13 @@ class Clock:
 
     Args:
         device: where the passes run.
+        now: gives seconds, or another amount that grows.
     """
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(
+        self, device: torch.device, now: Callable[[], float] = time.perf_counter
+    ) -> None:
+        self._now = now
         self.seconds: dict[str, float] = defaultdict(float)
         self._device = device
         self._inner: list[float] = []
@@ -30,13 +34,13 @@ class Clock:
         """Time a block."""
         outermost = not self._inner
         self._inner.append(0.0)
-        start = time.perf_counter()
+        start = self._now()
         try:
             yield
         finally:
             if outermost and self._device.type == "cuda":
                 torch.cuda.synchronize(self._device)
-            elapsed = time.perf_counter() - start
+            elapsed = self._now() - start
             self.seconds[name] += elapsed - self._inner.pop()
             if self._inner:
                 self._inner[-1] += elapsed
