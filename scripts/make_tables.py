@@ -45,6 +45,7 @@ RESULTS = ROOT / "results"
 RUN = RESULTS / "nb201-1000"
 SMALLER = (
     *("nb201-epe_nas", "nb201-today", "nb201-today-2", "nb201-today-3"),
+    "nb201-today-4",
     "costly",
 )
 """Runs on the first architectures of the large one's sample."""
@@ -93,6 +94,17 @@ GAPS: Mapping[str, str] = {
     "the sum ([below](#the-authors-definition-and-what-was-here-before))",
 }
 """What has been measured about such differences."""
+FEW: Mapping[str, str] = {
+    **dict.fromkeys(
+        ("dss", "head_confidence", "softmax_confidence", "activation_distance"),
+        "vit_bench is the only space with attention",
+    ),
+    "w_pca": "vit_bench is the only space with attention",
+    "epsinas": "undefined on all of nb101 and macro, whose outputs are one number",
+    "te_nas": "ntk_cond is singular on transnas_micro, whose cells end in BatchNorm",
+    "gennas": "a minute or two for a network; not run",
+}
+"""Why a proxy has no ρ on two spaces beside nb201."""
 PUBLISHED_TRIMMED: Mapping[str, float] = {
     # ρ on CIFAR-10 over the trimmed cells
     "jacov": 0.82,
@@ -720,12 +732,27 @@ def measured_table(sources: Sources) -> str:
         "With an n: run on the first architectures of the sample only ("
         + ", ".join(f"`results/{name}`" for name in SMALLER)
         + "), because it trains or draws networks anew, or its definition of today was "
-        "not run on all of them."
+        f"not run on all of them. On fewer than two other spaces: {few()}."
     )
     return (
         markdown_table(header, rows, (False,) * len(header))
         + f"\n{text}\n\n{regularised(sources)}\n"
     )
+
+
+def few() -> str:
+    """Proxies without ρ on two spaces beside nb201, and why."""
+    from zcbench.proxies import PROXIES
+
+    names = [
+        name
+        for name in (*PROXIES.names(), *AGGREGATES)
+        if everywhere().query("proxy == @name and space != 'nb201'").space.nunique() < 2
+    ]
+    reasons: dict[str, list[str]] = {}
+    for name in names:
+        reasons.setdefault(FEW.get(name, "not run"), []).append(escape_markdown(name))
+    return "; ".join(f"{', '.join(those)} ({why})" for why, those in reasons.items())
 
 
 @functools.cache

@@ -41,7 +41,11 @@ RUNS = (
     *("transnas_macro", "transnas_macro-jigsaw"),
     *("mnasnet_imagenet", "vit_bench", "torchvision", "fcnet"),
 )
-FEWER = ("nb101-100-2", "nb101-100", "macro-100")
+FEWER = (
+    *("nb101-100-2", "nb101-50", "nb101-100"),
+    *("macro-100-2", "macro-100", "transnas_micro-100"),
+    *("macro-nngp", "nb101-nngp"),
+)
 """Runs of more proxies on the first architectures of the sample of one of these."""
 KINDS = {
     "cells": ("nb201", "transnas_micro", "nb101", "darts"),

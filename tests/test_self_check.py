@@ -29,7 +29,12 @@ from zcbench.engine.self_check.networks import images, networks_of, without_nois
 from zcbench.engine.self_check.questions import OfSpace
 from zcbench.evidence import minibatch_pass
 from zcbench.evidence.passes import Missing
-from zcbench.evidence.records import FreshNetwork, Gradients
+from zcbench.evidence.records import (
+    FreshNetwork,
+    Gradients,
+    InputCorrelation,
+    Structure,
+)
 from zcbench.evidence.spectra import Attention, HiddenDimensions, SynapticDiversity
 from zcbench.evidence.streams import Activations, ImageGradients
 from zcbench.evidence.table import RECORDS
@@ -294,11 +299,17 @@ def proxies_that_read(record: type) -> tuple[str, ...]:
     return tuple(p.name for p in proxies if record in plan.needs[p.name])
 
 
-@pytest.mark.parametrize("precision", ["float32", "bf16"])
 @pytest.mark.parametrize(
-    "record",
-    [r for r in RECORDS if r not in (Attention, HiddenDimensions, SynapticDiversity)],
-    ids=lambda record: record.__name__,
+    ("record", "precision"),
+    [
+        *(
+            (r, "float32")
+            for r in RECORDS
+            if r not in (Attention, HiddenDimensions, SynapticDiversity)
+        ),
+        *((r, "bf16") for r in (Gradients, InputCorrelation, Structure)),
+    ],
+    ids=lambda value: getattr(value, "__name__", value),
 )
 def test_a_wrong_record_is_caught(
     record: type,
