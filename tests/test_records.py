@@ -5,7 +5,9 @@ from __future__ import annotations
 import subprocess
 import sys
 from importlib import import_module
+from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,6 +16,8 @@ import zcbench
 from zcbench.engine.evaluator import StackEvaluator
 from zcbench.errors import UsageError
 from zcbench.evaluate import evaluate
+from zcbench.evidence.minibatch_pass import MinibatchPass
+from zcbench.evidence.records import ActivationKernel, Gradients
 from zcbench.evidence.table import RECORDS, Making
 from zcbench.plan import cost_class, evidence_of, make_plan
 from zcbench.proxies import PROXIES
@@ -114,6 +118,37 @@ def test_what_is_not_in_the_table_is_no_evidence(
     monkeypatch.delitem(RECORDS, record)
     with pytest.raises(UsageError, match="not annotated with an evidence type"):
         make_plan([spread])
+
+
+@pytest.mark.parametrize("way", ["maker", "stacked"])
+def test_records_of_one_forward_are_neighbours(way: str) -> None:
+    """Another between them would make the forward twice."""
+    sources = [str(getattr(making, way)).split(":") for making in RECORDS.values()]
+    runs = [key for key, _ in groupby(":".join(s[:2]) for s in sources if s[2:])]
+    assert len(runs) == len(set(runs))
+    together = [key for key, _ in groupby(":".join(s[:2]) for s in sources)]
+    assert all(together.count(key) == 1 for key in runs)
+
+
+def test_all_proxies_make_one_forward_of_the_minibatch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = []
+    monkeypatch.setattr(
+        MinibatchPass, "_forward", counting(MinibatchPass._forward, made)
+    )
+    network = TOY.build(TOY.architecture(7), "toy")
+    evaluate(network, BATCH, make_plan(PROXIES.select("all")))
+    whole = [p for p in made if p.needs & {ActivationKernel, Gradients}]  # no draws
+    assert len(whole) == 1
+
+
+def counting(method: Any, made: list[Any]) -> Any:
+    def counted(self: Any) -> None:
+        made.append(self)
+        method(self)
+
+    return counted
 
 
 def test_the_table_imports_no_torch() -> None:

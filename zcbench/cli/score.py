@@ -210,13 +210,13 @@ def _accuracies(
     path: Path | None, target: str | None, names: Sequence[str]
 ) -> Accuracies | None:
     """Read before anything is scored, so that a wrong file costs no time."""
+    if path is None:
+        return None
     import math
 
     from zcbench.analysis.outside import read_accuracies
     from zcbench.errors import DataError
 
-    if path is None:
-        return None
     found = read_accuracies(path, target)
     absent = [name for name in names if math.isnan(found.of(name))]
     if len(absent) == len(names):

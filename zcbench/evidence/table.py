@@ -99,6 +99,7 @@ _ALONE = ".one_by_one:each_image"
 _NO_ATTENTION = ".attention:no_attention:of_all"
 _ALONE_STACK = ".stacked_gradients:StackedPerImagePass"
 
+# Records of one forward are neighbours: another between them would run it again.
 RECORDS: dict[type, Making] = {
     FreshNetwork: Making(
         (), ".subject:fresh_network", exact=True, bounds=(1e-6, 0.2, 0.2)
@@ -144,18 +145,6 @@ RECORDS: dict[type, Making] = {
         forward_only=True,
         bounds=(1e-4, 2e-3, 2e-2),
     ),
-    DrawnPatterns: _own(
-        "drawn_patterns",
-        forward_only=True,
-        bounds=(1e-4, 2e-3, 2e-2),
-    ),
-    LinearRegions: _own(
-        "linear_regions",
-        "te_nas",
-        forward_only=True,
-        exact=True,
-        bounds=(1e-4, 2e-3, 2e-3),
-    ),
     Gradients: Making(
         ("forward", "loss_backward"),
         f"{_ONE}:gradients",
@@ -182,6 +171,18 @@ RECORDS: dict[type, Making] = {
         f"{_ONE}:input_correlation",
         stacked=f"{_STACK}:input_correlation",
         bounds=(1e-6, 0.05, 0.45),
+    ),
+    DrawnPatterns: _own(
+        "drawn_patterns",
+        forward_only=True,
+        bounds=(1e-4, 2e-3, 2e-2),
+    ),
+    LinearRegions: _own(
+        "linear_regions",
+        "te_nas",
+        forward_only=True,
+        exact=True,
+        bounds=(1e-4, 2e-3, 2e-3),
     ),
     SignAgreement: Making(
         ("per_image_forward", "per_image_loss"),

@@ -158,9 +158,17 @@ def _pile(random: Random, height: int, width: int, recipe: Recipe) -> NDArray[np
     dx = (x / side - centre[1] * width / side) ** 2
     top = np.zeros((height, width), dtype=np.intp)
     for number in range(1, recipe.leaves):
-        inside = dy[number][:, None] + dx[number] <= radius[number] ** 2
-        top[inside] = number
+        square = radius[number] ** 2
+        rows, columns = _span(dy[number] <= square), _span(dx[number] <= square)
+        inside = dy[number, rows, None] + dx[number, columns] <= square
+        top[rows, columns][inside] = number
     return top
+
+
+def _span(inside: NDArray[np.bool_]) -> slice:
+    """From the first to the last that is true, of neighbours."""
+    where = np.flatnonzero(inside)
+    return slice(where[0], where[-1] + 1) if len(where) else slice(0)
 
 
 def _pink(random: Random, height: int, width: int) -> Floats:
