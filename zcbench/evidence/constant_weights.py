@@ -24,7 +24,7 @@ WEIGHTS = (1e-7, 1.0)
 """Those that the authors take for NAS-Bench-201."""
 
 _LEAST = 1e-5
-"""Up to here a scaled output is the least but for rounding: all classes are alike."""
+"""Up to here outputs differ by rounding: all classes are alike."""
 
 
 @torch.no_grad()
@@ -75,7 +75,8 @@ def _fill(module: nn.Module, weight: float) -> None:
 
 def _scaled(outputs: Tensor) -> Tensor:
     low, high = outputs.min(), outputs.max()
-    if not bool(high > low) or not bool((high - low).isfinite()):
+    rounding = _LEAST * outputs.abs().max()
+    if not bool(high - low > rounding) or not bool((high - low).isfinite()):
         raise Undefined("with constant weights all outputs are the same number")
     return (outputs - low) / (high - low)
 
