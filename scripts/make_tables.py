@@ -96,10 +96,12 @@ GAPS: Mapping[str, str] = {
 """What has been measured about such differences."""
 FEW: Mapping[str, str] = {
     **dict.fromkeys(
-        ("dss", "head_confidence", "softmax_confidence", "activation_distance"),
+        (
+            *("dss", "head_confidence", "softmax_confidence", "activation_distance"),
+            "w_pca",
+        ),
         "vit_bench is the only space with attention",
     ),
-    "w_pca": "vit_bench is the only space with attention",
     "epsinas": "undefined on all of nb101 and macro, whose outputs are one number",
     "te_nas": "ntk_cond is singular on transnas_micro, whose cells end in BatchNorm",
     "gennas": "a minute or two for a network; not run",
@@ -747,7 +749,7 @@ def few() -> str:
     names = [
         name
         for name in (*PROXIES.names(), *AGGREGATES)
-        if everywhere().query("proxy == @name and space != 'nb201'").space.nunique() < 2
+        if others(name)["space"].nunique() < 2
     ]
     reasons: dict[str, list[str]] = {}
     for name in names:
@@ -766,13 +768,17 @@ def everywhere() -> pd.DataFrame:
 
 def elsewhere(name: str) -> str:
     """Mean ρ over the tasks of every other space where it has scores."""
-    table = everywhere()
-    table = table[(table["proxy"] == name) & (table["space"] != "nb201")]
     return ", ".join(
         f"{escape_markdown(space)} {number(rows['spearman'].mean())} "
         f"(n {rows['n'].min()})"
-        for space, rows in table.groupby("space", sort=False)
+        for space, rows in others(name).groupby("space", sort=False)
     )
+
+
+def others(name: str) -> pd.DataFrame:
+    """ρ of a proxy on every task but nb201's."""
+    table = everywhere()
+    return table[(table["proxy"] == name) & (table["space"] != "nb201")]
 
 
 def combinable(run: pd.DataFrame) -> list[Aggregate]:

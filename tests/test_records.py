@@ -16,8 +16,9 @@ import zcbench
 from zcbench.engine.evaluator import StackEvaluator
 from zcbench.errors import UsageError
 from zcbench.evaluate import evaluate
+from zcbench.evidence import passes
 from zcbench.evidence.minibatch_pass import MinibatchPass
-from zcbench.evidence.records import ActivationKernel, Gradients
+from zcbench.evidence.records import ActivationKernel, Gradients, LinearRegions
 from zcbench.evidence.table import RECORDS, Making
 from zcbench.plan import cost_class, evidence_of, make_plan
 from zcbench.proxies import PROXIES
@@ -141,6 +142,21 @@ def test_all_proxies_make_one_forward_of_the_minibatch(
     evaluate(network, BATCH, make_plan(PROXIES.select("all")))
     whole = [p for p in made if p.needs & {ActivationKernel, Gradients}]  # no draws
     assert len(whole) == 1
+
+
+def test_one_forward_in_any_order_of_the_table(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = []
+    monkeypatch.setattr(
+        MinibatchPass, "_forward", counting(MinibatchPass._forward, made)
+    )
+    regions = RECORDS[LinearRegions]
+    between = {ActivationKernel: RECORDS[ActivationKernel], LinearRegions: regions}
+    monkeypatch.setattr(passes, "RECORDS", {**between, **RECORDS})
+    network = TOY.build(TOY.architecture(7), "toy")
+    evaluate(network, BATCH, make_plan(PROXIES.select("nwot,lin_regions,snip")))
+    assert len(made) == 1
 
 
 def counting(method: Any, made: list[Any]) -> Any:

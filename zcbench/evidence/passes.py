@@ -15,7 +15,6 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
-from itertools import groupby
 from operator import methodcaller
 from typing import Any, TypeVar
 
@@ -71,15 +70,14 @@ def make_records(
         UsageError: the device has no such arithmetic.
     """
     stacked = isinstance(subject, StackedSubject)
-    makers = {
-        record: str(making.stacked if stacked else making.maker).split(":")
-        for record, making in RECORDS.items()
-        if record in needs
-    }
+    sources: dict[tuple[str, ...], dict[type, list[str]]] = {}
+    for record, making in RECORDS.items():
+        if record in needs:
+            maker = str(making.stacked if stacked else making.maker).split(":")
+            sources.setdefault(tuple(maker[:2]), {})[record] = maker[2:]
     records: dict[type, Any] = {}
     with manners(subject):
-        for source, sharing in groupby(makers, key=lambda record: makers[record][:2]):
-            steps = {record: makers[record][2:] for record in sharing}
+        for source, steps in sources.items():
             exact = all(RECORDS[record].exact for record in steps)
             rounding = "float32" if exact else precision
             make = _make_held if any(steps.values()) else _make_one
@@ -95,7 +93,7 @@ _Steps = Mapping[type, Sequence[str]]
 
 def _make_one(
     records: dict[type, Any],
-    source: list[str],
+    source: tuple[str, ...],
     steps: _Steps,
     subject: Any,
     clock: Clock,
@@ -121,7 +119,7 @@ def _make_one(
 
 def _make_held(
     records: dict[type, Any],
-    source: list[str],
+    source: tuple[str, ...],
     steps: _Steps,
     subject: Any,
     clock: Clock,

@@ -99,7 +99,7 @@ _ALONE = ".one_by_one:each_image"
 _NO_ATTENTION = ".attention:no_attention:of_all"
 _ALONE_STACK = ".stacked_gradients:StackedPerImagePass"
 
-# Records of one forward are neighbours: another between them would run it again.
+# Passes are made in this order; records of one forward with the first of them.
 RECORDS: dict[type, Making] = {
     FreshNetwork: Making(
         (), ".subject:fresh_network", exact=True, bounds=(1e-6, 0.2, 0.2)

@@ -24,8 +24,6 @@ from zcbench.types import Task
 Block = Callable[[int, int, int], nn.Module]
 """(channels of the input, of the output, stride) → a cell or residual block."""
 
-Thin = Callable[[], nn.Module]
-
 BASE = 64
 """Channels after the stem."""
 
@@ -99,21 +97,16 @@ class Encoder(nn.Module):
         code: see `shapes_of`.
         block: makes the blocks.
         task: gives the input channels.
-        thin: makes what TE-NAS counts linear regions in, if there is such.
     """
 
     linear_outside_layers = True
     """Sums, pooling, padding: see `zcbench.evidence.hessian_product`."""
 
-    def __init__(
-        self,
-        code: str,
-        block: Block,
-        task: Task,
-        thin: Thin | None = None,
-    ) -> None:
+    thin: Callable[[], nn.Module] | None = None
+    """Makes what TE-NAS counts linear regions in, where there is such."""
+
+    def __init__(self, code: str, block: Block, task: Task) -> None:
         super().__init__()
-        self.thin = thin
         self.stem = nn.Sequential(
             Conv2d(task.input_shape[0], BASE // 2, 3, 2, 1, bias=False),
             nn.BatchNorm2d(BASE // 2),
@@ -137,14 +130,8 @@ class Encoder(nn.Module):
 class Predictor(Encoder):
     """An encoder and a linear layer, for classes or real numbers."""
 
-    def __init__(
-        self,
-        code: str,
-        block: Block,
-        task: Task,
-        thin: Thin | None = None,
-    ) -> None:
-        super().__init__(code, block, task, thin)
+    def __init__(self, code: str, block: Block, task: Task) -> None:
+        super().__init__(code, block, task)
         self.head = Linear(self.channels, task.n_classes)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -162,14 +149,8 @@ class Jigsaw(Encoder):
     linear_outside_layers = False  # every layer but the last is used nine times
     plain_layers = True
 
-    def __init__(
-        self,
-        code: str,
-        block: Block,
-        task: Task,
-        thin: Thin | None = None,
-    ) -> None:
-        super().__init__(code, block, task, thin)
+    def __init__(self, code: str, block: Block, task: Task) -> None:
+        super().__init__(code, block, task)
         self.head = Linear(_SIDE**2 * self.channels, task.n_classes)
 
     def forward(self, x: Tensor) -> Tensor:

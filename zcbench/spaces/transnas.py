@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from zcbench.networks.stacked import StackedNetwork
-    from zcbench.networks.transnas import Block, Thin
+    from zcbench.networks.transnas import Block, Encoder
 
 _SHAPE = (3, 256, 256)
 _ENCODER = "encoder alone"
@@ -86,7 +86,9 @@ class TransNASMicro(CellSpace):
         from zcbench.networks.transnas import MicroCell
 
         cell = self.cell(spec), self.n_nodes
-        return _network(_CODE, partial(MicroCell, *cell), task, partial(thin, *cell))
+        network = _network(_CODE, partial(MicroCell, *cell), task)
+        network.thin = partial(thin, *cell)
+        return network
 
     @property
     def stacked_tasks(self) -> list[str]:
@@ -144,11 +146,9 @@ def _allowed(code: str) -> bool:
     return 1 <= doubled <= 3 and 1 <= halved <= 4
 
 
-def _network(
-    code: str, block: Block, task: Task, thin: Thin | None = None
-) -> nn.Module:
+def _network(code: str, block: Block, task: Task) -> Encoder:
     from zcbench.networks.transnas import Encoder, Jigsaw, Predictor
 
     if task.loss == "none":
-        return Encoder(code, block, task, thin)
-    return (Jigsaw if task.name == "jigsaw" else Predictor)(code, block, task, thin)
+        return Encoder(code, block, task)
+    return (Jigsaw if task.name == "jigsaw" else Predictor)(code, block, task)
