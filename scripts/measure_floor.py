@@ -24,8 +24,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from benchmark_proxies import machine
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from measure_launches import Count
 from torch.utils.flop_counter import FlopCounterMode
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
@@ -49,26 +48,6 @@ NEEDS = {
     ALL: make_plan(PROXIES.select("all")).records,
 }
 AMOUNTS = ("GFLOP", "GB", "seconds")
-
-
-class Traffic(TorchDispatchMode):
-    """Sums the bytes of all tensors that operations read and write, views left out."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.total = 0
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
-        out = func(*args, **(kwargs or {}))
-        if not func.is_view:
-            tensors = [
-                t for t in tree_leaves((args, kwargs, out)) if torch.is_tensor(t)
-            ]
-            distinct = {t.data_ptr(): t.numel() * t.element_size() for t in tensors}
-            self.total += sum(distinct.values())
-        return out
 
 
 def main() -> None:
@@ -139,10 +118,10 @@ def work(options: argparse.Namespace) -> dict[str, dict[str, float]]:
     totals = {amount: Counter() for amount in AMOUNTS}
     passes_of(space, chosen[0], options.task, batch, time.perf_counter)
     for index in chosen:
-        flops, traffic = FlopCounterMode(display=False), Traffic()
+        flops, count = FlopCounterMode(display=False), Count()
         modes: dict[str, tuple[AbstractContextManager, Callable[[], float]]] = {
             "GFLOP": (flops, lambda f=flops: f.get_total_flops() / 1e9),
-            "GB": (traffic, lambda t=traffic: t.total / 1e9),
+            "GB": (count, lambda c=count: c.bytes / 1e9),
             "seconds": (nullcontext(), time.perf_counter),
         }
         for amount, (mode, now) in modes.items():

@@ -48,10 +48,7 @@ class Count(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         out = func(*args, **(kwargs or {}))
-        if not any(
-            r.alias_info is not None and not r.alias_info.is_write
-            for r in func._schema.returns
-        ):
+        if not func.is_view:
             self.kernels += 1
             tensors = [
                 t for t in tree_leaves((args, kwargs, out)) if torch.is_tensor(t)

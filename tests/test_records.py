@@ -11,14 +11,19 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 import zcbench
 from zcbench.engine.evaluator import StackEvaluator
 from zcbench.errors import UsageError
 from zcbench.evaluate import evaluate
 from zcbench.evidence import passes
+from zcbench.evidence.clock import Clock
 from zcbench.evidence.minibatch_pass import MinibatchPass
+from zcbench.evidence.one_by_one import OneByOne, each_image
+from zcbench.evidence.per_image_pass import PerImagePass
 from zcbench.evidence.records import ActivationKernel, Gradients, LinearRegions
+from zcbench.evidence.subject import make_subject
 from zcbench.evidence.table import RECORDS, Making
 from zcbench.plan import cost_class, evidence_of, make_plan
 from zcbench.proxies import PROXIES
@@ -177,3 +182,58 @@ def test_a_star_import_has_functions_and_records() -> None:
     exec("from zcbench import *", names)
     assert names["Gradients"] in RECORDS
     assert names["run"] is zcbench.run
+
+
+class Wide(nn.Sequential):
+    """Tensors of fifty entries in every kind of module that the fast pass knows."""
+
+    plain_layers = True
+
+    def __init__(self, *, last: nn.Module) -> None:
+        super().__init__(
+            nn.Conv2d(3, 60, 3, stride=2),
+            nn.BatchNorm2d(60),
+            nn.ReLU(),
+            nn.Conv2d(60, 64, 3, groups=4, bias=False),
+            nn.BatchNorm2d(64),
+            last,
+            nn.Flatten(),
+            nn.LazyLinear(64),
+            nn.ReLU(),
+            nn.Linear(64, 55),
+        )
+
+
+@pytest.mark.parametrize(
+    ("last", "fast"),
+    [
+        (nn.ReLU(), True),
+        (nn.ConvTranspose2d(64, 2, 3), False),
+        (nn.LayerNorm([64, 5, 5]), False),
+    ],
+)
+def test_first_gradients_of_one_backward_are_those_of_a_loop(last, fast) -> None:
+    torch.manual_seed(0)
+    network = Wide(last=last).double()
+    x = torch.randn(52, 3, 16, 16, dtype=torch.float64)
+    network(x)
+    for p in network.parameters():  # BatchNorm not at its initial values
+        p.data += 0.1 * torch.randn_like(p)
+    subject = make_subject(network, zcbench.Batch(x, torch.arange(52)), 0)
+    clock = Clock(torch.device("cpu"))
+    made = each_image(subject, frozenset({zcbench.FirstGradients}), clock)
+    assert isinstance(made, PerImagePass) == fast
+    found = made.first_gradients().entries
+    expected = OneByOne(subject, clock).first_gradients().entries
+    assert found.shape == (11, 50, 50)
+    assert bool(expected.any(2).any(1).all())
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
+
+
+def test_outputs_of_rounding_alone_are_not_ranked() -> None:
+    # What LayerNorm gives sums to 0: with weights of 1 nothing but rounding is left.
+    network = nn.Sequential(nn.Flatten(), nn.LayerNorm(192), nn.Linear(192, 10))
+    x = torch.randn(16, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    score = zcbench.score(network, zcbench.Batch(x, torch.arange(16) % 10), "epsinas")
+    assert score["epsinas"].status == "undefined"
+    assert "rounding" in score["epsinas"].message

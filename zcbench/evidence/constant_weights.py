@@ -34,8 +34,10 @@ def measure_constant_weights(subject: Subject) -> ConstantWeights:
     In float32 whatever the network is in: with weights of 1e-7 the outputs of deep
     cells pass its smallest number, and where they do is part of the published scores.
 
+    A third in float64, with weights of 1, tells what is only rounding.
+
     Raises:
-        Undefined: all outputs are one number, or not a number.
+        Undefined: all outputs are one number but for rounding, or not a number.
     """
     with torch._C.DisableTorchFunction():  # modes that keep float64
         return _measured(subject)
@@ -52,17 +54,26 @@ def _measured(subject: Subject) -> ConstantWeights:
         outputs.append(network(images))
         if not isinstance(outputs[-1], Tensor):
             raise Undefined("the network does not give one tensor of outputs")
-    return _compared(outputs)
+    exact = cast(network, torch.float64)(images.double())
+    return _compared(exact, outputs)
 
 
-def _compared(outputs: Sequence[Tensor]) -> ConstantWeights:
-    """Outputs of the network with each of the weights."""
+def _compared(exact: Tensor, outputs: Sequence[Tensor]) -> ConstantWeights:
+    """Outputs of the network with each of the weights; with the last in float64."""
     both = torch.stack([_scaled(each.flatten().double()) for each in outputs])
+    # A sum over what LayerNorm gives is 0: float32 leaves outputs of rounding alone.
+    # Ranges are compared, as dropout draws another mask in another precision.
+    if _range(exact) < _range(outputs[-1]) / 2:
+        raise Undefined("with constant weights the outputs are nothing but rounding")
     # The authors leave out what is exactly 0. Rounding decides which outputs of the
     # least image are: others in each engine.
     both = torch.where(both <= _LEAST, torch.nan, both)
     difference = (both[0] - both[1]).abs().nanmean()
     return ConstantWeights(float(difference), float(both.nanmean()))
+
+
+def _range(outputs: Tensor) -> float:
+    return float(outputs.max() - outputs.min())
 
 
 def _fill(module: nn.Module, weight: float) -> None:
@@ -87,7 +98,11 @@ def stacked_constant_weights(subject: StackedSubject) -> list[ConstantWeights]:
     network = subject.network
     images = network.images(subject.batch.x.to(torch.float32))
     outputs = [network(images, _Constant(weight)).unbind(1) for weight in WEIGHTS]
-    return [attempt(partial(_compared, each)) for each in zip(*outputs, strict=True)]
+    exact = network(images.double(), _Constant(WEIGHTS[-1])).unbind(1)
+    return [
+        attempt(partial(_compared, *both))
+        for both in zip(exact, zip(*outputs, strict=True), strict=True)
+    ]
 
 
 class _Constant(Rules):

@@ -138,13 +138,13 @@ def vkdnw_entropy(f: FisherSpectrum) -> float:
     return -math.fsum(share * math.log(share + 1e-10) for share in shares)
 
 
-@proxy(version=2, reference="gracheva2023trainless", label_free=True, apart="partial")
+@proxy(version=3, reference="gracheva2023trainless", label_free=True, apart="partial")
 def epsinas(c: ConstantWeights) -> float:
     """Mean |difference| / mean of outputs of two constant weights. Higher is better.
 
     epsinas (Gracheva 2023): all weights 1e-7, then 1; outputs scaled to [0, 1]; in
     float32. Undefined where all outputs are one number, as in four of ten cells of
-    NAS-Bench-201, where 1e-7 passes float32's smallest: so it is in the set
-    ``partial``, not among ``all``.
+    NAS-Bench-201, where 1e-7 passes float32's smallest, or nothing but rounding, as
+    after LayerNorm: so it is in the set ``partial``, not among ``all``.
     """
     return c.difference / c.mean
