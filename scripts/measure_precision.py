@@ -3,15 +3,15 @@
     python scripts/measure_precision.py --n 60 -o results/precision
 
 float32, which `zcbench run` computes in, against float64, which `zcbench.score`
-computes in; and bf16 (`zcbench run --precision bf16`) against float32. For every proxy:
-the relative difference of single scores, and Spearman's ρ between both over the
-architectures. Writes precision.csv and precision.md.
+computes in; bf16 (`zcbench run --precision bf16`) against float32; and float32 of
+eight networks at once (`--stack 8`) against one by one. For every proxy: the relative
+difference of single scores, and Spearman's ρ between both over the architectures.
+Writes precision.csv and precision.md.
 """
 
 from __future__ import annotations
 
 import argparse
-import itertools
 from pathlib import Path
 
 import numpy as np
@@ -21,15 +21,22 @@ from benchmark_proxies import machine
 from scipy import stats
 
 import zcbench
+from zcbench.engine.evaluator import StackEvaluator
 from zcbench.engine.process import keep_freed_memory
 from zcbench.engine.sample import sample
-from zcbench.evaluate import evaluate
 from zcbench.minibatch import open_source
 from zcbench.plan import make_plan
 from zcbench.proxies import PROXIES
-from zcbench.types import Batch
 
 TASK = "ImageNet16-120"
+WAYS = {
+    "float64": (1, torch.float64, "float32"),
+    "float32": (1, torch.float32, "float32"),
+    "bf16": (1, torch.float32, "bf16"),
+    "stacks of 8": (8, torch.float32, "float32"),
+}
+"""Networks at once, type of the weights, arithmetic."""
+PAIRS = (("float32", "float64"), ("bf16", "float32"), ("stacks of 8", "float32"))
 
 
 def main() -> None:
@@ -42,46 +49,43 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     keep_freed_memory()
-    names = ("float64", "float32", "bf16")
-    scores, seconds = zip(*(measure(options, name) for name in names), strict=True)
-    pairs = itertools.pairwise(range(len(names)))
+    scores = {name: measure(options, *way) for name, way in WAYS.items()}
     table = pd.concat(
         {
-            f"{names[worse]} against {names[better]}": compare(
-                scores[worse], scores[better]
-            )
-            for better, worse in pairs
+            f"{worse} against {better}": compare(scores[worse], scores[better])
+            for worse, better in PAIRS
         },
         names=["precisions"],
     ).reset_index(0)
     options.output.mkdir(parents=True, exist_ok=True)
     table.to_csv(options.output / "precision.csv", index=False, float_format="%.4g")
-    text = describe(table, options, dict(zip(names, seconds, strict=True)))
+    text = describe(table, options)
     (options.output / "precision.md").write_text(text, encoding="utf-8")
     print(text)
 
 
-def measure(options: argparse.Namespace, precision: str) -> tuple[pd.DataFrame, float]:
-    """Scores of the sample, one row per architecture, and mean seconds of one."""
+def measure(
+    options: argparse.Namespace, stack: int, dtype: torch.dtype, precision: str
+) -> pd.DataFrame:
+    """Scores of the sample, one row per architecture."""
     space = zcbench.load_space("nb201")
     source = open_source(options.minibatch, space.tasks[TASK])
     batch = source.batch(options.batch_size, seed=options.seed)
-    dtype = torch.float64 if precision == "float64" else torch.float32
-    batch = Batch(batch.x.to(dtype), batch.y)
-    plan = make_plan(PROXIES.select("all"))
-    rows, spent = [], []
-    for index in sample(space, options.n, seed=options.seed, population="connected"):
-        network = space.build(space.architecture(index), TASK, seed=options.seed)
-        found = evaluate(
-            network.to(dtype),
-            batch,
-            plan,
-            seed=options.seed,
-            precision="bf16" if precision == "bf16" else "float32",
-        )
-        rows.append({name: score.value for name, score in found.scores.items()})
-        spent.append(found.seconds["total"])
-    return pd.DataFrame(rows, dtype=float), float(np.mean(spent))
+    chosen = sample(space, options.n, seed=options.seed, population="connected")
+    archs = [space.architecture(index) for index in chosen]
+    evaluator = StackEvaluator(
+        space,
+        TASK,
+        batch,
+        make_plan(PROXIES.select("all")),
+        seed=options.seed,
+        dtype=dtype,
+        precision=precision,
+    )
+    evaluator.most = stack
+    found = evaluator(archs)
+    rows = [{name: s.value for name, s in each.scores.items()} for each in found]
+    return pd.DataFrame(rows, dtype=float)
 
 
 def compare(single: pd.DataFrame, double: pd.DataFrame) -> pd.DataFrame:
@@ -91,16 +95,13 @@ def compare(single: pd.DataFrame, double: pd.DataFrame) -> pd.DataFrame:
         both = single[proxy].notna() & double[proxy].notna()
         a, b = single[proxy][both], double[proxy][both]
         error = ((a - b).abs() / b.abs()).where(a != b, 0.0)
-        median, most = np.quantile(error, (0.5, 1.0))
-        rho = stats.spearmanr(a, b).statistic
-        rows.append((proxy, int(both.sum()), median, most, rho))
+        rho = stats.spearmanr(a, b).statistic if len(a) > 1 else np.nan
+        rows.append((proxy, int(both.sum()), error.median(), error.max(), rho))
     columns = ["proxy", "n", "median_difference", "largest_difference", "spearman"]
     return pd.DataFrame(rows, columns=columns)
 
 
-def describe(
-    table: pd.DataFrame, options: argparse.Namespace, seconds: dict[str, float]
-) -> str:
+def describe(table: pd.DataFrame, options: argparse.Namespace) -> str:
     lines = []
     for title, part in table.groupby("precisions", sort=False):
         lines += [
@@ -111,11 +112,12 @@ def describe(
         ]
         lines += [
             f"| {row.proxy} | {row.n} | {row.median_difference:.1e} | "
-            f"{row.largest_difference:.1e} | {row.spearman:.4f} |"
+            f"{row.largest_difference:.1e} | "
+            + ("–" if np.isnan(row.spearman) else f"{row.spearman:.4f}")
+            + " |"
             for row in part.itertuples()
         ]
         lines.append("")
-    spent = ", ".join(f"{name} {1000 * s:.0f} ms" for name, s in seconds.items())
     command = (
         f"python scripts/measure_precision.py --n {options.n} "
         f"--batch-size {options.batch_size} --seed {options.seed} "
@@ -125,8 +127,8 @@ def describe(
         "Relative difference of single scores, and Spearman's ρ between both "
         f"precisions. {options.n} random connected NAS-Bench-201 architectures, "
         f"{TASK}, minibatch {options.minibatch}, batch size {options.batch_size}, seed "
-        f"{options.seed}; torch {torch.__version__}, one thread, {machine(1)['cpu']}. "
-        f"Mean time of one network with all proxies: {spent}.\n\nMade by `{command}`."
+        f"{options.seed}; torch {torch.__version__}, one thread, {machine(1)['cpu']}."
+        f"\n\nMade by `{command}`."
     )
     return "\n".join([*lines, about, ""])
 
