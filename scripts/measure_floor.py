@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,21 @@ NEEDS = {
     ALL: make_plan(PROXIES.select("all")).records,
 }
 AMOUNTS = ("GFLOP", "GB", "seconds")
+
+
+def of_gradients(
+    delta: Sequence[int], _: Sequence[int], weight: Sequence[int], *rest: Any, **__: Any
+) -> int:
+    """Operations of the gradients of a convolution: each takes those of the forward.
+
+    torch's own count takes a grouped convolution, such as all images at once, for a
+    dense one in the gradient of the weight.
+    """
+    wanted = sum(rest[-1][:2])  # of input and weight
+    return 2 * math.prod(delta) * math.prod(weight[1:]) * wanted
+
+
+GROUPED = {torch.ops.aten.convolution_backward: of_gradients}
 
 
 def main() -> None:
@@ -118,7 +134,8 @@ def work(options: argparse.Namespace) -> dict[str, dict[str, float]]:
     totals = {amount: Counter() for amount in AMOUNTS}
     passes_of(space, chosen[0], options.task, batch, time.perf_counter)
     for index in chosen:
-        flops, count = FlopCounterMode(display=False), Count()
+        flops = FlopCounterMode(display=False, custom_mapping=GROUPED)
+        count = Count()
         modes: dict[str, tuple[AbstractContextManager, Callable[[], float]]] = {
             "GFLOP": (flops, lambda f=flops: f.get_total_flops() / 1e9),
             "GB": (count, lambda c=count: c.bytes / 1e9),
