@@ -85,7 +85,7 @@ def count_passes(monkeypatch: pytest.MonkeyPatch, proxies: str) -> dict[str, int
         # for wrcor; one image for spectra, its way round a circle, and the graph.
         # 32 forwards of networks drawn for swap, one for ntk_cond's; single images for
         # its and knas' gradients, three thin networks for lin_regions.
-        ("all", 43, 6, 18),
+        ("all", 43, 14, 26),
     ],
 )
 def test_proxies_share_passes(

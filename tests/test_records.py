@@ -18,12 +18,8 @@ from zcbench.engine.evaluator import StackEvaluator
 from zcbench.errors import UsageError
 from zcbench.evaluate import evaluate
 from zcbench.evidence import passes
-from zcbench.evidence.clock import Clock
 from zcbench.evidence.minibatch_pass import MinibatchPass
-from zcbench.evidence.one_by_one import OneByOne, each_image
-from zcbench.evidence.per_image_pass import PerImagePass
 from zcbench.evidence.records import ActivationKernel, Gradients, LinearRegions
-from zcbench.evidence.subject import make_subject
 from zcbench.evidence.table import RECORDS, Making
 from zcbench.plan import cost_class, evidence_of, make_plan
 from zcbench.proxies import PROXIES
@@ -184,52 +180,6 @@ def test_a_star_import_has_functions_and_records() -> None:
     assert names["run"] is zcbench.run
 
 
-class Wide(nn.Sequential):
-    """Tensors of fifty entries in every kind of module that the fast pass knows."""
-
-    plain_layers = True
-
-    def __init__(self, *, last: nn.Module) -> None:
-        super().__init__(
-            nn.Conv2d(3, 60, 3, stride=2),
-            nn.BatchNorm2d(60),
-            nn.ReLU(),
-            nn.Conv2d(60, 64, 3, groups=4, bias=False),
-            nn.BatchNorm2d(64),
-            last,
-            nn.Flatten(),
-            nn.LazyLinear(64),
-            nn.ReLU(),
-            nn.Linear(64, 55),
-        )
-
-
-@pytest.mark.parametrize(
-    ("last", "fast"),
-    [
-        (nn.ReLU(), True),
-        (nn.ConvTranspose2d(64, 2, 3), False),
-        (nn.LayerNorm([64, 5, 5]), False),
-    ],
-)
-def test_first_gradients_of_one_backward_are_those_of_a_loop(last, fast) -> None:
-    torch.manual_seed(0)
-    network = Wide(last=last).double()
-    x = torch.randn(52, 3, 16, 16, dtype=torch.float64)
-    network(x)
-    for p in network.parameters():  # BatchNorm not at its initial values
-        p.data += 0.1 * torch.randn_like(p)
-    subject = make_subject(network, zcbench.Batch(x, torch.arange(52)), 0)
-    clock = Clock(torch.device("cpu"))
-    made = each_image(subject, frozenset({zcbench.FirstGradients}), clock)
-    assert isinstance(made, PerImagePass) == fast
-    found = made.first_gradients().entries
-    expected = OneByOne(subject, clock).first_gradients().entries
-    assert found.shape == (11, 50, 50)
-    assert bool(expected.any(2).any(1).all())
-    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
-
-
 def test_outputs_of_rounding_alone_are_not_ranked() -> None:
     # What LayerNorm gives sums to 0: with weights of 1 nothing but rounding is left.
     network = nn.Sequential(nn.Flatten(), nn.LayerNorm(192), nn.Linear(192, 10))
@@ -237,3 +187,50 @@ def test_outputs_of_rounding_alone_are_not_ranked() -> None:
     score = zcbench.score(network, zcbench.Batch(x, torch.arange(16) % 10), "epsinas")
     assert score["epsinas"].status == "undefined"
     assert "rounding" in score["epsinas"].message
+
+
+class Forward(nn.Module):
+    """A network that is what a function says, with two layers to use."""
+
+    def __init__(self, forward) -> None:
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(3, 8, 3), nn.Linear(8, 8)
+        self.function = forward
+
+    def forward(self, x):
+        return self.function(self, x)
+
+
+def pooled(n: Forward, x: torch.Tensor) -> torch.Tensor:
+    return n.conv(x).relu().mean((2, 3))
+
+
+@pytest.mark.parametrize(
+    "forward",
+    [
+        lambda n, x: n.head(pooled(n, x.float())),
+        lambda n, x: n.head(pooled(n, x) @ torch.eye(8)),
+        lambda n, x: n.head(pooled(n, x).bfloat16().float()),
+        lambda n, x: n.head(nn.functional.dropout(pooled(n, x), 0.5)),
+        lambda n, x: n.head(torch.zeros(len(x), 8).index_add_(1, N8, pooled(n, x))),
+        lambda n, x: n.head(pooled(n, checked(x))),
+    ],
+)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_what_only_works_in_float32_has_outputs_of_its_own(forward, dtype) -> None:
+    torch.manual_seed(0)
+    batch = zcbench.Batch(torch.randn(2, 3, 8, 8).to(dtype), torch.arange(2))
+    for seed in range(5):
+        network = Forward(forward)
+        score = zcbench.score(network, batch, "epsinas", seed=seed)["epsinas"]
+        assert score.status == "ok", score.message
+
+
+N8 = torch.arange(8)
+
+
+def checked(x: torch.Tensor) -> torch.Tensor:
+    """Images that must be of one type."""
+    if x.dtype != torch.float32:
+        raise TypeError(x.dtype)
+    return x

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 import zcbench
 from zcbench.engine.evaluator import StackEvaluator
 from zcbench.evaluate import evaluate, gather
-from zcbench.evidence import image_gradients
+from zcbench.evidence import per_image_pass
 from zcbench.evidence.clock import Clock
 from zcbench.evidence.passes import Missing
 from zcbench.evidence.streams import Activations, ImageGradients
@@ -141,7 +141,7 @@ def test_an_order_is_that_of_definition_and_parts_make_a_whole(
     (g,) = evidence(small(True), ImageGradients)
     whole = g.map(lambda name, d: (order.append(name), (name, d))[1])
     assert order == ["head", "groups", "twice", "stem", "dead"]
-    monkeypatch.setattr(image_gradients, "MOST_NUMBERS", 40)
+    monkeypatch.setattr(per_image_pass, "MOST_NUMBERS", 40)
     same(g.map(kept), whole)
 
 

@@ -9,8 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zcbench.errors import Undefined
+from zcbench.errors import Undefined, out_of_memory
 from zcbench.evidence.copies import cast, deep_copied
+from zcbench.evidence.modes import default_dtype, doubled
 from zcbench.evidence.passes import attempt
 from zcbench.evidence.spectra import (
     ConstantWeights,
@@ -26,6 +27,9 @@ WEIGHTS = (1e-7, 1.0)
 _LEAST = 1e-5
 """Up to here outputs differ by rounding: all classes are alike."""
 
+_ROUNDING = 1e-3
+"""Outputs that shrink below this share in float64 are rounding."""
+
 
 @torch.no_grad()
 def measure_constant_weights(subject: Subject) -> ConstantWeights:
@@ -39,31 +43,40 @@ def measure_constant_weights(subject: Subject) -> ConstantWeights:
     Raises:
         Undefined: all outputs are one number but for rounding, or not a number.
     """
-    with torch._C.DisableTorchFunction():  # modes that keep float64
-        return _measured(subject)
-
-
-def _measured(subject: Subject) -> ConstantWeights:
-    network = cast(deep_copied(subject.network), torch.float32)
-    images = subject.batch.x.to(torch.float32)
     outputs = []
-    for weight in WEIGHTS:
-        for module in network.modules():
-            _fill(module, weight)
-        reseed(subject.seed)
-        outputs.append(network(images))
-        if not isinstance(outputs[-1], Tensor):
-            raise Undefined("the network does not give one tensor of outputs")
-    exact = cast(network, torch.float64)(images.double())
-    return _compared(exact, outputs)
+    # Not in the modes that keep float64.
+    with torch._C.DisableTorchFunction(), default_dtype(torch.float32):
+        network = cast(deep_copied(subject.network), torch.float32)
+        images = subject.batch.x.to(torch.float32)
+        for weight in WEIGHTS:
+            for module in network.modules():
+                _fill(module, weight)
+            reseed(subject.seed)
+            outputs.append(network(images))
+            if not isinstance(outputs[-1], Tensor):
+                raise Undefined("the network does not give one tensor of outputs")
+    return _compared(_in_float64(network, images, subject.seed), outputs)
 
 
-def _compared(exact: Tensor, outputs: Sequence[Tensor]) -> ConstantWeights:
+def _in_float64(network: nn.Module, images: Tensor, seed: int) -> Tensor | None:
+    """Outputs in float64; None of a network or a device that has no such arithmetic."""
+    try:
+        with doubled():
+            reseed(seed)
+            exact: Tensor = cast(network, torch.float64)(images.double())
+    except Exception as error:
+        if out_of_memory(error):
+            raise
+        return None
+    return exact
+
+
+def _compared(exact: Tensor | None, outputs: Sequence[Tensor]) -> ConstantWeights:
     """Outputs of the network with each of the weights; with the last in float64."""
     both = torch.stack([_scaled(each.flatten().double()) for each in outputs])
     # A sum over what LayerNorm gives is 0: float32 leaves outputs of rounding alone.
-    # Ranges are compared, as dropout draws another mask in another precision.
-    if _range(exact) < _range(outputs[-1]) / 2:
+    # Ranges are compared, as dropout can draw another mask in another precision.
+    if exact is not None and _range(exact) < _ROUNDING * _range(outputs[-1]):
         raise Undefined("with constant weights the outputs are nothing but rounding")
     # The authors leave out what is exactly 0. Rounding decides which outputs of the
     # least image are: others in each engine.
@@ -98,7 +111,9 @@ def stacked_constant_weights(subject: StackedSubject) -> list[ConstantWeights]:
     network = subject.network
     images = network.images(subject.batch.x.to(torch.float32))
     outputs = [network(images, _Constant(weight)).unbind(1) for weight in WEIGHTS]
-    exact = network(images.double(), _Constant(WEIGHTS[-1])).unbind(1)
+    exact: Sequence[Tensor | None] = [None] * network.n_networks
+    if images.device.type != "mps":  # has no float64
+        exact = network(images.double(), _Constant(WEIGHTS[-1])).unbind(1)
     return [
         attempt(partial(_compared, *both))
         for both in zip(exact, zip(*outputs, strict=True), strict=True)

@@ -7,24 +7,18 @@ the network, a minibatch of one image has no other image in it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from zcbench.errors import Undefined
 from zcbench.evidence.clock import Clock
-from zcbench.evidence.copies import deep_copied
-from zcbench.evidence.image_gradients import (
-    ENTRIES,
-    IMAGES,
+from zcbench.evidence.per_image_pass import (
     MOST_NUMBERS,
-    NO_TENSOR,
-    FirstEntries,
-    first_tensors,
+    PerImagePass,
+    check_varying,
 )
-from zcbench.evidence.per_image_pass import PerImagePass, check_varying
-from zcbench.evidence.records import FirstGradients, SignAgreement, TangentKernel
+from zcbench.evidence.records import SignAgreement, TangentKernel
 from zcbench.evidence.subject import LOSSES, Subject, check_labels
 from zcbench.seeding import reseed
 
@@ -33,8 +27,7 @@ def each_image(
     subject: Subject, needs: frozenset[type], clock: Clock
 ) -> PerImagePass | OneByOne:
     """The fast pass where module hooks see the whole network, else the plain one."""
-    first = FirstEntries(subject.network if FirstGradients in needs else None)
-    if subject.plain and first.seen:
+    if subject.plain:
         return PerImagePass(subject, needs, clock)
     return OneByOne(subject, clock)
 
@@ -44,8 +37,7 @@ class OneByOne:
 
     Args:
         subject: the network and its minibatch.
-        clock: gets the seconds of per_image_loss, per_image_logits and
-            first_gradients.
+        clock: gets the seconds of per_image_loss and per_image_logits.
     """
 
     def __init__(self, subject: Subject, clock: Clock) -> None:
@@ -72,32 +64,6 @@ class OneByOne:
                 rows = torch.stack(list(map(flat, self._gradients(weights, _sum))))
                 kernel += (rows @ rows.T).to(kernel.dtype)
         return TangentKernel(kernel)
-
-    def first_gradients(self) -> FirstGradients:
-        """One forward and backward for each image, of a copy.
-
-        The tensors are the first eleven parameters with fifty entries and more, biases
-        and BatchNorm's among them; one that nothing flows back to has gradient 0.
-
-        Raises:
-            Undefined: an image alone does not give logits, or they are rounding, or
-                there is no such tensor.
-        """
-        own = replace(self._subject, network=deep_copied(self._subject.network))
-        tensors = first_tensors(own.network)
-        if not tensors:
-            raise Undefined(NO_TENSOR)
-        for tensor in tensors:
-            tensor.requires_grad_(True)
-        images = []
-        with self._clock.time("first_gradients"):
-            for logits, label in logits_alone(own, IMAGES):
-                loss = self._loss(logits, label)
-                grads = tuple(map(torch.zeros_like, tensors))
-                if loss.requires_grad:
-                    grads = torch.autograd.grad(loss, tensors, materialize_grads=True)
-                images.append(torch.stack([grad.flatten()[:ENTRIES] for grad in grads]))
-        return FirstGradients(torch.stack(images, dim=1).double().cpu())
 
     def loss_gradients(self, visit: Callable[[int, Tensor], None]) -> None:
         """Each layer's, in order; as many at once as memory is meant for."""

@@ -15,23 +15,31 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cached_property, partial
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import grad as weight_gradients
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.conv import _ConvTransposeNd
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from zcbench.errors import Undefined
 from zcbench.evidence.clock import Clock
-from zcbench.evidence.image_gradients import FirstEntries, by_image
-from zcbench.evidence.records import FirstGradients, SignAgreement, TangentKernel
+from zcbench.evidence.records import SignAgreement, TangentKernel
 from zcbench.evidence.subject import LOSSES, Subject, check_labels
 from zcbench.seeding import reseed
 from zcbench.types import Batch
 
+MOST_NUMBERS = 2**26
+"""Gradients that are held at once; a larger layer is taken in parts of its outputs."""
 ONE_VALUE = "BatchNorm has one value per channel in an image, and cannot normalise it"
+_WEIGHT_GRADIENT: dict[int, Callable[..., Tensor]] = {
+    3: weight_gradients.conv1d_weight,
+    4: weight_gradients.conv2d_weight,
+    5: weight_gradients.conv3d_weight,
+}
+"""By the dimensions of the input."""
 
 
 class PerImagePass:
@@ -50,10 +58,7 @@ class PerImagePass:
     def __init__(self, subject: Subject, needs: frozenset[type], clock: Clock) -> None:
         self._subject = subject
         self._clock = clock
-        self._signs = SignAgreement in needs
-        self._first = FirstEntries(subject.network if FirstGradients in needs else None)
-        of_loss = not needs.isdisjoint({SignAgreement, FirstGradients})
-        self._readers = of_loss + (TangentKernel in needs)
+        self._readers = len(needs & {SignAgreement, TangentKernel})
         self._gradients = _Gradients(len(subject.batch.x))
         with clock.time("per_image_forward"):
             self._forward()
@@ -64,7 +69,7 @@ class PerImagePass:
         hooks = [
             layer.register_forward_hook(partial(self._gradients.watch, number))
             for number, layer in enumerate(self._subject.layers)
-        ] + self._first.watch()
+        ]
         reseed(self._subject.seed)
         try:
             with (
@@ -79,33 +84,18 @@ class PerImagePass:
 
     def sign_agreement(self) -> SignAgreement:
         """Backward from the sum over images of the loss of each."""
-        total = self._sign_total
-        return SignAgreement(total, sum(w.numel() for w in self._subject.weights))
-
-    def first_gradients(self) -> FirstGradients:
-        """Of the same backward.
-
-        Raises:
-            Undefined: there is no such tensor.
-        """
-        _ = self._sign_total
-        with self._clock.time("first_gradients"):
-            return self._first.record(self._x)
-
-    @cached_property
-    def _sign_total(self) -> float:
-        """Σ over weights of abs(Σ_n sign g_n), by the one backward of the loss."""
         total = 0.0
 
         def add(_: int, gradients: Tensor) -> None:
             nonlocal total
             total += float(gradients.sign().sum(0).abs().sum())
 
-        with self._clock.time("per_image_loss"), self._first.shown():
+        with self._clock.time("per_image_loss"):
             loss = self._loss()
-            self._backward(loss, add if self._signs else None)
-        # The sign of what is no number would be 0.
-        return math.nan if bool(loss.isnan()) else total
+            self._backward(loss, add)
+        if bool(loss.isnan()):  # the sign of what is no number would be 0
+            total = math.nan
+        return SignAgreement(total, sum(w.numel() for w in self._subject.weights))
 
     def tangent_kernel(self) -> TangentKernel:
         """Backward from the sum of all logits of all images."""
@@ -142,7 +132,7 @@ class PerImagePass:
     def _backward(
         self,
         output: Tensor,
-        reduce: Callable[[int, Tensor], None] | None,
+        reduce: Callable[[int, Tensor], None],
         *,
         in_parts: bool = True,
     ) -> None:
@@ -222,13 +212,13 @@ class _Gradients:
 
     @contextmanager
     def going_to(
-        self, reduce: Callable[[int, Tensor], None] | None, in_parts: bool
+        self, reduce: Callable[[int, Tensor], None], in_parts: bool
     ) -> Iterator[None]:
         """Give `reduce` number and gradients [N, weights] of a layer, or part of it."""
         self._reduce, self._in_parts = reduce, in_parts
         self._left = self._uses.copy()
         yield
-        while reduce and self._held:  # a use of the layer that no output depends on
+        while self._held:  # a use of the layer that does not reach the output
             reduce(*self._held.popitem())
         self._reduce = None
 
@@ -237,7 +227,7 @@ class _Gradients:
         if self._reduce is None:
             return
         with torch.autocast(grad.device.type, enabled=False):
-            parts = by_image(layer, value, grad.detach())
+            parts = _by_image(layer, value, grad.detach())
             if self._uses[number] == 1 and self._in_parts:
                 for part in parts:
                     self._reduce(number, part)
@@ -251,6 +241,47 @@ class _Gradients:
                 self._held[number] = whole
             else:
                 self._reduce(number, whole)
+
+
+def _by_image(layer: nn.Module, value: Tensor, grad: Tensor) -> Iterator[Tensor]:
+    """∂/∂w of each image, [N, weights], in parts of whole output channels."""
+    weight: Tensor = layer.weight  # type: ignore[assignment]
+    # In the weight's own arithmetic: grouped gradients are not made in bfloat16.
+    value, grad = value.to(weight.dtype), grad.to(weight.dtype)
+    most = max(1, MOST_NUMBERS // (len(value) * weight[0].numel()))
+    if not isinstance(layer, _ConvNd):
+        if grad.dim() == 2:  # one vector for each image, not a row of tokens
+            grad, value = grad[:, None], value[:, None]
+        rows, columns = grad.flatten(1, -2), value.flatten(1, -2)
+        for some in torch.split(rows, most, dim=2):
+            yield torch.einsum("nto,nti->noi", some, columns).flatten(1)
+        return
+    if layer.groups > 1:  # channels of one group belong together
+        yield _convolution(layer, value, grad, layer.groups)
+        return
+    for some in torch.split(grad, most, dim=1):
+        yield _convolution(layer, value, some, 1)
+
+
+def _convolution(layer: _ConvNd, value: Tensor, grad: Tensor, groups: int) -> Tensor:
+    """All images as groups of one convolution, whose weight has all their gradients."""
+    n, c_out = grad.shape[:2]
+    padding = layer.padding
+    if isinstance(padding, str) or layer.padding_mode != "zeros":
+        mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
+        value = F.pad(value, layer._reversed_padding_repeated_twice, mode=mode)
+        padding = (0,) * (value.dim() - 2)
+    size = (n * c_out, *layer.weight.shape[1:])
+    gradients = _WEIGHT_GRADIENT[value.dim()](
+        value.reshape(1, -1, *value.shape[2:]),
+        size,
+        grad.reshape(1, -1, *grad.shape[2:]),
+        stride=layer.stride,
+        padding=padding,
+        dilation=layer.dilation,
+        groups=n * groups,
+    )
+    return gradients.reshape(n, -1)
 
 
 @contextmanager

@@ -220,7 +220,7 @@ class FirstGradients:
 
     Attributes:
         entries: [tensors, images, 50] float64 on the CPU, of the first parameters
-            (`zcbench.evidence.image_gradients`).
+            (`zcbench.evidence.loss_gradients`).
     """
 
     entries: Tensor

@@ -8,23 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from zcbench.errors import Undefined
 from zcbench.evidence.clock import Clock
-from zcbench.evidence.image_gradients import (
-    ENTRIES,
-    IMAGES,
-    MOST_NUMBERS,
-    NO_TENSOR,
-    TENSORS,
-)
-from zcbench.evidence.part_gradients import PARTS
+from zcbench.evidence.loss_gradients import ENTRIES, IMAGES, PARTS, TENSORS
 from zcbench.evidence.passes import Missing, Record
-from zcbench.evidence.per_image_pass import check_varying
+from zcbench.evidence.per_image_pass import MOST_NUMBERS, check_varying
 from zcbench.evidence.records import (
     FirstGradients,
     Gradients,
@@ -121,8 +114,7 @@ class StackedPerImagePass:
         self._network, self._batch, self._clock = subject.network, subject.batch, clock
         self._alone, self._n = ImagesAlone(), len(subject.batch.x)
         self._rules = ByLayer(self._alone)
-        self._needs = needs
-        self._first = _FirstEntries(subject.network)
+        self._both = {SignAgreement, TangentKernel} <= needs
         with clock.time("per_image_forward"):
             images = self._network.images(subject.batch.x)
             self._logits: Tensor = self._network(images, self._rules)
@@ -133,39 +125,22 @@ class StackedPerImagePass:
 
     def sign_agreement(self) -> list[SignAgreement | Missing]:
         """Backward from the sum over images of the loss of each."""
-        agreement, network = self._sign_totals, self._network
-        sizes = {n: [n.weight.numel()] * len(n.members) for n in network.layers}
-        n_weights = list(map(sum, network.split(sizes)))
-        return self._of_each(lambda p: SignAgreement(agreement[p], n_weights[p]))
-
-    def first_gradients(self) -> list[FirstGradients | Missing]:
-        """Of the same backward."""
-        _ = self._sign_totals
-        with self._clock.time("first_gradients"):
-            return self._of_each(lambda p: self._first.record(p, self._n))
-
-    @cached_property
-    def _sign_totals(self) -> list[float]:
-        """Σ over weights of abs(Σ_n sign g_n), by the one backward of the loss."""
-        totals = self._zeros()
+        network, totals = self._network, self._zeros()
 
         def add(gradients: Tensor, members: Tensor) -> None:
             signs = gradients.sign().sum(0).abs().sum(1)
             totals.index_add_(0, members, signs.to(totals.dtype))
 
-        def visit(module: Module, value: Tensor, delta: Tensor) -> None:
-            if FirstGradients in self._needs:
-                self._first.add(module, value, delta)
-            if SignAgreement in self._needs:
-                self._by_image(add, module, value, delta)
-
         check_labels(self._logits[:, 0], self._batch)
         losses = stacked_losses(self._logits, self._batch)
         with self._clock.time("per_image_loss"):
-            self._backward(losses.sum(), visit, keep=TangentKernel in self._needs)
+            self._backward(losses.sum(), add, keep=self._both)
         # The sign of what is no number would be 0.
         totals[losses.detach().sum(0).isnan()] = torch.nan
-        return totals.tolist()
+        agreement = totals.tolist()
+        sizes = {n: [n.weight.numel()] * len(n.members) for n in network.layers}
+        n_weights = list(map(sum, network.split(sizes)))
+        return self._of_each(lambda p: SignAgreement(agreement[p], n_weights[p]))
 
     def tangent_kernel(self) -> list[TangentKernel | Missing]:
         """Backward from the sum of all logits of all images."""
@@ -176,32 +151,51 @@ class StackedPerImagePass:
             kernels.index_add_(0, members, (rows @ rows.mT).to(kernels.dtype))
 
         with self._clock.time("per_image_logits"):
-            self._backward(self._logits.sum(), partial(self._by_image, add))
+            self._backward(self._logits.sum(), add)
         return self._of_each(lambda p: TangentKernel(kernels[p]))
 
     def _zeros(self, *shape: int) -> Tensor:
         dtype = summing_dtype(self._logits.device)
         return self._logits.new_zeros(self._network.n_networks, *shape, dtype=dtype)
 
-    def _by_image(
+    def _backward(
         self,
+        output: Tensor,
         add: Callable[[Tensor, Tensor], None],
-        module: Module,
-        value: Tensor,
-        delta: Tensor,
+        *,
+        keep: bool = False,
     ) -> None:
         """Hand on [N, G, weights of a layer] and the positions of G networks."""
-        if isinstance(module, StackedLayer):
-            most = max(1, MOST_NUMBERS // (self._n * module.weight.numel()))
-            for members, grads in module.image_gradients(delta, value, most):
-                add(grads.flatten(2), members)
 
-    def _backward(self, output: Tensor, visit: Visit, *, keep: bool = False) -> None:
+        def visit(layer: Module, value: Tensor, delta: Tensor) -> None:
+            if isinstance(layer, StackedLayer):
+                most = max(1, MOST_NUMBERS // (self._n * layer.weight.numel()))
+                for members, grads in layer.image_gradients(delta, value, most):
+                    add(grads.flatten(2), members)
+
         if not all(self._varying):
             self._rules.backward(output, visit, keep=keep)
 
     def _of_each(self, make: Callable[[int], Record]) -> list[Record | Missing]:
         return [none or make(p) for p, none in enumerate(self._varying)]
+
+
+def stacked_first_gradients(subject: StackedSubject) -> list[FirstGradients]:
+    """As `zcbench.evidence.loss_gradients.measure_first_gradients`."""
+    network, batch = subject.network, subject.batch
+    batch = replace(batch, x=batch.x[:IMAGES], y=batch.y[:IMAGES])
+    alone, first = ImagesAlone(), _FirstEntries(network)
+    rules = ByLayer(alone)
+    logits = network(network.images(batch.x), rules)
+    check_labels(logits[:, 0], batch)
+    rules.backward(stacked_losses(logits, batch).sum(), first.add)
+    logits = logits.detach().cpu()
+
+    def record(p: int) -> FirstGradients:
+        check_varying(logits[:, p], batch)
+        return FirstGradients(first.entries(p, len(batch.x)))
+
+    return alone.of_each(record, network.n_networks)
 
 
 class _FirstEntries:
@@ -220,20 +214,19 @@ class _FirstEntries:
         for kind in ("weight", "bias"):
             if (module, kind) in self._wanted:
                 of = _of_weight if kind == "weight" else _of_bias
-                grads = of(module, value[:IMAGES], delta[:IMAGES])[..., :ENTRIES]
+                grads = of(module, value, delta)[..., :ENTRIES]
                 self._grads[module, kind] = grads.cpu().double().unbind(1)
 
-    def record(self, p: int, n: int) -> FirstGradients:
-        """Of a network, by the first of n images; 0 where nothing flows back.
+    def entries(self, p: int, n: int) -> Tensor:
+        """Of a network, [tensors, N, 50]; 0 where nothing flows back.
 
         Raises:
             Undefined: it has no such tensor.
         """
         if not self._tensors[p]:
-            raise Undefined(NO_TENSOR)
-        none = torch.zeros(min(n, IMAGES), ENTRIES, dtype=torch.float64)
-        entries = of_network(p, self._tensors[p], self._grads, none)
-        return FirstGradients(torch.stack(entries))
+            raise Undefined(f"no parameter has {ENTRIES} entries")
+        none = torch.zeros(n, ENTRIES, dtype=torch.float64)
+        return torch.stack(of_network(p, self._tensors[p], self._grads, none))
 
 
 def of_network(

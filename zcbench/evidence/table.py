@@ -196,19 +196,20 @@ RECORDS: dict[type, Making] = {
         stacked=f"{_ALONE_STACK}:tangent_kernel",
         by_size=True,
     ),
-    FirstGradients: Making(
-        ("per_image_forward", "per_image_loss", "first_gradients"),
-        f"{_ALONE}:first_gradients",
-        stacked=f"{_ALONE_STACK}:first_gradients",
-        by_size=True,
-    ),
     MinibatchKernel: _own(
         "minibatch_kernel",
         "te_nas",
         by_size=True,
     ),
+    FirstGradients: _own(
+        "first_gradients",
+        "loss_gradients",
+        stacks="stacked_gradients",
+        by_size=True,
+    ),
     PartGradients: _own(
         "part_gradients",
+        "loss_gradients",
         stacks="stacked_gradients",
         by_size=True,
     ),
