@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,14 @@ def quick_conformance(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a space of deep networks: two of them, with two draws of swap's weights."""
     monkeypatch.setattr("zcbench.conformance.spaces._N_NETWORKS", 2)
     monkeypatch.setattr("zcbench.evidence.drawn_patterns.DRAWS", 2)
+
+
+@pytest.fixture(scope="module")
+def few_draws() -> Iterator[None]:
+    """Of swap's weights, where their number is not what is tested."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("zcbench.evidence.drawn_patterns.DRAWS", 3)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -35,6 +35,8 @@ from zcbench.errors import UsageError
 from zcbench.proxies import PROXIES, proxy
 from zcbench.spaces.base import build_network
 
+pytestmark = pytest.mark.usefixtures("few_draws")
+
 K = 4
 RELU = ("nwot", "lin_regions[network=full]", "swap[weights=own]")
 BY_MODULES = {"flops", "n_layers", "meco", "meco_opt", "near", "dextr", "dextr_svd"}

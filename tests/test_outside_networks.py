@@ -31,6 +31,8 @@ from zcbench.networks.loading import (
 )
 from zcbench.proxies import PROXIES
 
+pytestmark = pytest.mark.usefixtures("few_draws")
+
 RELU = {"nwot", "swap", "reg_swap"}
 THIN = {"lin_regions"}  # which networks of cells can be built
 BLOCKS = {"az_expressivity", "az_progressivity", "az_trainability"}

@@ -30,6 +30,8 @@ from zcbench.spaces.transnas import TASKS, TransNASMacro, TransNASMicro
 from zcbench.tasks import load_task, with_input_size, with_tasks
 from zcbench.types import Task
 
+pytestmark = pytest.mark.usefixtures("few_draws")
+
 MICRO, MACRO = TransNASMicro(), TransNASMacro()
 CELLS = ["64-41414-1_02_333", "64-41414-3_10_021", "64-41414-0_20_103"]
 SKELETONS = ["64-1234-basic", "64-444311-basic", "64-11114-basic"]

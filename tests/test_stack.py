@@ -45,6 +45,8 @@ from zcbench.spaces.base import Stackable
 from zcbench.tasks import GivenTask, with_tasks
 from zcbench.types import Architecture, Batch, Evaluation, Score, Task
 
+pytestmark = pytest.mark.usefixtures("few_draws")
+
 NB201, TOY = zcbench.load_space("nb201"), zcbench.load_space("toy")
 PLAN = make_plan(
     PROXIES.select(
@@ -80,9 +82,9 @@ def spec_of(operations: Sequence[str]) -> str:
 
 @functools.cache
 def nb201_sample() -> tuple[Architecture, ...]:
-    """25 at random, and the degenerate ones."""
+    """15 at random, and the degenerate ones."""
     g = torch.Generator().manual_seed(50)
-    chosen = torch.randperm(len(NB201), generator=g)[:25].tolist()
+    chosen = torch.randperm(len(NB201), generator=g)[:15].tolist()
     return (
         *(NB201.architecture(index) for index in chosen),
         *(NB201.parse(spec_of(operations)) for operations in DEGENERATE),
@@ -154,7 +156,7 @@ def test_the_sample_has_undefined_scores_and_many_defined_ones() -> None:
     """Otherwise the agreement above would say little."""
     together, _ = nb201_scores(torch.float64)
     statuses = [e.scores["synflow"].status for e in together]
-    assert statuses.count("ok") >= 25
+    assert statuses.count("ok") >= 15
     assert statuses.count("undefined") >= 2
 
 
@@ -175,11 +177,12 @@ def test_float32_agrees_as_far_as_rounding_lets_it(name: str) -> None:
             assert mine == pytest.approx(theirs, rel=0.02)
 
 
-@pytest.mark.parametrize(("seed", "repeat"), [(0, 0), (3, 2)])
-def test_the_whole_toy_space_agrees(seed: int, repeat: int) -> None:
-    archs = [TOY.architecture(index) for index in range(len(TOY))]
+@pytest.mark.parametrize(("seed", "repeat", "step"), [(0, 0, 3), (3, 2, 1)])
+def test_the_toy_space_agrees(seed: int, repeat: int, step: int) -> None:
+    """The whole of it by the proxies of `PLAN`, a third by every one."""
+    archs = [TOY.architecture(index) for index in range(0, len(TOY), step)]
     batch = make_batch(8, (3, 8, 8))
-    plan = PLAN if seed else EVERY
+    plan = PLAN if step == 1 else EVERY
     same = {"seed": seed, "repeat": repeat, "dtype": torch.float64}
     found = StackEvaluator(TOY, "toy", batch, plan, **same)(archs)
     expected = one_by_one(TOY, archs, "toy", batch, plan=plan, **same)
