@@ -202,7 +202,8 @@ def _known_rows(
             f"{path} holds no architecture of population {population}.",
             "Give another --population.",
         )
-    there = rows["arch"].isin(truth["arch"])
+    # Not `isin`, which takes 0.1 s for strings of a whole space, at every dataset.
+    there = rows["arch"].map(set(truth["arch"]).__contains__)
     source = f"the ground truth {truth.attrs.get('truth')} for {space} {dataset}"
     absent = rows.loc[~there, "arch"].unique()
     if not there.any():
