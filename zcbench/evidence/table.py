@@ -199,13 +199,15 @@ RECORDS: dict[type, Making] = {
     MinibatchKernel: _own(
         "minibatch_kernel",
         "te_nas",
-        by_size=True,
+        exact=True,
+        bounds=(1e-6, 0.2, 0.2),
     ),
     FirstGradients: _own(
         "first_gradients",
         "loss_gradients",
         stacks="stacked_gradients",
-        by_size=True,
+        exact=True,
+        bounds=(1e-6, 0.2, 0.2),
     ),
     PartGradients: _own(
         "part_gradients",
