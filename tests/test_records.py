@@ -234,3 +234,25 @@ def checked(x: torch.Tensor) -> torch.Tensor:
     if x.dtype != torch.float32:
         raise TypeError(x.dtype)
     return x
+
+
+class Tied(nn.Sequential):
+    """Two layers with one weight, of which module hooks see one."""
+
+    def __init__(self) -> None:
+        one, two = nn.Conv2d(3, 3, 3), nn.Conv2d(3, 3, 3)
+        two.weight = one.weight
+        super().__init__(one, nn.ReLU(), two, nn.Flatten(), nn.Linear(48, 5))
+
+
+def test_a_promise_that_tied_weights_break_changes_no_score() -> None:
+    torch.manual_seed(0)
+    network = Tied()
+    batch = Batch(BATCH.x, BATCH.y)
+    names = "gradsign,ntk_trace,zico,fisher,grasp,knas,snip,synflow,nwot"
+    expected = zcbench.score(network, batch, names)
+    network.plain_layers = network.linear_outside_layers = True
+    found = zcbench.score(network, batch, names)
+    for name, score in expected.items():
+        assert (found[name].status, found[name].value) == (score.status, score.value)
+    assert {score.status for score in expected.values()} == {"ok"}

@@ -46,7 +46,7 @@ def carries_derivatives(subject: Subject) -> bool:
     forward, and that everything it does outside them is linear.
     """
     promised = bool(getattr(subject.network, "linear_outside_layers", False))
-    return promised and subject.batch.loss == "cross_entropy"
+    return promised and subject.plain and subject.batch.loss == "cross_entropy"
 
 
 @dataclass

@@ -266,15 +266,20 @@ def promises_plain(network: nn.Module) -> bool:
     It does so by a true attribute ``plain_layers`` (or ``linear_outside_layers``): its
     layers and ReLUs are used by calling their modules, BatchNorm is PyTorch's own, the
     images are the first axis and channels where PyTorch's modules have them. A ReLU
-    with a ``multiplicity`` is made for module hooks, too.
+    with a ``multiplicity`` is made for module hooks, too. It is not kept where two
+    layers share a weight, as hooks are on one of them.
     """
-    return any(
-        getattr(network, promise, False)
-        for promise in ("linear_outside_layers", "plain_layers")
-    ) or any(
-        isinstance(module, nn.ReLU) and hasattr(module, "multiplicity")
-        for module in network.modules()
+    layers = [m for m in network.modules() if isinstance(m, (_ConvNd, nn.Linear))]
+    return len({id(layer.weight) for layer in layers}) == len(layers) and (
+        any(getattr(network, name, False) for name in _PROMISES)
+        or any(
+            isinstance(module, nn.ReLU) and hasattr(module, "multiplicity")
+            for module in network.modules()
+        )
     )
+
+
+_PROMISES = ("linear_outside_layers", "plain_layers")
 
 
 def layers_of(network: nn.Module) -> tuple[nn.Module, ...]:
