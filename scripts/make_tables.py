@@ -34,6 +34,7 @@ from zcbench.analysis.rows import tables_of
 from zcbench.analysis.study import Study
 from zcbench.analysis.verdict import AHEAD, BEHIND, CLEARLY
 from zcbench.engine.sample import sample
+from zcbench.proxies import PROXIES
 from zcbench.report import Block, Report, correlations, make_report, render
 from zcbench.report.document import command as run_command
 from zcbench.report.figures import FORMATS, drawings, sections_for
@@ -96,10 +97,7 @@ GAPS: Mapping[str, str] = {
 """What has been measured about such differences."""
 FEW: Mapping[str, str] = {
     **dict.fromkeys(
-        (
-            *("dss", "head_confidence", "softmax_confidence", "activation_distance"),
-            "w_pca",
-        ),
+        (proxy.name for proxy in PROXIES.select("transformers")),
         "vit_bench is the only space with attention",
     ),
     "epsinas": "undefined on all of nb101 and macro, whose outputs are one number",
@@ -244,8 +242,6 @@ def older(sources: Sources, names: Iterable[str]) -> str:
 
 def outdated(versions: Mapping[str, int]) -> dict[str, tuple[int, int]]:
     """Proxy of a run → (its version there, today's), where they are not the same."""
-    from zcbench.proxies import PROXIES
-
     known = set(PROXIES.names())
     today = {n: PROXIES.get(n).version for n in versions if n in known}
     return {n: (versions[n], now) for n, now in today.items() if now != versions[n]}
@@ -659,7 +655,6 @@ def option_table(_: Sources) -> str:
 def proxy_sections(_: Sources) -> str:
     """One section per built-in proxy, from its docstring and its registration."""
     from zcbench.plan import cost_class, make_plan
-    from zcbench.proxies import PROXIES
 
     titles = bibliography()
     parts = []
@@ -703,7 +698,6 @@ def proxy_sections(_: Sources) -> str:
 def measured_table(sources: Sources) -> str:
     """Every proxy and aggregate: cost class, what it reads, ρ and τ, published ρ."""
     from zcbench.plan import cost_class
-    from zcbench.proxies import PROXIES
 
     tables = {which: of_all_runs(sources, which) for which in ("all", "trimmed")}
     rows = []
@@ -744,8 +738,6 @@ def measured_table(sources: Sources) -> str:
 
 def few() -> str:
     """Proxies without ρ on two spaces beside nb201, and why."""
-    from zcbench.proxies import PROXIES
-
     names = [
         name
         for name in (*PROXIES.names(), *AGGREGATES)

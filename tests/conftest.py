@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -49,18 +48,15 @@ def one_thread() -> None:
 
 
 @pytest.fixture
-def quick_conformance(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of a space of deep networks: two of them, with two draws of swap's weights."""
-    monkeypatch.setattr("zcbench.conformance.spaces._N_NETWORKS", 2)
-    monkeypatch.setattr("zcbench.evidence.drawn_patterns.DRAWS", 2)
-
-
-@pytest.fixture(scope="module")
-def few_draws() -> Iterator[None]:
+def few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of swap's weights, where their number is not what is tested."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("zcbench.evidence.drawn_patterns.DRAWS", 3)
-        yield
+    monkeypatch.setattr("zcbench.evidence.drawn_patterns.DRAWS", 3)
+
+
+@pytest.fixture
+def quick_conformance(monkeypatch: pytest.MonkeyPatch, few_draws: None) -> None:
+    """Of a space of deep networks: two of them, with few draws."""
+    monkeypatch.setattr("zcbench.conformance.spaces._N_NETWORKS", 2)
 
 
 @pytest.fixture(scope="session")

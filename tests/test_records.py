@@ -7,11 +7,11 @@ import sys
 from importlib import import_module
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import parametrizations
 
 import zcbench
 from zcbench.engine.evaluator import StackEvaluator
@@ -20,6 +20,7 @@ from zcbench.evaluate import evaluate
 from zcbench.evidence import passes
 from zcbench.evidence.minibatch_pass import MinibatchPass
 from zcbench.evidence.records import ActivationKernel, Gradients, LinearRegions
+from zcbench.evidence.subject import promises_plain
 from zcbench.evidence.table import RECORDS, Making
 from zcbench.plan import cost_class, evidence_of, make_plan
 from zcbench.proxies import PROXIES
@@ -132,13 +133,22 @@ def test_records_of_one_forward_are_neighbours(way: str) -> None:
     assert all(together.count(key) == 1 for key in runs)
 
 
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[MinibatchPass]:
+    """Every pass over a minibatch whose forward was run."""
+    passes, forward = list[MinibatchPass](), MinibatchPass._forward
+
+    def counted(self: MinibatchPass) -> None:
+        passes.append(self)
+        forward(self)
+
+    monkeypatch.setattr(MinibatchPass, "_forward", counted)
+    return passes
+
+
 def test_all_proxies_make_one_forward_of_the_minibatch(
-    monkeypatch: pytest.MonkeyPatch,
+    made: list[MinibatchPass],
 ) -> None:
-    made = []
-    monkeypatch.setattr(
-        MinibatchPass, "_forward", counting(MinibatchPass._forward, made)
-    )
     network = TOY.build(TOY.architecture(7), "toy")
     evaluate(network, BATCH, make_plan(PROXIES.select("all")))
     whole = [p for p in made if p.needs & {ActivationKernel, Gradients}]  # no draws
@@ -146,26 +156,14 @@ def test_all_proxies_make_one_forward_of_the_minibatch(
 
 
 def test_one_forward_in_any_order_of_the_table(
-    monkeypatch: pytest.MonkeyPatch,
+    made: list[MinibatchPass], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = []
-    monkeypatch.setattr(
-        MinibatchPass, "_forward", counting(MinibatchPass._forward, made)
-    )
     regions = RECORDS[LinearRegions]
     between = {ActivationKernel: RECORDS[ActivationKernel], LinearRegions: regions}
     monkeypatch.setattr(passes, "RECORDS", {**between, **RECORDS})
     network = TOY.build(TOY.architecture(7), "toy")
     evaluate(network, BATCH, make_plan(PROXIES.select("nwot,lin_regions,snip")))
     assert len(made) == 1
-
-
-def counting(method: Any, made: list[Any]) -> Any:
-    def counted(self: Any) -> None:
-        made.append(self)
-        method(self)
-
-    return counted
 
 
 def test_the_table_imports_no_torch() -> None:
@@ -212,7 +210,7 @@ def pooled(n: Forward, x: torch.Tensor) -> torch.Tensor:
         lambda n, x: n.head(pooled(n, x) @ torch.eye(8)),
         lambda n, x: n.head(pooled(n, x).bfloat16().float()),
         lambda n, x: n.head(nn.functional.dropout(pooled(n, x), 0.5)),
-        lambda n, x: n.head(torch.zeros(len(x), 8).index_add_(1, N8, pooled(n, x))),
+        lambda n, x: n.head(added(pooled(n, x))),
         lambda n, x: n.head(pooled(n, checked(x))),
     ],
 )
@@ -226,7 +224,9 @@ def test_what_only_works_in_float32_has_outputs_of_its_own(forward, dtype) -> No
         assert score.status == "ok", score.message
 
 
-N8 = torch.arange(8)
+def added(x: torch.Tensor) -> torch.Tensor:
+    """The same, by a write into what the forward makes."""
+    return torch.zeros(x.shape).index_add_(1, torch.arange(x.shape[1]), x)
 
 
 def checked(x: torch.Tensor) -> torch.Tensor:
@@ -248,11 +248,18 @@ class Tied(nn.Sequential):
 def test_a_promise_that_tied_weights_break_changes_no_score() -> None:
     torch.manual_seed(0)
     network = Tied()
-    batch = Batch(BATCH.x, BATCH.y)
     names = "gradsign,ntk_trace,zico,fisher,grasp,knas,snip,synflow,nwot"
-    expected = zcbench.score(network, batch, names)
+    expected = zcbench.score(network, BATCH, names)
     network.plain_layers = network.linear_outside_layers = True
-    found = zcbench.score(network, batch, names)
+    found = zcbench.score(network, BATCH, names)
     for name, score in expected.items():
         assert (found[name].status, found[name].value) == (score.status, score.value)
     assert {score.status for score in expected.values()} == {"ok"}
+
+
+def test_weights_that_are_made_anew_are_not_tied() -> None:
+    network = nn.Sequential(*(nn.Linear(4, 4) for _ in range(5)))
+    for layer in network:
+        parametrizations.weight_norm(layer)
+    network.plain_layers = True
+    assert promises_plain(network)

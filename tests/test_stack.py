@@ -206,7 +206,7 @@ def test_stacks_without_a_path_or_all_alike_agree(indices) -> None:
     assert_same(found, one_by_one(TOY, archs, "toy", batch))
 
 
-SLOW = {zcbench.DrawnPatterns, zcbench.FisherSpectrum}
+SLOW = {zcbench.FisherSpectrum}
 
 
 @pytest.mark.parametrize("name", ["toy", "nb201", "transnas_micro"])

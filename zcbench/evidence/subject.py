@@ -266,33 +266,33 @@ def promises_plain(network: nn.Module) -> bool:
     It does so by a true attribute ``plain_layers`` (or ``linear_outside_layers``): its
     layers and ReLUs are used by calling their modules, BatchNorm is PyTorch's own, the
     images are the first axis and channels where PyTorch's modules have them. A ReLU
-    with a ``multiplicity`` is made for module hooks, too. It is not kept where two
-    layers share a weight, as hooks are on one of them.
+    with a ``multiplicity`` is made for module hooks, too. Two layers with one weight
+    break it, as hooks are on one of them.
     """
-    layers = [m for m in network.modules() if isinstance(m, (_ConvNd, nn.Linear))]
-    return len({id(layer.weight) for layer in layers}) == len(layers) and (
-        any(getattr(network, name, False) for name in _PROMISES)
-        or any(
-            isinstance(module, nn.ReLU) and hasattr(module, "multiplicity")
-            for module in network.modules()
-        )
+    names = ("linear_outside_layers", "plain_layers")
+    promised = any(getattr(network, name, False) for name in names) or any(
+        isinstance(module, nn.ReLU) and hasattr(module, "multiplicity")
+        for module in network.modules()
     )
-
-
-_PROMISES = ("linear_outside_layers", "plain_layers")
+    return promised and len(layers_of(network)) == len(_weighted(network))
 
 
 def layers_of(network: nn.Module) -> tuple[nn.Module, ...]:
     """Convolution and linear modules, one for each weight."""
     layers: dict[int, nn.Module] = {}
-    for module in network.modules():
-        if (
-            isinstance(module, (_ConvNd, nn.Linear))
-            and isinstance(module.weight, nn.Parameter)
-            and not isinstance(module, nn.modules.lazy.LazyModuleMixin)
-        ):
-            layers.setdefault(id(module.weight), module)
+    for module in _weighted(network):
+        layers.setdefault(id(module.weight), module)
     return tuple(layers.values())
+
+
+def _weighted(network: nn.Module) -> list[nn.Module]:
+    return [
+        module
+        for module in network.modules()
+        if isinstance(module, (_ConvNd, nn.Linear))
+        and isinstance(module.weight, nn.Parameter)
+        and not isinstance(module, nn.modules.lazy.LazyModuleMixin)
+    ]
 
 
 _WRAPPERS = ("_orig_mod", "_checkpoint_wrapped_module")
