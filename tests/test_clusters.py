@@ -102,7 +102,7 @@ def test_ray_with_a_killed_worker_equals_one_process(tmp_path):
     run(here)
     out = tmp_path / "ray"
     process = start(*WORDS, "--executor", "ray", "--workers", 2, "--out", out)
-    lines, deadline = out / "scores.jsonl", time.monotonic() + 120
+    lines, deadline = out / "scores.jsonl", time.monotonic() + 600
     while not (lines.exists() and lines.stat().st_size):
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < deadline
