@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
@@ -55,20 +55,24 @@ def measure_constant_weights(subject: Subject) -> ConstantWeights:
             outputs.append(network(images))
             if not isinstance(outputs[-1], Tensor):
                 raise Undefined("the network does not give one tensor of outputs")
-    return _compared(_in_float64(network, images, subject.seed), outputs)
+
+    def again() -> Tensor:
+        reseed(subject.seed)
+        exact: Tensor = cast(network, torch.float64)(images.double())
+        return exact
+
+    return _compared(_in_float64(again), outputs)
 
 
-def _in_float64(network: nn.Module, images: Tensor, seed: int) -> Tensor | None:
+def _in_float64(forward: Callable[[], Tensor]) -> Tensor | None:
     """Outputs in float64; None of a network or a device that has no such arithmetic."""
     try:
         with doubled():
-            reseed(seed)
-            exact: Tensor = cast(network, torch.float64)(images.double())
+            return forward()
     except Exception as error:
         if out_of_memory(error):
             raise
         return None
-    return exact
 
 
 def _compared(exact: Tensor | None, outputs: Sequence[Tensor]) -> ConstantWeights:
@@ -111,9 +115,9 @@ def stacked_constant_weights(subject: StackedSubject) -> list[ConstantWeights]:
     network = subject.network
     images = network.images(subject.batch.x.to(torch.float32))
     outputs = [network(images, _Constant(weight)).unbind(1) for weight in WEIGHTS]
-    exact: Sequence[Tensor | None] = [None] * network.n_networks
-    if images.device.type != "mps":  # has no float64
-        exact = network(images.double(), _Constant(WEIGHTS[-1])).unbind(1)
+    all_exact = _in_float64(lambda: network(images.double(), _Constant(WEIGHTS[-1])))
+    n = network.n_networks
+    exact = [None] * n if all_exact is None else all_exact.unbind(1)
     return [
         attempt(partial(_compared, *both))
         for both in zip(exact, zip(*outputs, strict=True), strict=True)
