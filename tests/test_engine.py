@@ -29,6 +29,8 @@ TOY = RunConfig(
 )
 FEW = ("params", "snip", "zen")
 
+pytestmark = pytest.mark.usefixtures("few_draws")
+
 
 class Recorder(Observer):
     def __init__(self) -> None:
@@ -58,7 +60,11 @@ def scores_of(path: Path) -> dict[tuple[str, int, int], dict[str, float | None]]
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """All 27 networks, all proxies, in one go."""
-    return run(replace(TOY, out=tmp_path_factory.mktemp("whole") / "run"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            "zcbench.evidence.drawn_patterns.DRAWS", 3
+        )  # as in all tests here
+        return run(replace(TOY, out=tmp_path_factory.mktemp("whole") / "run"))
 
 
 def test_a_run_scores_every_network_with_every_proxy(whole: Path) -> None:

@@ -19,6 +19,9 @@ BATCH = zcbench.Batch(
 )
 
 
+pytestmark = pytest.mark.usefixtures("few_draws")
+
+
 def scores(precision: str, index: int = 11_111) -> dict[str, float]:
     network = NB201.build(NB201.architecture(index), "ImageNet16-120")
     plan = make_plan(PROXIES.select("all"))

@@ -36,7 +36,7 @@ SPECS = ["16-relu-32-relu", "64-tanh-16-relu", "32-tanh-32-tanh"]
 # --- space ------------------------------------------------------------------------
 
 
-def test_conformance() -> None:
+def test_conformance(quick_conformance: None) -> None:
     assert [f for f in check_space(SPACE) if not f.ok] == []
 
 

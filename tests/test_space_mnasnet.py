@@ -173,7 +173,7 @@ def test_the_short_second_derivative_is_promised_where_it_holds() -> None:
         )
 
 
-def test_conformance(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_conformance(quick_conformance: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """On the first 48, which are small, so that it takes seconds."""
     monkeypatch.setattr(mnasnet, "_N_ARCHITECTURES", 48)
     findings = {f.check: f for f in check_space(with_input_size(SPACE, 32))}

@@ -200,7 +200,7 @@ def test_linear_regions_are_counted_in_a_cell_of_one_channel(spec: str) -> None:
     assert 1 < score.value <= 3000
 
 
-def test_conformance(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_conformance(quick_conformance: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """With an eighth of the channels, so that it takes seconds."""
     monkeypatch.setattr(networks, "_STEM", 16)
     assert [f for f in check_space(with_input_size(SPACE, 8)) if not f.ok] == []

@@ -245,8 +245,13 @@ def test_conformance(
     assert [f for f in check_space(small) if not f.ok] == []
 
 
-@pytest.mark.parametrize("task", TASKS)
-@pytest.mark.parametrize("spec", [*CELLS, *SKELETONS])
+@pytest.mark.parametrize(
+    ("spec", "task"),
+    [
+        *((spec, "class_scene") for spec in (*CELLS, *SKELETONS)),
+        *((spec, task) for spec in (CELLS[0], SKELETONS[1]) for task in [*TASKS][1:]),
+    ],
+)
 def test_outputs_and_gradients_equal_the_literal_network(spec: str, task: str) -> None:
     space = space_of(spec)
     network = space.build(space.parse(spec), task, seed=1).double()
@@ -370,8 +375,11 @@ def test_what_a_part_of_a_network_has_no_score_for() -> None:
 @pytest.mark.parametrize(
     ("spec", "precision"), [(CELLS[2], "float32"), (SKELETONS[0], "float64")]
 )
-def test_gradients_that_are_rounding_are_no_scores(spec: str, precision: str) -> None:
+def test_gradients_that_are_rounding_are_no_scores(
+    spec: str, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The last maps are sums of BatchNorms: their mean over a minibatch is constant."""
+    monkeypatch.setattr(networks, "BASE", 16)
     space = with_input_size(space_of(spec), 64)
     network = space.build(space.parse(spec), "class_scene").double()
     batch = open_source("builtin", space.tasks["class_scene"]).batch(4, seed=0)

@@ -243,7 +243,7 @@ def test_what_is_undefined_says_why() -> None:
     }
 
 
-def test_conformance(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_conformance(quick_conformance: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """On one task, and of AutoFormer on four, so that it takes seconds."""
     monkeypatch.setattr(vit_bench, "_SIZES", {0: 2_000, 12: 4, 13: 0, 14: 0})
     space = with_input_size(SPACE, 16)

@@ -35,6 +35,7 @@ from zcbench.evidence.minibatch_pass import MinibatchPass
 from zcbench.evidence.passes import Missing, make_records
 from zcbench.evidence.subject import StackedSubject, make_subject
 from zcbench.evidence.table import RECORDS
+from zcbench.networks import transnas
 from zcbench.networks.routing import add_up, take
 from zcbench.networks.stacked import Rules, StackedNetwork
 from zcbench.networks.stacked_layers import StackedBatchNorm, StackedLayer, StackedReLU
@@ -210,11 +211,14 @@ SLOW = {zcbench.FisherSpectrum}
 
 
 @pytest.mark.parametrize("name", ["toy", "nb201", "transnas_micro"])
-def test_records_are_those_of_the_one_network_engine(name: str) -> None:
+def test_records_are_those_of_the_one_network_engine(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Same types, same layers in the same order, same shapes, on the CPU."""
+    monkeypatch.setattr(transnas, "BASE", 16)
     space = zcbench.load_space(name)
     if name == "nb201":
-        archs = [NB201.parse(spec_of(operations)) for operations in DEGENERATE]
+        archs = [NB201.parse(spec_of(DEGENERATE[k])) for k in (1, 4, 5)]
         archs += nb201_sample()[:1]
     else:
         some = (26, 5, 0, 20) if name == "toy" else (700, 3170)

@@ -81,7 +81,13 @@ def reseed(seed: int) -> None:
 
     random.seed(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002 - what the code of others uses
-    torch.manual_seed(seed % 2**63)
+    # torch.manual_seed would also note the seed, with the whole call stack, for a CUDA
+    # that is not started: a millisecond, and the caller's own seed would be lost.
+    torch.default_generator.manual_seed(seed % 2**63)
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch.cuda.manual_seed_all(seed % 2**63)
+    if torch.backends.mps.is_available():
+        torch.mps.manual_seed(seed % 2**63)
 
 
 @contextmanager
