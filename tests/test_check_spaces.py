@@ -225,6 +225,7 @@ def test_a_good_space_passes() -> None:
         (Raising, "proxies", "flops on w1: error RuntimeError: "),
     ],
 )
+@pytest.mark.usefixtures("few_draws")
 def test_what_is_wrong_is_found(space: type[Good], check: str, detail: str) -> None:
     findings = {f.check: f for f in check_space(space())}
     assert not findings[check].ok

@@ -466,13 +466,18 @@ def show(browser: Any, content: str, folder: Path) -> None:
     browser.get(file.as_uri())
 
 
-@pytest.mark.parametrize("width", [390, 1400])
-def test_page_of_many_datasets_fits(opened, tmp_path, width):
-    """A heat map in parts on a phone, and as wide as it needs elsewhere."""
+@pytest.fixture(scope="module")
+def page_of_many_datasets():
     run = "a/folder/with/quite/a/long/name"
     made = [study(i, 20, f"dataset{i}", run=f"{run}/{i % 2}") for i in range(16)]
+    return render(report_of(made, ()), "html")
+
+
+@pytest.mark.parametrize("width", [390, 1400])
+def test_page_of_many_datasets_fits(opened, page_of_many_datasets, tmp_path, width):
+    """A heat map in parts on a phone, and as wide as it needs elsewhere."""
     resize(opened, width)
-    show(opened, render(report_of(made, ()), "html"), tmp_path)
+    show(opened, page_of_many_datasets, tmp_path)
     wide = opened.execute_script("return document.documentElement.scrollWidth")
     assert wide <= width
     drawn = opened.find_elements("css selector", "#figure-heatmap svg")

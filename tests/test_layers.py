@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import subprocess
 import sys
 from pathlib import Path
@@ -51,6 +52,7 @@ TOP = {"cli", "__main__", "__init__"}
 """What may import everything."""
 
 
+@functools.cache
 def imports(file: Path) -> set[str]:
     """Modules that a file imports, also inside functions; not for type checking."""
     found: set[str] = set()
@@ -70,6 +72,7 @@ def imports(file: Path) -> set[str]:
     return found
 
 
+@functools.cache
 def parts() -> dict[str, list[Path]]:
     """Part → its files."""
     found: dict[str, list[Path]] = {}

@@ -50,7 +50,7 @@ CELLS = {
 }
 CELLS |= {
     f"index {index}": SPACE.architecture(index).spec
-    for index in np.random.default_rng(7).integers(0, 15_625, 3).tolist()
+    for index in np.random.default_rng(7).integers(0, 15_625, 2).tolist()
 }
 
 
@@ -72,9 +72,9 @@ CASES = [
     Case("unreachable node 1", "ImageNet16-120", 8),
     Case("all skip", "cifar10", 8),
     Case("all pool", "cifar100", 8),
-    Case("all 3x3", "cifar10", 8, depth=1, side=32),
+    Case("all 3x3", "cifar10", 6, depth=1, side=32),
     *(
-        Case(cell, "ImageNet16-120", 16, depth=1)
+        Case(cell, "ImageNet16-120", 8, depth=1)
         for cell in CELLS
         if cell not in ("unreachable node 1", "all pool", "all 3x3")
     ),
@@ -189,7 +189,7 @@ def test_disconnected_cells_have_a_status_or_a_plain_zero():
             assert got[name].value == 0
         # The classifier's output is its bias, and the loss depends on that.
         assert got["fisher"].value > 0
-    dead = Case("no path, dead operations", "ImageNet16-120", 16, depth=1)
+    dead = Case("no path, dead operations", "ImageNet16-120", 8, depth=1)
     dead = scores(dead, "literal")
     assert dead["nwot"].status == "ok"  # ReLUs on dead branches count
     assert dead["jacov"].value is None
@@ -240,7 +240,7 @@ def test_score_of_any_classifier_equals_the_reference(name):
 
 @pytest.mark.parametrize("cell", ["dead node 2"])
 def test_float32_strays_no_further_than_a_float32_change_of_the_weights(cell):
-    net, batch = setting(Case(cell, "ImageNet16-120", 16, depth=1))
+    net, batch = setting(Case(cell, "ImageNet16-120", 8, depth=1))
     got = zcbench.score(net, batch, PROXIES, precision="float32")
     generator = torch.Generator().manual_seed(0)
     others = [copy.deepcopy(net).double() for _ in range(2)]
@@ -250,7 +250,7 @@ def test_float32_strays_no_further_than_a_float32_change_of_the_weights(cell):
     for name in PROXIES:
         if name in ("zen", *DRAWN):
             continue
-        exact = expected(Case(cell, "ImageNet16-120", 16, depth=1), name)
+        exact = expected(Case(cell, "ImageNet16-120", 8, depth=1), name)
         moved = [abs(reference(name)(o, batch.x, batch.y) - exact) for o in others]
         allowed = max(1e-4 * abs(exact), 10 * max(moved))
         assert abs(got[name].value - exact) <= allowed, name
@@ -295,7 +295,6 @@ def random_states() -> list[object]:
             ("fresh", "frozen", "with gradients and hooks"),
             ("train", "eval"),
         ),
-        ("built", "frozen", "train"),
         ("built", "with gradients and hooks", "eval"),
     ],
 )

@@ -23,6 +23,7 @@ from zcbench.cli import main
 from zcbench.config import RunConfig
 from zcbench.engine import evaluator, run
 from zcbench.engine.self_check import check, is_needed, questions, taking, ways_on
+from zcbench.engine.self_check import networks as sample
 from zcbench.engine.self_check.check import find
 from zcbench.engine.self_check.compare import difference, numbers_of
 from zcbench.engine.self_check.networks import images, networks_of, without_noise
@@ -71,7 +72,8 @@ class Switch:
 
 @pytest.fixture
 def switch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Switch:
-    """Checks the CPU, too, with a cache of its own."""
+    """Checks the CPU, too, with a cache of its own, on a sample of few networks."""
+    monkeypatch.setattr(sample, "_N_CANDIDATES", 6)
     monkeypatch.setenv("ZCBENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("ZCBENCH_SELF_CHECK", "always")
     switch = Switch()

@@ -151,7 +151,8 @@ def test_a_run_keeps_variants_and_reports_them(plugin: Path) -> None:
     zcbench("run", *common, "--n", "10", "--proxies", listed)  # goes on
     for form in ("text", "md", "csv", "json", "tex", "html"):
         section = "correlations" if form in ("csv", "tex") else "all"
-        text = zcbench("report", "made", "--section", section, "--format", form)
+        words = ("--section", section, "--format", form, "--resamples", "100")
+        text = zcbench("report", "made", *words)
         assert "swap" in text
     json_report = json.loads(zcbench("report", "made", "--format", "json"))
     assert {row["proxy"] for row in json_report["correlations"]} == set(names)
