@@ -6,7 +6,7 @@ PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3.13 python
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test install site golden lock clean
+.PHONY: run test types pytest install site golden lock clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/run
@@ -15,7 +15,12 @@ run: $(VENV)/run
 test: $(VENV)/test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(MAKE) --no-print-directory -j 2 types pytest
+
+types:
 	$(BIN)/mypy
+
+pytest:
 	$(BIN)/pytest -n 3 --dist loadfile  # a third of the time is waiting for processes
 
 install: $(VENV)/test
@@ -24,7 +29,8 @@ site: $(VENV)/run  # the leaderboard, from the runs that are committed
 	$(BIN)/zcbench site results -o site
 
 golden: $(VENV)/run  # after a change of scores that is meant
-	$(BIN)/zcbench run --config configs/ci.toml --overwrite always --out runs/golden
+	rm -rf runs/golden
+	$(BIN)/zcbench run --config configs/ci.toml --out runs/golden
 	mkdir -p results/golden
 	cp runs/golden/manifest.json results/golden/
 	gzip -9 -n -c runs/golden/scores.jsonl > results/golden/scores.jsonl.gz
@@ -35,15 +41,23 @@ lock: $(VENV)/test  # exact versions of what is installed; WHEELS="…" for buil
 	$(VENV)/uv/bin/python -m pip install --quiet uv
 	$(VENV)/uv/bin/python scripts/lock.py $(VENV)/pins $(WHEELS)
 
-$(VENV)/run: pyproject.toml constraints.txt
+PIP := $(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt
+# pip compiles on one core, and the tests of packages, too. Templates are no Python.
+COMPILE := $(BIN)/python -m compileall -qq -j 0 -x '/tests/' $(VENV)/lib || true
+
+$(BIN)/python:
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "zcbench needs Python 3.11 or newer: make PYTHON=python3.11"'
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	test -x $@ || $(PYTHON) -m venv $(VENV)
+
+$(VENV)/run: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) --editable .
+	$(COMPILE)
 	touch $@
 
-$(VENV)/test: $(VENV)/run
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
-	touch $@
+$(VENV)/test: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) --editable '.[test]'
+	$(COMPILE)
+	touch $(VENV)/run $@
 
 clean:
 	rm -rf $(VENV) runs site build dist *.egg-info

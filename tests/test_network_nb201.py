@@ -163,7 +163,7 @@ def test_n_layers_is_the_number_of_convolutions_on_a_path_and_the_classifier() -
     """Also for cells whose gradients pass below float32's smallest number."""
     plan = make_plan(PROXIES.select("n_layers"))
     batch = Batch(torch.randn(2, 3, 16, 16), torch.arange(2))
-    chosen = np.random.default_rng(0).integers(len(SPACE), size=60)
+    chosen = np.random.default_rng(0).integers(len(SPACE), size=30)
     for index in [9_639, 2_388, 11_138, 6_269, 8_643, *chosen.tolist()]:
         arch = SPACE.architecture(index)
         cell = tuple(n for part in operations_of(arch.spec) for n, _ in part)
