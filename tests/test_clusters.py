@@ -59,14 +59,7 @@ def test_ray_equals_one_process_but_for_a_network_that_kills_its_workers(tmp_pat
     (deadly,) = [k for k, v in sizes.items() if list(sizes.values()).count(v) == 1][:1]
     plugin.write_text(DEADLY.format(killed=int(sizes[deadly])))
     out = tmp_path / "ray"
-    words = [
-        "--proxies",
-        "deadly,params,synflow",
-        "--plugin",
-        plugin,
-        "--executor",
-        "ray",
-    ]
+    words = f"--proxies deadly,params,synflow --plugin {plugin} --executor ray".split()
     process = start(*toy, *words, "--workers", 2, "--out", out)
     _, stderr = process.communicate(timeout=600)  # workers start eight times
     assert process.returncode == 0, stderr
