@@ -61,9 +61,8 @@ def scores_of(path: Path) -> dict[tuple[str, int, int], dict[str, float | None]]
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """All 27 networks, all proxies, in one go."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            "zcbench.evidence.drawn_patterns.DRAWS", 3
-        )  # as in all tests here
+        # As few_draws does for each test: this one is for the module.
+        patch.setattr("zcbench.evidence.drawn_patterns.DRAWS", 3)
         return run(replace(TOY, out=tmp_path_factory.mktemp("whole") / "run"))
 
 

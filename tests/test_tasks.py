@@ -303,10 +303,11 @@ def test_input_size_is_part_of_a_run(tmp_path: Path) -> None:
     """It reaches every worker, every table, the manifest, resume and compare."""
     outs = [tmp_path / "own", tmp_path / "six"]
     words = ["--space", "toy", "--n", 6, "--batch-size", 8, "--proxies", "params,flops"]
-    for out, more in zip(outs, (["1"], ["2", "--input-size", 6]), strict=True):
-        result = invoke("run", *words, "--out", out, "--workers", *more)
+    given = ([], ["--input-size", 6])
+    for out, workers, more in zip(outs, (1, 2), given, strict=True):
+        result = invoke("run", *words, *more, "--workers", workers, "--out", out)
         assert result.exit_code == 0, result.output
-        size = "minibatch builtin at 6×6" if out is outs[1] else "minibatch builtin · "
+        size = "minibatch builtin at 6×6" if more else "minibatch builtin · "
         assert size in result.stdout
     own, six = map(zcbench.load_run, outs)
     assert six.attrs["manifest"]["config"]["input_size"] == 6

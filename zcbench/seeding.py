@@ -86,7 +86,7 @@ def reseed(seed: int) -> None:
     torch.default_generator.manual_seed(seed % 2**63)
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.manual_seed_all(seed % 2**63)
-    if torch.backends.mps.is_available():
+    if torch.backends.mps.is_available() and not torch.mps._is_in_bad_fork():
         torch.mps.manual_seed(seed % 2**63)
 
 
