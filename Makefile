@@ -1,27 +1,29 @@
 # Everything from a fresh clone, Python >= 3.11 and a package registry:
 #   make run    install, then the main job on built-in data, ending in the table
 #   make test   install, then lint, type check and tests
+#   make test-all     and all tests: more cases, sizes and processes
 #   make site   install, then the leaderboard of what is under results/
 PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3.13 python3))
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test types pytest install site golden lock clean
+.PHONY: run test test-all types pytest install site golden lock clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/run
 	$(BIN)/zcbench run --config configs/quick.toml --out runs/quick
 
-test: $(VENV)/test
+test: WHICH = -m "not thorough"
+test test-all: $(VENV)/test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(MAKE) --no-print-directory -j 2 types pytest
+	$(MAKE) --no-print-directory -j 2 types pytest WHICH='$(WHICH)'
 
 types:
 	$(BIN)/mypy
 
 pytest:
-	$(BIN)/pytest -n 3 --dist loadfile  # a third of the time is waiting for processes
+	$(BIN)/pytest -n 3 --dist loadfile $(WHICH)  # a third is waiting for processes
 
 install: $(VENV)/test
 
@@ -41,9 +43,9 @@ lock: $(VENV)/test  # exact versions of what is installed; WHEELS="…" for buil
 	$(VENV)/uv/bin/python -m pip install --quiet uv
 	$(VENV)/uv/bin/python scripts/lock.py $(VENV)/pins $(WHEELS)
 
+# What is imported is compiled, and kept: a quarter of what is installed.
+unexport PYTHONDONTWRITEBYTECODE
 PIP := $(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt
-# pip compiles on one core, and the tests of packages, too. Templates are no Python.
-COMPILE := $(BIN)/python -m compileall -qq -j 0 -x '/tests/' $(VENV)/lib || true
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "zcbench needs Python 3.11 or newer: make PYTHON=python3.11"'
@@ -51,12 +53,10 @@ $(BIN)/python:
 
 $(VENV)/run: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) --editable .
-	$(COMPILE)
 	touch $@
 
 $(VENV)/test: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) --editable '.[test]'
-	$(COMPILE)
 	touch $(VENV)/run $@
 
 clean:

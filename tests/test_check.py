@@ -110,7 +110,9 @@ def test_a_file_without_proxies_is_refused(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["snip", "zen"])
+@pytest.mark.parametrize(
+    "name", ["snip", pytest.param("zen", marks=pytest.mark.thorough)]
+)
 def test_built_in_proxies_pass(name: str) -> None:
     findings = check_proxy(PROXIES.get(name))
     assert [f.check for f in findings if not f.ok] == []

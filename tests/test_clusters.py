@@ -73,7 +73,7 @@ def test_ray_equals_one_process_but_for_a_network_that_kills_its_workers(tmp_pat
             assert record["scores"] == {"deadly": 1.0, **expected[key]}
 
 
-def test_slurm_equals_one_process_and_goes_on_after_a_lost_job(tmp_path):
+def test_slurm_equals_one_process_and_goes_on_after_a_lost_job(tmp_path, capsys):
     """submitit's local executor: the first array loses a job, the second mends it."""
     flag = tmp_path / "flag"
     plugin = tmp_path / "fragile.py"
@@ -90,15 +90,12 @@ def test_slurm_equals_one_process_and_goes_on_after_a_lost_job(tmp_path):
     toy += ["--proxies", "params,fragile,synflow", "--plugin", plugin]
     out = tmp_path / "slurm"
     words = [*toy, "--executor", "slurm", "--slurm", "cluster=local", "--workers", 2]
-    first = start(*words, "--out", out)
-    _, stderr = first.communicate(timeout=120)
-    assert first.returncode == 1, stderr
+    assert call("run", *words, "--out", out) == 1
+    stderr = capsys.readouterr().err
     assert "1 jobs failed" in stderr
     assert "the same command again does what is missing" in stderr
     assert 0 < len(scores_of(out)) < 27
-    second = start(*words, "--out", out)
-    _, stderr = second.communicate(timeout=120)
-    assert second.returncode == 0, stderr
+    assert call("run", *words, "--out", out) == 0
     expected = scores_of(alone(tmp_path))
     assert scores_of(out) == {k: {**v, "fragile": 1.0} for k, v in expected.items()}
 

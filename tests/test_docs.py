@@ -56,8 +56,18 @@ def read(page: Path) -> str:
     return page.read_text(encoding="utf-8")
 
 
+LONG = ("oneshot.md", "predictors.md")
+"""What trains in its examples: tested by others, too."""
+
+
 @pytest.mark.parametrize(
-    "page", [p for p in PAGES if BLOCK.search(read(p))], ids=lambda page: page.name
+    "page",
+    [
+        pytest.param(p, marks=pytest.mark.thorough if p.name in LONG else ())
+        for p in PAGES
+        if BLOCK.search(read(p))
+    ],
+    ids=lambda page: page.name,
 )
 def test_examples_run(page: Path, workplace: Path) -> None:
     for kind, name, body in BLOCK.findall(read(page)):

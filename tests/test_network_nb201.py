@@ -123,7 +123,13 @@ def test_state_dict_has_the_published_names(task):
     assert net.get_parameter("cells.12.layers.2.op.1.weight").shape == (64, 64, 1, 1)
 
 
-@pytest.mark.parametrize("task", FIXED)
+@pytest.mark.parametrize(
+    "task",
+    [
+        pytest.param(t, marks=() if t == "cifar10" else pytest.mark.thorough)
+        for t in FIXED
+    ],
+)
 def test_number_of_parameters_is_the_closed_form_everywhere(task):
     """Measured increment of each operation on each edge, summed for all 15,625."""
     empty = count(SPACE.build(SPACE.parse(CELLS["all none"]), task))
@@ -140,7 +146,7 @@ def test_number_of_parameters_is_the_closed_form_everywhere(task):
         assert measured == FIXED[task] + sum(PER_OPERATION[name] for name in names)
 
 
-@pytest.mark.parametrize("task", FIXED)
+@pytest.mark.parametrize("task", ["cifar10", "ImageNet16-120"])
 def test_increments_of_operations_add_up(task):
     for spec in CELLS.values():
         ours = count(SPACE.build(SPACE.parse(spec), task))
@@ -163,7 +169,7 @@ def test_n_layers_is_the_number_of_convolutions_on_a_path_and_the_classifier() -
     """Also for cells whose gradients pass below float32's smallest number."""
     plan = make_plan(PROXIES.select("n_layers"))
     batch = Batch(torch.randn(2, 3, 16, 16), torch.arange(2))
-    chosen = np.random.default_rng(0).integers(len(SPACE), size=30)
+    chosen = np.random.default_rng(0).integers(len(SPACE), size=10)
     for index in [9_639, 2_388, 11_138, 6_269, 8_643, *chosen.tolist()]:
         arch = SPACE.architecture(index)
         cell = tuple(n for part in operations_of(arch.spec) for n, _ in part)

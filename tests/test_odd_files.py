@@ -120,6 +120,7 @@ def test_parts_of_a_run_that_are_no_files(
 # --- what is too large ------------------------------------------------------------
 
 
+@pytest.mark.thorough
 def test_a_small_file_that_unpacks_to_gigabytes(whole: Path, tmp_path: Path) -> None:
     file = tmp_path / "truth.csv.gz"
     with gzip.open(file, "wb", compresslevel=1) as stream:

@@ -273,7 +273,9 @@ def test_scores_stand_beside_the_baselines(undisturbed: Path) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-@pytest.mark.parametrize("moment", ["training", "scoring"])
+@pytest.mark.parametrize(
+    "moment", ["training", pytest.param("scoring", marks=pytest.mark.thorough)]
+)
 def test_killed_at_any_moment_it_comes_to_the_same_numbers(
     undisturbed: Path, tmp_path: Path, moment: str
 ) -> None:

@@ -280,13 +280,17 @@ def box_of(text: ElementTree.Element) -> tuple[float, float, float, float]:
     return x - before, y - 0.7 * size, x - before + width, y
 
 
+def overlap(one: tuple[float, ...], other: tuple[float, ...]) -> float:
+    return covered(np.array([one]), np.array([other])).item()
+
+
 def test_no_two_texts_touch(report):
     for kind in KINDS.values():
         for figure in kind.draw(report):
             for panel in (*figure.panels, *figure.narrow):
                 found = [(t.text, box_of(t)) for t in shapes(panel, "text")]
                 for (one, a), (other, b) in combinations(found, 2):
-                    assert covered(a, b) == 0, (panel.title, one, other)
+                    assert overlap(a, b) == 0, (panel.title, one, other)
 
 
 @pytest.mark.parametrize("sheet", [WIDTH, PHONE])
@@ -296,7 +300,7 @@ def test_no_two_texts_of_curves_touch(sheet):
     drawing = draw_curves("a", curves, "b", "share", "{:.1%}".format, sheet=sheet)
     assert drawing.width == sheet
     boxes = [box_of(text) for text in shapes(drawing, "text")]
-    assert all(covered(a, b) == 0 for a, b in combinations(boxes, 2))
+    assert all(overlap(a, b) == 0 for a, b in combinations(boxes, 2))
 
 
 def test_figures_are_of_one_width(report):
@@ -574,7 +578,7 @@ def test_names_beside_points_do_not_cover_each_other(seed):
     inside = (46.0, 32.0, 402.0, 358.0)
     boxes = label_points(drawing, points, names, inside)
     assert texts(drawing) == names
-    assert all(covered(a, b) == 0 for a, b in combinations(boxes, 2))
+    assert all(overlap(a, b) == 0 for a, b in combinations(boxes, 2))
     for (left, top, right, bottom), _ in zip(boxes, names, strict=True):
         assert left >= 46
         assert top >= 32

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -182,38 +183,36 @@ def test_a_package_with_entry_points(clean):
     pip += ["--no-build-isolation", "--disable-pip-version-check", "--target", "site"]
     subprocess.run([*pip, "."], check=True, capture_output=True)
     environment = {**os.environ, "PYTHONPATH": str(Path("site").resolve())}
-
-    def program(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "zcbench", *arguments]
-        return subprocess.run(
-            command, capture_output=True, text=True, env=environment, check=False
-        )
-
-    proxies = program("list", "proxies")
-    assert proxies.returncode == 0
-    names = [line.split()[0] for line in proxies.stdout.splitlines()]
+    program = """
+import json
+from click.testing import CliRunner
+from zcbench.cli import main
+done = [CliRunner().invoke(main, words.split()) for words in (
+    "list proxies", "list spaces", "list truths",
+    "run --space toy --truth packaged_truth --n 9 --workers 1 "
+    "--proxies packaged_proxy,params --out run",
+)]
+print(json.dumps([(one.exit_code, one.stdout, one.stderr) for one in done]))
+"""
+    told = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=True,
+    )
+    proxies, spaces, truths, ran = json.loads(told.stdout)
+    assert proxies[0] == 0
+    names = [line.split()[0] for line in proxies[1].splitlines()]
     assert "packaged_proxy" in names
     assert names.count("snip") == 1
+    said = told.stderr + proxies[2] + spaces[2] + truths[2]
     assert (
         "zcbench: proxy plug-in 'clashing' (packaged.clash): The proxy name 'snip' is "
-        "already taken." in proxies.stderr
+        "already taken." in said
     )
-    assert "packaged_space" in program("list", "spaces").stdout
-    truths = program("list", "truths")
-    assert "packaged_truth" in truths.stdout
-    assert "truth plug-in 'broken' (packaged.absent): No module named" in truths.stderr
-    ran = program(
-        *(
-            "run",
-            "--space",
-            "toy",
-            "--truth",
-            "packaged_truth",
-            "--n",
-            "9",
-            "--workers",
-        ),
-        *("1", "--proxies", "packaged_proxy,params", "--out", "run"),
-    )
-    assert ran.returncode == 0, ran.stderr
-    assert "packaged_proxy" in ran.stdout
+    assert "packaged_space" in spaces[1]
+    assert "packaged_truth" in truths[1]
+    assert "truth plug-in 'broken' (packaged.absent): No module named" in said
+    assert ran[0] == 0, ran[2]
+    assert "packaged_proxy" in ran[1]

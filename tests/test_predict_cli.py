@@ -112,8 +112,8 @@ def test_errors(run: Path, words: list[str], message: str) -> None:
 
 
 def test_several_datasets_need_a_name() -> None:
-    golden = Path(__file__).parent.parent / "results" / "golden"
-    result = invoke(golden)
+    run = Path(__file__).parent.parent / "results" / "nb201-today-4"
+    result = invoke(run)
     assert result.exit_code == 2
     assert (
         "has 3 datasets: ImageNet16-120, cifar10, cifar100. Name one" in result.stderr

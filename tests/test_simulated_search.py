@@ -187,9 +187,9 @@ def test_books_are_kept(variant: Variant) -> None:
 
 @pytest.mark.parametrize("variant", variants(POOL), ids=lambda v: v.label)
 def test_searches_repeat_and_can_exhaust_a_pool(variant: Variant) -> None:
-    whole = replace(SETTING, trials=3, evaluations=N, warmup=10_000)
+    whole = replace(SETTING, trials=2, evaluations=N, warmup=10_000)
     first, again = simulate(POOL, variant, whole), simulate(POOL, variant, whole)
-    for t in range(3):
+    for t in range(2):
         assert sorted(first.chosen[t].tolist()) == list(range(N))
     assert first.hours.tolist() == again.hours.tolist()
     other = simulate(POOL, variant, replace(whole, seed=1))
@@ -444,7 +444,7 @@ def test_html_has_a_picture_and_loads_nothing(
     run: Path, tmp_path: Path, command: str
 ) -> None:
     file = tmp_path / "page.html"
-    few: list[Any] = FEW if command == "search" else ["--train", "6,9", "--trials", "3"]
+    few: list[Any] = FEW if command == "search" else ["--train", "6,9", "--trials", "2"]
     words = [command, run, *few, "--format", "html", "-o", file]
     result = CliRunner().invoke(main, [str(word) for word in words])
     assert (result.exit_code, result.output) == (0, "")

@@ -160,6 +160,7 @@ def test_every_task_and_odd_sizes() -> None:
     assert network(torch.randn(2, 3, 9, 13)).shape == (2, 10)
 
 
+@pytest.mark.thorough
 def test_conformance(quick_conformance: None, monkeypatch: pytest.MonkeyPatch) -> None:
     space = Darts()
     monkeypatch.setattr(

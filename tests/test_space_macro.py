@@ -154,6 +154,7 @@ def test_a_list_of_strings_is_no_list_of_indices(tmp_path: Path) -> None:
 # --- networks ---------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 def test_conformance(quick_conformance: None) -> None:
     assert [f for f in check_space(with_input_size(SPACE, 16)) if not f.ok] == []
 

@@ -35,6 +35,7 @@ IMPORT = "Import the archive once: zcbench data import NATS-sss-v1_0-50262-simpl
 # --- space ------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 def test_conformance(quick_conformance: None) -> None:
     assert [f for f in check_space(with_input_size(SPACE, 16)) if not f.ok] == []
 

@@ -118,11 +118,11 @@ def test_params_and_flops_are_those_of_the_table(published: pd.DataFrame) -> Non
     """FLOPs have BatchNorm twice, ReLU once, and a pooled output by its window."""
     costs = {nn.BatchNorm2d: 2, nn.ReLU: 1}
     columns = published[["arch", "params", "flops"]].to_numpy()
-    for place, (spec, params, flops) in enumerate(columns):
+    for place, (spec, params, flops) in enumerate(columns[::10]):
         with torch.device("meta"):
             network = SPACE._network(spec, SPACE.tasks["cifar10"])
         assert sum(p.numel() for p in network.parameters()) == params
-        if place % 25:
+        if place % 5:
             continue
         network.eval()
         total = []

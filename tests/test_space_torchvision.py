@@ -101,6 +101,7 @@ def test_macs_are_those_that_torchvision_states(
     assert sum(total) / 1e9 == pytest.approx(weights.meta["_ops"], abs=6e-4)
 
 
+@pytest.mark.thorough
 def test_conformance(
     small: None, quick_conformance: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -243,6 +243,7 @@ def test_what_is_undefined_says_why() -> None:
     }
 
 
+@pytest.mark.thorough
 def test_conformance(quick_conformance: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """On one task, and of AutoFormer on four, so that it takes seconds."""
     monkeypatch.setattr(vit_bench, "_SIZES", {0: 2_000, 12: 4, 13: 0, 14: 0})

@@ -236,6 +236,7 @@ def test_run_report_and_resume(wide: Path, tmp_path: Path) -> None:
     assert "datasets   wide\n" in twin.stdout
 
 
+@pytest.mark.thorough
 def test_workers_know_the_task(wide: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     words = ["run", "--space", "toy", "--task", wide, "--truth", "none", "--out", out]

@@ -141,7 +141,7 @@ def test_a_run_keeps_variants_and_reports_them(plugin: Path) -> None:
     names = ["my_size[of=layers,power=2]", "reg_swap[mu=2,sigma=9]", "params"]
     listed = ",".join(("sized[power=2,of=layers]", *names[1:]))
     common = ("--space", "toy", "--plugin", "sized.py", "--out", "made")
-    zcbench("run", *common, "--n", "9", "--proxies", listed, "--workers", "2")
+    zcbench("run", *common, "--n", "9", "--proxies", listed, "--workers", "1")
     names[0] = "my_size[power=2,of=layers]"
     manifest = json.loads(Path("made/manifest.json").read_text(encoding="utf-8"))
     assert list(manifest["proxies"]) == names == manifest["config"]["proxies"]

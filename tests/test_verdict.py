@@ -233,6 +233,7 @@ def test_standard_errors_are_those_of_a_bootstrap_ranked_anew(data, expected, pr
     )
 
 
+@pytest.mark.thorough
 def test_no_word_depends_on_the_seed_of_the_report_unless_it_says_so(report):
     run = loaded()
     words = report.verdict.table["word"]

@@ -157,18 +157,19 @@ def _pile(random: Random, height: int, width: int, recipe: Recipe) -> NDArray[np
     dy = (y / side - centre[0] * height / side) ** 2
     dx = (x / side - centre[1] * width / side) ** 2
     top = np.zeros((height, width), dtype=np.intp)
+    square = radius**2
+    rows, columns = (_spans(d <= square[:, None]) for d in (dy, dx))
     for number in range(1, recipe.leaves):
-        square = radius[number] ** 2
-        rows, columns = _span(dy[number] <= square), _span(dx[number] <= square)
-        inside = dy[number, rows, None] + dx[number, columns] <= square
-        top[rows, columns][inside] = number
+        down, across = rows[number], columns[number]
+        inside = dy[number, down, None] + dx[number, across] <= square[number]
+        top[down, across][inside] = number
     return top
 
 
-def _span(inside: NDArray[np.bool_]) -> slice:
-    """From the first to the last that is true, of neighbours."""
-    where = np.flatnonzero(inside)
-    return slice(where[0], where[-1] + 1) if len(where) else slice(0)
+def _spans(inside: NDArray[np.bool_]) -> list[slice]:
+    """Of each row, from the first to the last that is true, of neighbours."""
+    first, count = inside.argmax(axis=1).tolist(), inside.sum(axis=1).tolist()
+    return [slice(f, f + n) for f, n in zip(first, count, strict=True)]
 
 
 def _pink(random: Random, height: int, width: int) -> Floats:

@@ -245,7 +245,7 @@ def _expected(
             means.append(math.nan)
             continue
         times = max(1, min(400, draws // len(points)))
-        values = np.stack([true.draw(points, rng) for _ in range(times)])
+        values = true.draw(points, times, rng)
         ranks = values.argsort(axis=1).argsort(axis=1) - (len(points) - 1) / 2
         norm = math.sqrt(spread * float(ranks[0] @ ranks[0]))
         means.append(float((ranks @ observed).mean()) / norm)

@@ -71,20 +71,23 @@ class TrueAccuracy:
         cumulative += np.arange(len(pairs))[:, None]
         return cls(row.astype(np.int64), cumulative.ravel(), bins)
 
-    def draw(self, points: NDArray[np.intp], rng: np.random.Generator) -> Floats:
-        """True accuracies of some points, [m].
+    def draw(
+        self, points: NDArray[np.intp], times: int, rng: np.random.Generator
+    ) -> Floats:
+        """True accuracies of some points, [times, m].
 
         On a scale on which a single training errs by 1 (standard deviation) and which
         keeps the order of accuracies: for ranking.
 
         Args:
             points: their positions. [m]
+            times: how often to draw all of them.
             rng: where chance comes from.
         """
         row = self.row[points]
-        position = np.searchsorted(self.cumulative, row + rng.random(len(row)))
-        inside = rng.random(len(row)) - 0.5
-        return np.asarray((position - row * self.bins + inside) * STEP)
+        which, inside = rng.random((times, 2, len(row))).swapaxes(0, 1)
+        position = np.searchsorted(self.cumulative, row + which)
+        return np.asarray((position - row * self.bins + (inside - 0.5)) * STEP)
 
 
 def local_noise(accuracy: Floats, seeds: Floats) -> Floats:

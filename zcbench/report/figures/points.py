@@ -25,7 +25,7 @@ from zcbench.report.figures.drawing import (
     text_width,
 )
 from zcbench.report.figures.entries import Entry, by_study
-from zcbench.stats.ranks import Ranks
+from zcbench.stats.ranks import Floats, Ranks
 
 _WIDTH, _HEIGHT = WIDTH / 3, 168.0
 Box = tuple[float, float, float, float]
@@ -255,6 +255,8 @@ def _place(
 ) -> Box:
     """The place that costs least: by what it covers, and by its distance."""
     width, height = text_width(name, SMALL), SMALL + 2
+    boxes = np.array([box for box, _ in taken]).reshape(-1, 4)
+    weights = np.array([weight for _, weight in taken])
     places = []
     for distance in _DISTANCES:
         for side, (across, down) in enumerate(_SIDES):
@@ -263,8 +265,8 @@ def _place(
             x = min(max(x, inside[0]), inside[2] - width)
             y = min(max(y, inside[1]), inside[3] - height)
             box = (x, y, x + width, y + height)
-            parts = [box, *_leader(point, box)]
-            cost = sum(w * covered(part, b) for part in parts for b, w in taken)
+            parts = np.array([box, *_leader(point, box)])
+            cost = float((covered(parts, boxes) @ weights).sum())
             away = math.dist(point, _nearest(point, box)) + side / 4
             places.append((cost + away, box))
     return min(places)[1]
@@ -294,12 +296,12 @@ def _leader(point: tuple[float, float], box: Box) -> list[Box]:
     ]
 
 
-def covered(one: Box, other: Box) -> float:
-    """The area that two boxes share.
+def covered(some: Floats, others: Floats) -> Floats:
+    """The areas that boxes share with others, [n, m].
 
-    >>> covered((0, 0, 4, 4), (2, 3, 9, 9))
-    2
+    >>> covered(np.array([[0.0, 0, 4, 4]]), np.array([[2.0, 3, 9, 9], [5, 0, 9, 9]]))
+    array([[2., 0.]])
     """
-    wide = min(one[2], other[2]) - max(one[0], other[0])
-    high = min(one[3], other[3]) - max(one[1], other[1])
-    return max(0, wide) * max(0, high)
+    sides = np.minimum(some[:, None, 2:], others[:, 2:])
+    sides -= np.maximum(some[:, None, :2], others[:, :2])
+    return np.asarray(sides.clip(0).prod(axis=2))
