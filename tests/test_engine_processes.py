@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from levels import few
 
 from zcbench.config import RunConfig
 from zcbench.engine import executors, run
@@ -263,7 +264,7 @@ def test_kill_9_loses_at_most_what_was_in_flight(
 
 @pytest.mark.usefixtures("_plugins_unloaded")
 @pytest.mark.parametrize(
-    ("number", "workers"), [(signal.SIGINT, 2), (signal.SIGTERM, 1)]
+    ("number", "workers"), few([(signal.SIGINT, 2), (signal.SIGTERM, 1)])
 )
 def test_interrupts_keep_what_is_done_and_say_how_to_go_on(
     expected: dict[int, dict], tmp_path: Path, number: int, workers: int

@@ -22,6 +22,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from levels import few
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -957,7 +958,7 @@ def test_dropout_is_drawn_from_the_seed(kind):
     assert other != found["snip"].value
 
 
-@pytest.mark.parametrize("drop", [*DROPS.values(), Noise], ids=[*DROPS, "noise"])
+@pytest.mark.parametrize("drop", few([*DROPS.values(), Noise], 2))
 def test_random_layers_do_not_see_which_proxies_are_asked_for(drop):
     net = seeded(dropping, drop)
     together = scored(net, "all")
@@ -1293,7 +1294,7 @@ CONTEXTS = {
 }
 
 
-@pytest.mark.parametrize("kind", CONTEXTS)
+@pytest.mark.parametrize("kind", few(CONTEXTS, 3))
 def test_what_surrounds_the_call_does_not_matter(kind):
     net = seeded(ordinary)
     for precision in ("float64", "float32"):
@@ -1491,7 +1492,7 @@ IN_PLACE = {  # in place, and not
 }
 
 
-@pytest.mark.parametrize("kind", IN_PLACE)
+@pytest.mark.parametrize("kind", few(IN_PLACE, 3))
 def test_networks_that_write_in_place(kind):
     written, not_written = (
         seeded(lambda h=h: Around(ordinary(), h)) for h in IN_PLACE[kind]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from levels import few
 from literal_references import LITERAL, agrees, literal
 
 import zcbench
@@ -40,7 +41,7 @@ def measure():
     sys.path.remove(str(ROOT / "scripts"))
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", few(SMALL))
 def test_values_equal_their_literal_references(zoo, measure, name):
     network = next(n for n in measure.NETWORKS if n.name == name)
     setting = network.setting()

@@ -15,6 +15,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from click.testing import CliRunner
+from levels import few, one_each
 from torch import Tensor, nn
 
 import zcbench
@@ -184,7 +185,7 @@ def test_a_cache_that_cannot_be_written_is_no_hindrance(
     assert manifest(path)["device_check"][0]["agreed"]
 
 
-@pytest.mark.parametrize("stack", [1, 2])
+@pytest.mark.parametrize("stack", few([1, 2]))
 def test_a_kernel_that_is_wrong_in_float32_is_gone_around_in_float64(
     tmp_path: Path, switch: Switch, stack: int
 ) -> None:
@@ -306,10 +307,13 @@ def proxies_that_read(record: type) -> tuple[str, ...]:
 @pytest.mark.parametrize(
     ("record", "precision"),
     [
-        *(
-            (r, "float32")
-            for r in RECORDS
-            if r not in (Attention, HiddenDimensions, SynapticDiversity)
+        *one_each(
+            (
+                (r, "float32")
+                for r in RECORDS
+                if r not in (Attention, HiddenDimensions, SynapticDiversity)
+            ),
+            lambda case: RECORDS[case[0]].maker.partition(":")[0],
         ),
         *((r, "bf16") for r in (Gradients, InputCorrelation, Structure)),
     ],
@@ -346,17 +350,14 @@ def test_a_wrong_record_is_caught(
         assert line["scores"][other] is not None
 
 
-def _one_of_each_pass() -> Iterator[Any]:
-    """A record of each maker; the others are thorough."""
-    makers = set()
-    for record in sorted(filter(proxies_that_read, OFFERED), key=lambda r: r.__name__):
-        maker = str(RECORDS[record].stacked).partition(":")[0]
-        marks = pytest.mark.thorough if maker in makers else ()
-        makers.add(maker)
-        yield pytest.param(record, marks=marks, id=record.__name__)
-
-
-@pytest.mark.parametrize("record", list(_one_of_each_pass()))
+@pytest.mark.parametrize(
+    "record",
+    one_each(
+        sorted(filter(proxies_that_read, OFFERED), key=lambda r: r.__name__),
+        lambda record: str(RECORDS[record].stacked).partition(":")[0],
+    ),
+    ids=lambda record: record.__name__,
+)
 def test_a_wrong_record_of_a_stack_is_caught(
     record: type, tmp_path: Path, switch: Switch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -438,6 +439,7 @@ def test_bf16_agrees(tmp_path: Path, switch: Switch) -> None:
     assert manifest(path)["device_check"][0]["agreed"]
 
 
+@pytest.mark.thorough
 def test_other_processes_check_too(tmp_path: Path, switch: Switch) -> None:
     path = run(replace(TOY, proxies=("snip",), workers=2, out=tmp_path / "run"))
     (found,) = manifest(path)["device_check"]

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from levels import few
 from report_runs import study_of, write_run
 from scipy import stats
 from sklearn.linear_model import Ridge
@@ -185,7 +186,7 @@ def test_books_are_kept(variant: Variant) -> None:
             assert trace.best[t, step] == find
 
 
-@pytest.mark.parametrize("variant", variants(POOL), ids=lambda v: v.label)
+@pytest.mark.parametrize("variant", few(variants(POOL), 8), ids=lambda v: v.label)
 def test_searches_repeat_and_can_exhaust_a_pool(variant: Variant) -> None:
     whole = replace(SETTING, trials=2, evaluations=N, warmup=10_000)
     first, again = simulate(POOL, variant, whole), simulate(POOL, variant, whole)

@@ -69,6 +69,7 @@ def test_recipes_are_two_truths(zoo: None) -> None:
     assert all(f.ok for f in check_truth(TRUTHS.get("torchvision")))
 
 
+@pytest.mark.thorough
 def test_params_are_those_that_torchvision_states(undrawn: None) -> None:
     stored = zcbench.load_truth("torchvision", "imagenet_v1")
     task = SPACE.tasks["imagenet_v1"]
@@ -111,6 +112,7 @@ def test_conformance(
     assert [f for f in check_space(space) if not f.ok] == []
 
 
+@pytest.mark.thorough
 def test_weights_of_transformers_depend_on_their_names(zoo: None) -> None:
     """Also those that no convolution or linear layer holds."""
     layer = "encoder.layers.encoder_layer_0.self_attention.in_proj_weight"

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from levels import few
 from torch import Tensor, nn
 
 import zcbench
@@ -230,7 +231,7 @@ def test_function_classes() -> None:
 
 @pytest.mark.parametrize(
     ("space", "tasks"),
-    [(MICRO, ("class_scene", "room_layout")), (MACRO, ("class_object", "normal"))],
+    few([(MICRO, ("class_scene", "room_layout")), (MACRO, ("class_object", "normal"))]),
 )
 def test_conformance(
     space,

@@ -17,6 +17,7 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
+from levels import few
 from scipy.stats import spearmanr
 from torch import Tensor
 
@@ -161,6 +162,7 @@ def test_the_sample_has_undefined_scores_and_many_defined_ones() -> None:
     assert statuses.count("undefined") >= 2
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", NAMES)
 def test_float32_agrees_as_far_as_rounding_lets_it(name: str) -> None:
     pairs = [
@@ -178,7 +180,7 @@ def test_float32_agrees_as_far_as_rounding_lets_it(name: str) -> None:
             assert mine == pytest.approx(theirs, rel=0.02)
 
 
-@pytest.mark.parametrize(("seed", "repeat", "step"), [(0, 0, 3), (3, 2, 1)])
+@pytest.mark.parametrize(("seed", "repeat", "step"), few([(0, 0, 3), (3, 2, 1)]))
 def test_the_toy_space_agrees(seed: int, repeat: int, step: int) -> None:
     """The whole of it by the proxies of `PLAN`, a third by every one."""
     archs = [TOY.architecture(index) for index in range(0, len(TOY), step)]
@@ -210,9 +212,7 @@ def test_stacks_without_a_path_or_all_alike_agree(indices) -> None:
 SLOW = {zcbench.FisherSpectrum}
 
 
-@pytest.mark.parametrize(
-    "name", ["toy", pytest.param("nb201", marks=pytest.mark.thorough), "transnas_micro"]
-)
+@pytest.mark.parametrize("name", few(["toy", "transnas_micro", "nb201"], 2))
 def test_records_are_those_of_the_one_network_engine(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -514,7 +514,9 @@ class _Token:
     """Something to hold a weak reference to."""
 
 
-@pytest.mark.parametrize("names", ["snip", "fisher", "grasp", "jacov", ",".join(NAMES)])
+@pytest.mark.parametrize(
+    "names", few(["snip", "fisher", "grasp", "jacov", ",".join(NAMES)], 4)
+)
 def test_the_graph_is_freed(monkeypatch: pytest.MonkeyPatch, names: str) -> None:
     alive: list = []
     monkeypatch.setattr(Rules, "features", lambda _, x: _Tracked.apply(x, alive))

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from levels import few
 from scipy import stats as scipy_stats
 from simulations import (
     rank_bootstrap,
@@ -227,7 +228,7 @@ def test_more_confidence_is_a_wider_interval(kind):
     assert wide.low < narrow.low < narrow.high < wide.high
 
 
-@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize("tied", few([False, True]))
 @pytest.mark.parametrize("kind", KINDS)
 def test_paired_difference_is_near_that_of_a_bootstrap(kind, tied):
     a, b, y = sample(300, tied=tied)
@@ -293,7 +294,7 @@ def test_no_difference_where_a_correlation_is_missing(a, b, accuracy, note):
     assert found.note == note
 
 
-@pytest.mark.parametrize("levels", [None, 5])
+@pytest.mark.parametrize("levels", few([None, 5]))
 @pytest.mark.parametrize("kind", KINDS)
 def test_intervals_cover_and_tests_reject_at_their_rates(kind, levels):
     found = simulate_coverage(kind, 50, levels=levels, samples=300)
@@ -551,6 +552,7 @@ def test_bootstraps_agree_in_simulation():
     assert found.covered_by_ranks > 0.85
 
 
+@pytest.mark.thorough
 def test_tables_reject_at_their_rate():
     settings = {"proxies": 3, "baselines": 2, "datasets": 2, "draws": 2000}
     found = simulate_family(60, samples=150, **settings)
