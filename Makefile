@@ -22,8 +22,8 @@ test test-all: $(VENV)/test
 types:
 	$(BIN)/mypy
 
-pytest:
-	$(BIN)/pytest -n 3 --dist loadfile $(WHICH)  # a third is waiting for processes
+pytest:  # three on two cores: a third of the time is waiting for processes
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder $(WHICH)
 
 install: $(VENV)/test
 

@@ -20,6 +20,14 @@ os.environ.pop("COLUMNS", None)  # of pytest-xdist: what is printed would be cut
 ROOT = Path(__file__).resolve().parent.parent
 
 
+WAITING = ("test_clusters.py", "test_guests.py", "test_engine_processes.py")
+"""Files whose tests wait for processes: begun first, others run meanwhile."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name not in WAITING)
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of public benchmark data that lies beside the checkout."""

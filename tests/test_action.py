@@ -85,7 +85,7 @@ def test_a_run_and_its_summary(tmp_path: Path) -> None:
     for name in ("run", "summary"):
         assert runner.step(name, {"config": "ci.toml"}) == 0
     assert runner.output.read_text().startswith(f"run={tmp_path}/zcbench-run\n")
-    assert "| params" in runner.summary.read_text()
+    assert "| params " in runner.summary.read_text()
 
 
 @pytest.mark.thorough

@@ -50,6 +50,17 @@ def start(*words: object) -> subprocess.Popen[str]:
     )
 
 
+def test_ray_equals_one_process(tmp_path):
+    expected, out = scores_of(alone(tmp_path)), tmp_path / "ray"
+    toy = ["--space", "toy", "--n", "all", "--batch-size", 8, "--truth", "none"]
+    words = ["--proxies", "params,synflow", "--executor", "ray", "--workers", "2"]
+    process = start(*toy, *words, "--out", out)
+    _, stderr = process.communicate(timeout=600)
+    assert process.returncode == 0, stderr
+    assert scores_of(out) == expected
+
+
+@pytest.mark.thorough
 def test_ray_equals_one_process_but_for_a_network_that_kills_its_workers(tmp_path):
     """Each time with others of its task that were scored, and are not lost or twice."""
     plugin = tmp_path / "deadly.py"
