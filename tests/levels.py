@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -14,12 +14,3 @@ def few(cases: Iterable[Any], count: int = 1) -> list[Any]:
     others = [case if isinstance(case, tuple) else (case,) for case in first[count:]]
     marked = [pytest.param(*case, marks=pytest.mark.thorough) for case in others]
     return first[:count] + marked
-
-
-def one_each(cases: Iterable[Any], kind: Callable[[Any], object]) -> list[Any]:
-    """The first case of each kind; the others are thorough."""
-    chosen, others, kinds = [], [], set()
-    for case in cases:
-        (others if kind(case) in kinds else chosen).append(case)
-        kinds.add(kind(case))
-    return few(chosen + others, len(chosen))

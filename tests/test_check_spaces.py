@@ -168,6 +168,7 @@ def test_the_toy_space_passes() -> None:
     assert [f for f in check_space(load_space("toy")) if not f.ok] == []
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("quick_conformance")
 def test_nb201_passes() -> None:
     assert [f for f in check_space(load_space("nb201")) if not f.ok] == []

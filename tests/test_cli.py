@@ -360,6 +360,7 @@ def test_completion_of_names() -> None:
     assert _complete("zcbench sh", 1) == ["show"]
 
 
+@pytest.mark.thorough
 def test_doctor_finds_this_installation_in_order() -> None:
     result = invoke("doctor")
     assert result.exit_code == 0, result.output

@@ -72,6 +72,7 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[int, dict]:
     return scores_of(run(replace(TOY, out=tmp_path_factory.mktemp("r") / "run")))
 
 
+@pytest.mark.thorough
 def test_automatic_workers_start_when_it_pays_and_change_no_bit_of_a_score(
     expected: dict[int, dict], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

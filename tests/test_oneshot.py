@@ -161,6 +161,7 @@ def test_fair_paths_have_every_operation_once_in_turn(block: int) -> None:
         assert {path[edge] for path in drawn} == set(NB201.operations)
 
 
+@pytest.mark.thorough
 def test_guided_paths_are_the_best_or_weighted_by_rank() -> None:
     values = {
         i: float(v) for i, v in enumerate(np.random.default_rng(0).permutation(27))
@@ -233,6 +234,7 @@ def test_augmented_images_are_shifted_and_mirrored_as_a_loop_would() -> None:
         torch.testing.assert_close(moved[i], image.flip(2) if turned[i] else image)
 
 
+@pytest.mark.thorough
 def test_built_in_classes_can_be_told_apart() -> None:
     images = labelled_images("builtin", TOY.tasks["toy"])
     assert np.bincount(images.labels).tolist() == [256] * 4
@@ -322,6 +324,7 @@ def _steps(checkpoint: Path) -> int:
     return int(state["progress"]["step"])
 
 
+@pytest.mark.thorough
 def test_time_is_up_and_it_goes_on(undisturbed: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     stopped = invoke(*WORDS, "--out", run, "--repeats", 2, "--time-limit", 1e-6)
@@ -331,6 +334,7 @@ def test_time_is_up_and_it_goes_on(undisturbed: Path, tmp_path: Path) -> None:
     assert scores(run) == scores(undisturbed)
 
 
+@pytest.mark.thorough
 def test_a_run_goes_on_beside_it(undisturbed: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     assert (

@@ -370,7 +370,7 @@ class Watch:
 
 
 @pytest.mark.parametrize("values", ["rank", "raw"])
-@pytest.mark.parametrize("model", list(MODELS))
+@pytest.mark.parametrize("model", few(reversed(MODELS), 3))
 def test_nothing_is_learnt_from_test_architectures(
     model: str, values: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -396,6 +396,7 @@ def test_nothing_is_learnt_from_test_architectures(
     assert clean[0][0] != clean[1][0]  # it does depend on the training architectures
 
 
+@pytest.mark.thorough
 def test_accuracies_of_test_architectures_change_no_prediction(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
+from levels import few
 from networks import OPERATIONS, TinyNetwork, spec_of
 from reference import COSTLY, REFERENCES, VARIANTS, reference, zen_repeats
 from torch import Tensor, nn
@@ -299,13 +300,18 @@ def random_states() -> list[object]:
 @pytest.mark.parametrize(
     ("source", "kind", "mode"),
     [
-        *itertools.product(
-            ("any",),
-            ("fresh", "frozen", "with gradients and hooks"),
-            ("train", "eval"),
-        ),
-        ("literal", "with gradients and hooks", "train"),
+        ("any", "fresh", "eval"),
+        ("any", "frozen", "train"),
+        ("any", "with gradients and hooks", "train"),
         ("built", "with gradients and hooks", "eval"),
+        *few(
+            itertools.product(
+                ("literal", "any"),
+                ("fresh", "frozen", "with gradients and hooks"),
+                ("train", "eval"),
+            ),
+            0,
+        ),
     ],
 )
 def test_scoring_leaves_everything_bit_equal(few_draws, source, kind, mode):

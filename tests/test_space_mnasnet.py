@@ -79,6 +79,7 @@ def test_foreign_strings(spec: str) -> None:
 # --- sizes ------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 def test_params_are_those_published_of_all(published: pd.DataFrame) -> None:
     """A network is its blocks and the rest, so that 336 blocks tell of them all."""
     assert len(published) == 5_138
@@ -159,6 +160,7 @@ def test_networks_equal_literal_ones(spec: str) -> None:
     torch.testing.assert_close(network(x), literal)
 
 
+@pytest.mark.thorough
 def test_the_short_second_derivative_is_promised_where_it_holds() -> None:
     """Squeeze-excite multiplies, which grasp has to see."""
     space = with_input_size(SPACE, 32)
@@ -262,6 +264,7 @@ def test_all_of_a_listed_space_are_not_retrained(tmp_path: Path) -> None:
         zcbench.load_truth("macro", "cifar10", str(file))
 
 
+@pytest.mark.thorough
 def test_relu_has_a_code_and_silu_has_none(few_draws: None) -> None:
     x = torch.randn(4, 3, 64, 64, generator=torch.Generator().manual_seed(1))
     batch, codes = Batch(x, torch.arange(4)), "nwot,swap,reg_swap"

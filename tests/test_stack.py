@@ -84,9 +84,9 @@ def spec_of(operations: Sequence[str]) -> str:
 
 @functools.cache
 def nb201_sample() -> tuple[Architecture, ...]:
-    """9 at random, and the degenerate ones."""
+    """5 at random, and the degenerate ones."""
     g = torch.Generator().manual_seed(50)
-    chosen = torch.randperm(len(NB201), generator=g)[:9].tolist()
+    chosen = torch.randperm(len(NB201), generator=g)[:5].tolist()
     return (
         *(NB201.architecture(index) for index in chosen),
         *(NB201.parse(spec_of(operations)) for operations in DEGENERATE),
@@ -158,7 +158,7 @@ def test_the_sample_has_undefined_scores_and_many_defined_ones() -> None:
     """Otherwise the agreement above would say little."""
     together, _ = nb201_scores(torch.float64)
     statuses = [e.scores["synflow"].status for e in together]
-    assert statuses.count("ok") >= 9
+    assert statuses.count("ok") >= 5
     assert statuses.count("undefined") >= 2
 
 
@@ -212,7 +212,7 @@ def test_stacks_without_a_path_or_all_alike_agree(indices) -> None:
 SLOW = {zcbench.FisherSpectrum}
 
 
-@pytest.mark.parametrize("name", few(["toy", "transnas_micro", "nb201"], 2))
+@pytest.mark.parametrize("name", few(["toy", "transnas_micro", "nb201"]))
 def test_records_are_those_of_the_one_network_engine(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
