@@ -78,6 +78,7 @@ def test_no_step_pastes_inputs_into_its_script() -> None:
         assert "${{" not in step.get("run", "")
 
 
+@pytest.mark.thorough
 def test_a_run_and_its_report(tmp_path: Path) -> None:
     """Without a plug-in, so that one step of the three starts torch."""
     (tmp_path / "ci.toml").write_text(CONFIG.replace("mine", "n_layers"))

@@ -151,6 +151,7 @@ def test_reliability_of_a_mean_is_that_of_longer_measurements():
 # --- ceilings ------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 def test_ceilings_are_those_of_a_known_truth():
     fractions = (1.0, 0.1)
     errors, inside = [], []

@@ -163,6 +163,7 @@ class Raising(Good):
         return network
 
 
+@pytest.mark.thorough
 def test_the_toy_space_passes() -> None:
     """The others have a test file of their own, which checks them."""
     assert [f for f in check_space(load_space("toy")) if not f.ok] == []

@@ -228,6 +228,7 @@ def test_starting_imports_nothing_heavy(words: list[str]) -> None:
     assert result.stdout
 
 
+@pytest.mark.thorough
 def test_report_never_imports_torch(tmp_path: Path) -> None:
     invoke("run", *QUICK, "--n", 9, "--out", tmp_path / "run")
     words = ["report", str(tmp_path / "run")]

@@ -242,6 +242,7 @@ def _plugins_unloaded() -> object:
     plugins._loaded.clear()
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("_plugins_unloaded")
 def test_kill_9_loses_at_most_what_was_in_flight(
     expected: dict[int, dict], tmp_path: Path

@@ -1294,7 +1294,7 @@ CONTEXTS = {
 }
 
 
-@pytest.mark.parametrize("kind", few(CONTEXTS, 3))
+@pytest.mark.parametrize("kind", few(CONTEXTS, 2))
 def test_what_surrounds_the_call_does_not_matter(kind):
     net = seeded(ordinary)
     for precision in ("float64", "float32"):

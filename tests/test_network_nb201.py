@@ -147,6 +147,7 @@ def test_number_of_parameters_is_the_closed_form_everywhere(task):
         assert measured == FIXED[task] + sum(PER_OPERATION[name] for name in names)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("task", ["cifar10", "ImageNet16-120"])
 def test_increments_of_operations_add_up(task):
     for spec in CELLS.values():

@@ -405,6 +405,7 @@ def test_output_to_a_full_device(whole: Path) -> None:
     )
 
 
+@pytest.mark.thorough
 def test_a_reader_that_has_gone_is_no_regression(whole: Path) -> None:
     reader, writer = os.pipe()
     os.close(reader)

@@ -167,6 +167,7 @@ broken = "packaged.absent"
 """
 
 
+@pytest.mark.thorough
 def test_a_package_with_entry_points(clean):
     """Built and installed into a folder of its own, beside this environment."""
     module = Path("src/packaged")

@@ -169,7 +169,7 @@ def names_of(case: Case) -> tuple[str, ...]:
 
 
 def as_one_of(case: Case, name: str):
-    marks = () if case in FEW else pytest.mark.thorough
+    marks = () if case in FEW and name not in DRAWN else pytest.mark.thorough
     return pytest.param(case, name, id=f"{case}-{name}", marks=marks)
 
 

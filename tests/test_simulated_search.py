@@ -440,7 +440,7 @@ def test_json_and_csv_say_the_same(run: Path) -> None:
     assert told["scores"] == ["snip"]
 
 
-@pytest.mark.parametrize("command", ["search", "predict"])
+@pytest.mark.parametrize("command", few(["search", "predict"]))
 def test_html_has_a_picture_and_loads_nothing(
     run: Path, tmp_path: Path, command: str
 ) -> None:

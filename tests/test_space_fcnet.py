@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import pickle
@@ -300,11 +301,15 @@ def test_best_and_mean_by_loops() -> None:
         assert found["mean"] == pytest.approx(sum(means) / 4)
 
 
-def made_up(**changes: object) -> dict[str, object]:
+@functools.cache
+def keys_of_all() -> list[str]:
     digits = [range(n) for n in (2, 2, 4, 3, 3, 6, 2, 6, 6)]
+    return ["".join(map(str, key)) for key in itertools.product(*digits)]
+
+
+def made_up(**changes: object) -> dict[str, object]:
     entry = {"val_loss": [0.1] * 4, "model_size": [1.0] * 4, "train_time": [2.0] * 4}
-    keys = ("".join(map(str, key)) for key in itertools.product(*digits))
-    return dict.fromkeys(keys, entry) | changes
+    return dict.fromkeys(keys_of_all(), entry) | changes
 
 
 @pytest.mark.parametrize(

@@ -201,6 +201,7 @@ def test_linear_regions_are_counted_in_a_cell_of_one_channel(spec: str) -> None:
     assert 1 < score.value <= 3000
 
 
+@pytest.mark.thorough
 def test_conformance(quick_conformance: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """With an eighth of the channels, so that it takes seconds."""
     monkeypatch.setattr(networks, "_STEM", 16)

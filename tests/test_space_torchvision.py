@@ -168,6 +168,7 @@ def test_every_recipe_has_the_networks_it_trained(small: None, tmp_path: Path) -
     assert "lacks 3 of the 4 architectures for imagenet_v2" in refused.stderr
 
 
+@pytest.mark.thorough
 def test_a_network_that_cannot_have_such_images_says_so(
     zoo: None, tmp_path: Path
 ) -> None:

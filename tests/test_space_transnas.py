@@ -379,6 +379,7 @@ def test_what_a_part_of_a_network_has_no_score_for() -> None:
     assert {s.status for s in scores.values()} == {"ok", "undefined"}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("spec", "precision"), [(CELLS[2], "float32"), (SKELETONS[0], "float64")]
 )

@@ -136,6 +136,7 @@ def word_of(entries, clearly):
     return "behind" if high < 0 else "no difference shown"
 
 
+@pytest.mark.thorough
 def test_every_difference_is_that_of_the_plain_loops(report, expected):
     rows = next(b for b in report.blocks if b.name == "paired").table
     assert len(rows) == len(expected) == 207
