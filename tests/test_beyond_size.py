@@ -191,6 +191,7 @@ def test_correlation_within_bins_is_the_weighted_mean():
     )
 
 
+@pytest.mark.thorough
 def test_interval_within_bins_covers():
     hits = []
     for seed in range(200):

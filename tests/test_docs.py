@@ -57,7 +57,7 @@ def read(page: Path) -> str:
     return page.read_text(encoding="utf-8")
 
 
-LONG = ("ci.md", "oneshot.md", "predictors.md", "spaces.md")
+LONG = ("ci.md", "oneshot.md", "predictors.md", "report.md", "spaces.md")
 """Their examples take long; what they show has tests of its own."""
 
 

@@ -143,6 +143,7 @@ def test_scores_do_not_depend_on_n_order_or_the_other_proxies(
             assert scores == {name: everything[key][name] for name in scores}
 
 
+@pytest.mark.thorough
 def test_other_seeds_repeats_and_batches_give_other_scores(tmp_path: Path) -> None:
     config = replace(TOY, proxies=("snip", "zen"), n=27)
     base = scores_of(run(replace(config, repeats=2, out=tmp_path / "a")))

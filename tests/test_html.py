@@ -192,6 +192,7 @@ def test_rows_say_what_they_are(page):
     assert set(classes) <= {None, "baseline", "ahead"}
 
 
+@pytest.mark.thorough
 def test_many_architectures_make_no_large_page():
     names = ["params", *(f"p{i}" for i in range(9))]
     made = [study(i, n=6000, dataset=f"d{i}", names=names) for i in range(3)]

@@ -45,6 +45,7 @@ def test_the_word_of_an_interval(low, high, word):
     assert word_of(low, high, 0.05) == word
 
 
+@pytest.mark.thorough
 def test_every_proxy_has_one_line(blocks):
     table = blocks["equivalence"].table.set_index("proxy")
     proxies = set(blocks["verdict"].table["proxy"])

@@ -91,6 +91,7 @@ def small_supernet() -> Supernet:
     return make_supernet(NB201, TASK, 4, 1, 0, 0).to(torch.float64)
 
 
+@pytest.mark.thorough
 @settings(max_examples=25, deadline=None)
 @given(some.integers(0, len(NB201) - 1))
 def test_a_path_is_the_network_with_its_weights(index: int) -> None:
@@ -274,10 +275,9 @@ def test_scores_stand_beside_the_baselines(undisturbed: Path) -> None:
     assert scores(undisturbed) == found
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-@pytest.mark.parametrize(
-    "moment", ["training", pytest.param("scoring", marks=pytest.mark.thorough)]
-)
+@pytest.mark.parametrize("moment", ["training", "scoring"])
 def test_killed_at_any_moment_it_comes_to_the_same_numbers(
     undisturbed: Path, tmp_path: Path, moment: str
 ) -> None:
@@ -416,6 +416,7 @@ def test_other_spaces_have_no_supernet() -> None:
     assert (result.exit_code, "of one dataset" in result.output) == (2, True)
 
 
+@pytest.mark.thorough
 def test_a_damaged_checkpoint_is_named(undisturbed: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     assert invoke(*WORDS, "--out", run, "--time-limit", 1e-6).exit_code == 130

@@ -513,16 +513,7 @@ def test_reference_n_layers_by_hand(cell, convolutions):
 
 
 @pytest.mark.parametrize("name", COSTLY)
-@pytest.mark.parametrize(
-    "cell",
-    [
-        "dead node 2",
-        *(
-            pytest.param(c, marks=pytest.mark.thorough)
-            for c in ("all skip", "all none")
-        ),
-    ],
-)
+@pytest.mark.parametrize("cell", few(["dead node 2", "all skip", "all none"]))
 def test_costly_scores_equal_the_reference(name, cell):
     spec = CELLS[cell]
     with torch.random.fork_rng():

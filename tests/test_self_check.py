@@ -136,6 +136,7 @@ def wrong_pooling(wrong: Callable[[Tensor], bool]) -> Iterator[None]:
         library._destroy()
 
 
+@pytest.mark.thorough
 def test_without_a_fault_all_agrees_and_the_scores_stay(
     tmp_path: Path, switch: Switch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -475,6 +476,7 @@ def test_a_network_of_ones_own_is_checked_itself(switch: Switch) -> None:
     assert wrong["params"].value == right["params"].value
 
 
+@pytest.mark.thorough
 def test_networks_have_every_operation_of_the_space() -> None:
     specs = " ".join(arch.spec for arch in networks_of(NB201, "cifar10"))
     words = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")

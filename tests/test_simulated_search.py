@@ -90,6 +90,7 @@ POOL = search_pool(made_study())
 # What can be found
 
 
+@pytest.mark.thorough
 def test_all_neighbours_of_a_whole_space_differ_in_one_place() -> None:
     operations = NB201.operations
     cells = [NB201.cell(NB201.architecture(i).spec) for i in range(0, 15_625, 1)]

@@ -140,6 +140,7 @@ def test_weights_of_transformers_depend_on_their_names(zoo: None) -> None:
 # --- runs -------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 def test_every_recipe_has_the_networks_it_trained(small: None, tmp_path: Path) -> None:
     words = ["--space", "torchvision", "--input-size", 64, "--batch-size", 2]
     words += ["--proxies", "params", "--workers", 1]

@@ -265,6 +265,7 @@ def test_synflow_of_attention_can_be_no_number() -> None:
     assert "without layer_norm its flow is no number" in said
 
 
+@pytest.mark.thorough
 def test_families_and_targets(tmp_path: Path) -> None:
     file = tmp_path / "table.csv"
     other = PIT.replace("16", "24")

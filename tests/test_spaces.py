@@ -96,6 +96,7 @@ def test_connected_cells_depend_on_their_input() -> None:
         assert depends == (index in connected)
 
 
+@pytest.mark.thorough
 def test_params_equal_the_closed_form_for_all_architectures() -> None:
     """design: base + 28,000 per 1×1 + 243,040 per 3×3, for 15,625 × 3."""
     bases = {"cifar10": 73_306, "cifar100": 79_156, "ImageNet16-120": 80_456}

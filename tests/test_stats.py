@@ -294,7 +294,8 @@ def test_no_difference_where_a_correlation_is_missing(a, b, accuracy, note):
     assert found.note == note
 
 
-@pytest.mark.parametrize("levels", few([None, 5]))
+@pytest.mark.thorough
+@pytest.mark.parametrize("levels", [None, 5])
 @pytest.mark.parametrize("kind", KINDS)
 def test_intervals_cover_and_tests_reject_at_their_rates(kind, levels):
     found = simulate_coverage(kind, 50, levels=levels, samples=300)
@@ -303,6 +304,7 @@ def test_intervals_cover_and_tests_reject_at_their_rates(kind, levels):
     assert found.undefined == 0
 
 
+@pytest.mark.thorough
 def test_coverage_follows_the_confidence():
     half = simulate_coverage("spearman", 50, samples=400, confidence=0.5)
     assert 0.42 <= half.covered <= 0.58

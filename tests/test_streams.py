@@ -183,6 +183,7 @@ def layers_alive(plain: bool) -> int:
     return max(g.map(count))
 
 
+@pytest.mark.thorough
 def test_no_other_layer_is_held_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
     assert layers_alive(True) == 1
     assert layers_alive(False) > 1  # as many as memory is meant for

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from levels import few
 from made_reports import report_of, study
 
 from zcbench.analysis import NAMES
@@ -45,7 +46,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 
 
 @pytest.mark.parametrize("name", ["correlations", *NAMES])
-@pytest.mark.parametrize("width", [80, 60])
+@pytest.mark.parametrize("width", few([80, 60]))
 def test_every_section_fits_and_breaks_no_row(report, name, width):
     blocks = report.tables if name == "correlations" else report.blocks
     shown = Document([block for block in blocks if block.name == name], None)

@@ -183,6 +183,7 @@ def test_what_is_written_is_read(
 # --- real data --------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("dataset", "best"),
     [("cifar10", 94.37), ("cifar100", 73.51), ("ImageNet16-120", 47.31)],

@@ -148,7 +148,8 @@ def test_a_run_keeps_variants_and_reports_them(plugin: Path) -> None:
     assert manifest["traits"][names[0]]["direction"] == "lower"
     lines = Path("made/scores.jsonl").read_text(encoding="utf-8").splitlines()
     assert all(set(json.loads(line)["scores"]) == set(names) for line in lines)
-    zcbench("run", *common, "--n", "10", "--proxies", listed)  # goes on
+    # It goes on.
+    zcbench("run", *common, "--n", "10", "--proxies", listed, "--workers", "1")
     for form in ("text", "md", "csv", "json", "tex", "html"):
         section = "correlations" if form in ("csv", "tex") else "all"
         words = ("--section", section, "--format", form, "--resamples", "100")
