@@ -98,6 +98,7 @@ def registered() -> Iterator[None]:
     plugins._loaded.clear()
 
 
+@pytest.mark.thorough
 def test_slurm_equals_one_process_and_goes_on_after_a_lost_job(
     tmp_path, capsys, registered
 ):

@@ -33,6 +33,7 @@ def scores(precision: str, names: str, index: int = 11_111) -> dict[str, float]:
     return {name: s.value for name, s in found.items()}
 
 
+@pytest.mark.thorough
 def test_bf16_rounds_the_passes_over_many_images_and_nothing_else() -> None:
     same, rounded = ("params", "flops", "n_layers", "l2_norm", "synflow"), LOWER
     full = scores("float32", ",".join((*same, *rounded, "nwot")))

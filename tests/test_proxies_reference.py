@@ -187,6 +187,7 @@ def test_score_of_the_built_network_equals_the_reference(case, name):
     check(name, scores(case, "built")[name], expected(case, name))
 
 
+@pytest.mark.thorough
 def test_disconnected_cells_have_a_status_or_a_plain_zero():
     for case in CASES:
         if case.cell not in ("all none", "no path, fed by nothing"):
