@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,18 @@ def one_thread() -> None:
     import torch
 
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def plugins_unloaded() -> Iterator[None]:
+    """Forget plug-ins of the test, whose names others use too."""
+    from zcbench import plugins, proxies
+
+    before = set(proxies.PROXIES.names())
+    yield
+    for name in set(proxies.PROXIES.names()) - before:
+        proxies.PROXIES.remove(name)
+    plugins._loaded.clear()
 
 
 @pytest.fixture

@@ -79,17 +79,6 @@ def test_no_step_pastes_inputs_into_its_script() -> None:
 
 
 @pytest.mark.thorough
-def test_a_run_and_its_report(tmp_path: Path) -> None:
-    """Without a plug-in, so that one step of the three starts torch."""
-    (tmp_path / "ci.toml").write_text(CONFIG.replace("mine", "n_layers"))
-    runner = Runner(tmp_path)
-    for name in ("run", "report", "summary"):
-        assert runner.step(name, {"config": "ci.toml"}) == 0
-    assert runner.output.read_text().startswith(f"run={tmp_path}/zcbench-run\n")
-    assert "| params " in runner.summary.read_text()
-
-
-@pytest.mark.thorough
 def test_a_good_and_a_worse_proxy(tmp_path: Path) -> None:
     (tmp_path / "my_proxies.py").write_text(PLUGIN.format(sign=""))
     (tmp_path / "ci.toml").write_text(CONFIG)

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from zcbench import plugins
 from zcbench.cli import exit_code_of, main
 from zcbench.config import RunConfig, load_config
 from zcbench.engine import run
 from zcbench.engine.executors.ray import PER_TASK, _chunks
 from zcbench.errors import UsageError
-from zcbench.proxies import PROXIES
 from zcbench.store import read_records
 
 DEADLY = """
@@ -88,19 +85,9 @@ def test_ray_equals_one_process_but_for_a_network_that_kills_its_workers(tmp_pat
             assert record["scores"] == {"deadly": 1.0, **expected[key]}
 
 
-@pytest.fixture
-def registered() -> Iterator[None]:
-    """Takes what plug-ins add out again."""
-    before = set(PROXIES.names())
-    yield
-    for name in set(PROXIES.names()) - before:
-        PROXIES.remove(name)
-    plugins._loaded.clear()
-
-
 @pytest.mark.thorough
 def test_slurm_equals_one_process_and_goes_on_after_a_lost_job(
-    tmp_path, capsys, registered
+    tmp_path, capsys, plugins_unloaded
 ):
     """submitit's local executor: the first array loses a job, the second mends it."""
     flag = tmp_path / "flag"

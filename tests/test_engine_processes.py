@@ -101,7 +101,7 @@ def test_automatic_workers_stay_here_when_it_does_not_pay(
     run(replace(TOY, n=4, workers="auto", out=tmp_path / "run"))
 
 
-@pytest.mark.usefixtures("_plugins_unloaded")
+@pytest.mark.usefixtures("plugins_unloaded")
 def test_a_guest_that_kills_its_worker_twice_is_a_status_of_its_own(
     expected: dict[int, dict], tmp_path: Path
 ) -> None:
@@ -230,20 +230,8 @@ def _finish(tmp_path: Path, expected: dict[int, dict]) -> None:
     assert scores_of(path) == expected
 
 
-@pytest.fixture
-def _plugins_unloaded() -> object:
-    """Forget plug-ins of the test, whose names others use too."""
-    from zcbench import plugins, proxies
-
-    before = set(proxies.PROXIES.names())
-    yield
-    for name in set(proxies.PROXIES.names()) - before:
-        proxies.PROXIES.remove(name)
-    plugins._loaded.clear()
-
-
 @pytest.mark.thorough
-@pytest.mark.usefixtures("_plugins_unloaded")
+@pytest.mark.usefixtures("plugins_unloaded")
 def test_kill_9_loses_at_most_what_was_in_flight(
     expected: dict[int, dict], tmp_path: Path
 ) -> None:
@@ -264,7 +252,7 @@ def test_kill_9_loses_at_most_what_was_in_flight(
     _finish(tmp_path, expected)
 
 
-@pytest.mark.usefixtures("_plugins_unloaded")
+@pytest.mark.usefixtures("plugins_unloaded")
 @pytest.mark.parametrize(
     ("number", "workers"), few([(signal.SIGINT, 2), (signal.SIGTERM, 1)])
 )

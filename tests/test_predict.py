@@ -380,7 +380,7 @@ def test_nothing_is_learnt_from_test_architectures(
     clean = watch.of(pool, setting)
     probe, *others = draw(pool, setting, 0).test.tolist()
     assert others
-    for poison in (math.nan, 1e30):
+    for poison in (math.nan, 1e30, -1e30):
         scores = {name: score.copy() for name, score in pool.scores.items()}
         accuracy = pool.accuracy.copy()
         accuracy[[probe, *others]] = np.arange(len(others) + 1.0)

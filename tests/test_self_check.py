@@ -186,7 +186,8 @@ def test_a_cache_that_cannot_be_written_is_no_hindrance(
     assert manifest(path)["device_check"][0]["agreed"]
 
 
-@pytest.mark.parametrize("stack", few([1, 2], 0))
+@pytest.mark.thorough
+@pytest.mark.parametrize("stack", [1, 2])
 def test_a_kernel_that_is_wrong_in_float32_is_gone_around_in_float64(
     tmp_path: Path, switch: Switch, stack: int
 ) -> None:

@@ -446,8 +446,10 @@ def test_html_has_a_picture_and_loads_nothing(
     run: Path, tmp_path: Path, command: str
 ) -> None:
     file = tmp_path / "page.html"
-    few: list[Any] = FEW if command == "search" else ["--train", "6,9", "--trials", "2"]
-    words = [command, run, *few, "--format", "html", "-o", file]
+    options: list[Any] = (
+        FEW if command == "search" else ["--train", "6,9", "--trials", "2"]
+    )
+    words = [command, run, *options, "--format", "html", "-o", file]
     result = CliRunner().invoke(main, [str(word) for word in words])
     assert (result.exit_code, result.output) == (0, "")
     text = file.read_text(encoding="utf-8")

@@ -301,12 +301,12 @@ def test_mistakes(wide: Path, words: list[str], code: int, message: str) -> None
 
 
 def test_input_size_is_part_of_a_run(tmp_path: Path) -> None:
-    """It reaches every table, the manifest, resume and compare."""
+    """It reaches every worker, every table, the manifest, resume and compare."""
     outs = [tmp_path / "own", tmp_path / "six"]
     words = ["--space", "toy", "--n", 6, "--batch-size", 8, "--proxies", "params,flops"]
     given = ([], ["--input-size", 6])
-    for out, more in zip(outs, given, strict=True):
-        result = invoke("run", *words, *more, "--workers", 1, "--out", out)
+    for out, workers, more in zip(outs, (1, 2), given, strict=True):
+        result = invoke("run", *words, *more, "--workers", workers, "--out", out)
         assert result.exit_code == 0, result.output
         size = "minibatch builtin at 6×6" if more else "minibatch builtin · "
         assert size in result.stdout
